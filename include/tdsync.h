@@ -1,0 +1,120 @@
+/*
+ * libtdsync: keeps a td database in step with a td-sync server.
+ *
+ * A handle works on one td project folder (the one that holds `.todos/`),
+ * beside a td that may run at any time, under td's own rules. Our own file is
+ * `.todos/td-sync.db`. Nothing local is ever just removed; nothing is sent or
+ * changed but by the calls below.
+ *
+ * A handle belongs to one thread at a time; different handles are independent.
+ */
+#ifndef TDSYNC_H
+#define TDSYNC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What a call came to. tdsync_error() has the sentence. */
+enum tdsync_rc {
+	TDSYNC_OK = 0,
+	TDSYNC_INVALID,      /* a bad argument, or a database this can't work on */
+	TDSYNC_NOT_LINKED,   /* the folder is not linked to a project */
+	TDSYNC_LOCAL,        /* the local database: missing, locked, read-only,
+	                      * corrupt, full; nothing was changed */
+	TDSYNC_NETWORK,      /* no answer, a cut one, or one that makes no sense;
+	                      * worth trying again */
+	TDSYNC_BUSY,         /* the server asked to come later (429, 503) */
+	TDSYNC_UNAUTHORIZED, /* the token is missing or not valid */
+	TDSYNC_FORBIDDEN,    /* not a member, or the role or token does not allow it */
+	TDSYNC_NOT_FOUND,    /* no such project, or it was deleted */
+	TDSYNC_REFUSED,      /* the server refused what was sent (other 4xx) */
+	TDSYNC_LOG_CHANGED,  /* the server's log is another one than before */
+	TDSYNC_FAULT         /* our fault: memory, a bug */
+};
+
+/* The name of an outcome: "TDSYNC_BUSY". Static. */
+const char *tdsync_rc_name(enum tdsync_rc rc);
+
+struct tdsync; /* a handle */
+
+/* How to reach the server. NULL members take their value from the
+ * environment and td's own files, as named. All strings are copied. */
+struct tdsync_options {
+	const char *dir;       /* the folder that holds .todos/; NULL: "." */
+	const char *url;       /* NULL: TD_SYNC_URL, else auth.json, else http://localhost:8080 */
+	const char *token;     /* NULL: TD_AUTH_KEY, else auth.json's api_key */
+	const char *device_id; /* NULL: auth.json's, else one kept in td-sync.db */
+	int timeout_s;         /* of one request; 0: 30 */
+	int retries;           /* of a failure that may pass; negative: none, 0: 4 */
+};
+
+/*
+ * Open a td project. On TDSYNC_OK *out is new: tdsync_close() it. Otherwise
+ * *out is NULL and `error` (may be NULL) gets the sentence.
+ */
+enum tdsync_rc tdsync_open(const struct tdsync_options *options,
+                           struct tdsync **out, char *error, size_t error_size);
+
+/* NULL is fine. */
+void tdsync_close(struct tdsync *t);
+
+/* The sentence that goes with the last outcome of a call on this handle: one
+ * line that names the cause. Borrowed until the next call. */
+const char *tdsync_error(const struct tdsync *t);
+
+/* Link the folder to a project (its id or, where unique, its name or slug);
+ * asks the server whether it is there and allowed. */
+enum tdsync_rc tdsync_link(struct tdsync *t, const char *project);
+
+/* Undo the link; the database keeps its content. */
+enum tdsync_rc tdsync_unlink(struct tdsync *t);
+
+/* What a call did. */
+struct tdsync_result {
+	int64_t pushed;      /* events the server took */
+	int64_t duplicates;  /* events it had already */
+	int64_t rejected;    /* events it refused, each kept and named by status */
+	int64_t pulled;      /* events received */
+	int64_t applied;     /* events that were applied */
+	int64_t skipped;     /* events that could not be (quarantined, orphaned) */
+	int64_t rows;        /* local rows that changed */
+	int64_t server_seq;  /* the cursor after it */
+};
+
+/* Send what is pending; fetch and apply what is new; push, then pull. `out`
+ * may be NULL. Work that was done before a failure stays done. */
+enum tdsync_rc tdsync_push(struct tdsync *t, struct tdsync_result *out);
+enum tdsync_rc tdsync_pull(struct tdsync *t, struct tdsync_result *out);
+enum tdsync_rc tdsync_sync(struct tdsync *t, struct tdsync_result *out);
+
+/* How things stand. Strings are borrowed until the next call. */
+struct tdsync_status {
+	const char *url;
+	const char *project_id;
+	const char *device_id;
+	int schema;               /* version of the td database */
+	int64_t pending;          /* local actions not yet sent */
+	int64_t rejected;         /* actions the server refused */
+	int64_t cursor;           /* last server_seq applied here */
+	const char *log_id;       /* 32 hex, "" before the first contact */
+	/* From the server; server_reached false: not asked or no answer. */
+	bool server_reached;
+	int64_t server_seq;
+	int64_t server_events;
+	int64_t clock_ahead_ms;   /* our clock against the server's; to the second */
+};
+
+/* `ask_server` false: local facts only. */
+enum tdsync_rc tdsync_get_status(struct tdsync *t, bool ask_server,
+                                 struct tdsync_status *out);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

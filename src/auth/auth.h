@@ -1,0 +1,56 @@
+/*
+ * Who is calling, and what may they do: a token's scope and projects, cut
+ * down to the user's role in the project now. One handle a process; it keeps
+ * server.db, the keyring and an LRU of verified tokens. Signature and claims
+ * are cached, revocation and role are read at every request.
+ */
+#ifndef TDSYNC_AUTH_AUTH_H
+#define TDSYNC_AUTH_AUTH_H
+
+#include "auth/token.h"
+#include "store/accounts.h"
+
+struct auth; /* fields are private to auth.c */
+
+enum rc auth_open(const char *data, struct auth **out, struct err *err);
+void auth_close(struct auth *a);
+
+/* The accounts behind it, reopened where stale. Borrowed until the next call. */
+enum rc auth_accounts(struct auth *a, struct accounts **out, struct err *err);
+
+/* The caller, as far as it is known. */
+struct caller {
+	char user_id[ID_MAX];  /* "" for none */
+	char token_id[ID_MAX];
+	unsigned scope;
+	bool all_projects;     /* the token is good for all of the user's projects */
+	enum role role;        /* in the project asked for; ROLE_NONE without one */
+};
+
+/*
+ * Judge an Authorization header (NULL: none was sent) in the order of
+ * protocol.md section 2: token, scope, membership, role. project_id is NULL
+ * for a route without one; then role is ROLE_NONE and not asked.
+ *   RC_UNAUTHORIZED  header missing or malformed, token not valid
+ *   RC_SCOPE         the token lacks a scope of `scope`
+ *   RC_FORBIDDEN     not a member, role below `role`, unknown project, or a
+ *                    token for other projects
+ *   RC_NOT_FOUND     the project is deleted
+ * err holds the Go server's message for each. *out is filled as far as known.
+ */
+enum rc auth_check(struct auth *a, const char *authorization, const char *project_id,
+                   unsigned scope, enum role role, struct caller *out, struct err *err);
+
+/* Whether the caller's token covers a project (for lists). */
+bool auth_covers(struct auth *a, const char *authorization, const char *project_id);
+
+/*
+ * Make a token for a user: recorded in server.db, signed. `projects` is NULL
+ * for all. *id gets its jti; the token is appended to out.
+ */
+enum rc auth_issue(struct auth *a, const char *user_id, const char *name,
+                   unsigned scope, const char *const *projects, size_t n_projects,
+                   int64_t lifetime_s, char id[ID_MAX], struct buf *out,
+                   struct err *err);
+
+#endif

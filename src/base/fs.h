@@ -1,0 +1,45 @@
+/* Files and folders: made durable, checked for what they lie on. */
+#ifndef TDSYNC_BASE_FS_H
+#define TDSYNC_BASE_FS_H
+
+#include "base/buf.h"
+#include "base/rc.h"
+
+#include <sys/types.h>
+
+/*
+ * Make a folder (0770 & ~umask) and sync its parent, so that it survives a
+ * power cut. RC_OK also when it exists. RC_UNAVAILABLE: err says why not.
+ */
+enum rc fs_mkdir(const char *path, struct err *err);
+
+/*
+ * Read a whole file of at most max bytes into out (appended). RC_NOT_FOUND,
+ * RC_TOO_LARGE, RC_UNAVAILABLE (err names path and cause).
+ */
+enum rc fs_read(const char *path, size_t max, struct buf *out, struct err *err);
+
+/*
+ * Write a file whole and durably: to a temporary name beside it with the
+ * given mode, synced, renamed, the folder synced. Never half a file.
+ */
+enum rc fs_write(const char *path, struct span content, mode_t mode, struct err *err);
+
+/*
+ * Which file a path names now; kept by holders of a handle to learn that
+ * it was deleted or replaced. False when there is none.
+ */
+struct fs_id {
+	dev_t dev;
+	ino_t ino;
+};
+bool fs_identify(const char *path, struct fs_id *out);
+bool fs_same(struct fs_id a, struct fs_id b);
+
+/*
+ * The name of the network file system a path lies on ("NFS"), else NULL:
+ * WAL's shared memory does not work there (platform.md 4.6). Static.
+ */
+const char *fs_network(const char *path);
+
+#endif

@@ -1,0 +1,110 @@
+/*
+ * A strict, validating span scanner for JSON (RFC 8259): it finds values and
+ * changes nothing, because json-c alters data even when strict (platform.md
+ * section 5). Push, pull and apply use it; everything else uses json-c.
+ *
+ * json_scan() validates a text once; all other functions take spans that
+ * came out of a validated value, and never fail on them.
+ *
+ * Accepted on purpose: any number of any size, duplicate keys, lone
+ * surrogate escapes and \u0000 inside strings (a payload is forwarded as it
+ * came). Refused: invalid UTF-8, control characters, nesting above the depth.
+ */
+#ifndef TDSYNC_BASE_JSON_H
+#define TDSYNC_BASE_JSON_H
+
+#include "base/buf.h"
+#include "base/rc.h"
+
+/* The greatest nesting that a request or a payload may have. */
+#define JSON_MAX_DEPTH 64
+
+enum json_type {
+	JSON_NULL,
+	JSON_FALSE,
+	JSON_TRUE,
+	JSON_NUMBER,
+	JSON_STRING,
+	JSON_ARRAY,
+	JSON_OBJECT
+};
+
+/*
+ * Validate the first JSON value of a text. On RC_OK *value spans exactly it
+ * (no white space around) and *rest (may be NULL) what follows it, unread.
+ * RC_INVALID: err says what is wrong and at which byte; *value is empty.
+ * A scalar is at depth 0, [] at depth 1.
+ */
+enum rc json_scan(struct span text, int max_depth, struct span *value,
+                  struct span *rest, struct err *err);
+
+/* The type of a validated value. An empty span is JSON_NULL. */
+enum json_type json_type(struct span value);
+
+/* Walks the members of an object or the elements of an array, in order. */
+struct json_iter {
+	const char *p, *end;
+};
+
+/* Start at a validated object or array; any other value has no members. */
+void json_iter_init(struct json_iter *it, struct span value);
+
+/*
+ * The next member: key spans the key's text with its quotes (empty for an
+ * array), value the value. False when there is none left.
+ */
+bool json_next(struct json_iter *it, struct span *key, struct span *value);
+
+/* Whether a string value or key (with its quotes) decodes to exactly s. */
+bool json_string_is(struct span str, const char *s);
+
+/*
+ * Find a member by its decoded key; with duplicates the last one, as Go's
+ * and json-c's parsers do. False (and *value empty) when there is none or
+ * the value is not an object.
+ */
+bool json_get(struct span object, const char *key, struct span *value);
+
+/*
+ * Append the decoded text of a string value as UTF-8. A lone surrogate
+ * becomes U+FFFD, as in Go. False when the value is not a string.
+ */
+bool json_string(struct span str, struct buf *out);
+
+/*
+ * Whether the string holds a \u0000 escape or a lone surrogate: fine in a
+ * payload, refused in an id. False for other types.
+ */
+bool json_string_odd(struct span str);
+
+/*
+ * An integer that fits; false for any other type, a fraction, an exponent,
+ * or a number out of range. "-0" is 0.
+ */
+bool json_int64(struct span value, int64_t *out);
+
+/* A number as the nearest double; false for any other type. */
+bool json_double(struct span value, double *out);
+
+/*
+ * Deep equality as Go's reflect.DeepEqual of two decoded values: members in
+ * any order, numbers as doubles, strings decoded; an empty span equals only
+ * an empty span.
+ */
+bool json_equal(struct span a, struct span b);
+
+/*
+ * Append the canonical spelling of a value: no white space, members in
+ * their order, numbers as they came, every string with one form of escapes
+ * (only what must be escaped is; a lone surrogate as \udXXX in lower case).
+ * Two spellings that differ only so give the same bytes.
+ */
+void json_canonical(struct span value, struct buf *out);
+
+/*
+ * Append the value as it came, without white space outside strings: what
+ * Go's json.Compact writes.
+ */
+void json_compact(struct span value, struct buf *out);
+
+#endif

@@ -1,0 +1,43 @@
+/*
+ * Lock files: who may write. Locked by flock(2), so a lock is gone with its
+ * holder; the file itself is never unlinked. Waiters queue in the kernel, in
+ * order; a timer signal ends the wait at the deadline (design.md, "The
+ * server's data"). The content is advice for people: pid and time.
+ */
+#ifndef TDSYNC_BASE_LOCK_H
+#define TDSYNC_BASE_LOCK_H
+
+#include "base/rc.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct lock; /* fields are private to lock.c */
+
+/* How long all waits of a request may take together, in milliseconds. */
+#define LOCK_WAIT_MS 3000
+
+/*
+ * Open (create, 0660 & ~umask) a lock file; nothing is locked yet. On RC_OK
+ * *out is new: lock_close() it. RC_UNAVAILABLE: err says what to mend.
+ */
+enum rc lock_open(const char *path, struct lock **out, struct err *err);
+
+/* Release if held, close, free. NULL is fine. The file stays. */
+void lock_close(struct lock *l);
+
+/*
+ * Wait for the lock until clock_mono_ms() reaches the deadline; a deadline
+ * in the past means: only if it is free at once. RC_BUSY: not got. Must not
+ * be called while held. Uses SIGALRM and ITIMER_REAL while it waits and puts
+ * both back afterwards; it works with all other signals blocked.
+ */
+enum rc lock_take(struct lock *l, int64_t deadline_ms);
+
+/* Let go; fine when not held. */
+void lock_release(struct lock *l);
+
+/* Whether this handle holds the lock. */
+bool lock_held(const struct lock *l);
+
+#endif

@@ -1,0 +1,18 @@
+/*
+ * The idempotency key is what happened (design.md): 128 bits of SHA-256 over
+ * canonical type, id, canonical action, instant and payload as stored,
+ * whoever sends it. Where the author gave no number (action_id 0), device
+ * and session are part of it.
+ */
+#ifndef TDSYNC_ENGINE_DIGEST_H
+#define TDSYNC_ENGINE_DIGEST_H
+
+#include "store/events.h"
+
+/*
+ * Compute ev->digest from its other members; `at` is ev->time parsed.
+ * `scratch` is reset and used for the canonical text. RC_FAULT: no memory.
+ */
+enum rc event_digest(struct event *ev, struct instant at, struct buf *scratch);
+
+#endif

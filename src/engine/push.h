@@ -1,0 +1,55 @@
+/*
+ * A push: parsed and judged at the edge, once (protocol.md section 3), then
+ * appended to the log in one transaction.
+ */
+#ifndef TDSYNC_ENGINE_PUSH_H
+#define TDSYNC_ENGINE_PUSH_H
+
+#include "profiles/profile.h"
+#include "store/events.h"
+
+/* The most events a push may hold. */
+#define PUSH_MAX_EVENTS 1000
+
+/* How a push is judged. */
+struct push_rules {
+	bool lenient;        /* a bad event is rejected alone (Prefer: handling=lenient) */
+	bool refuse_unknown; /* an unknown entity type is an error, not parked */
+};
+
+struct push; /* fields are private to push.c */
+
+/*
+ * Parse a request body. It is borrowed and must live as long as the push.
+ * On RC_OK *out is new: push_free() it. RC_INVALID: err names the cause, in
+ * the Go server's words where it has some.
+ */
+enum rc push_parse(struct span body, const struct profile *p,
+                   struct push_rules rules, struct push **out, struct err *err);
+
+/* NULL is fine. */
+void push_free(struct push *p);
+
+/* How many events the body holds, rejected ones included. */
+size_t push_count(const struct push *p);
+
+/* The device that sends. Borrowed. */
+struct span push_device(const struct push *p);
+
+/*
+ * The newest timestamp of its events in microseconds since 1970; 0 when no
+ * event was taken.
+ */
+int64_t push_newest_us(const struct push *p);
+
+/*
+ * Append to the log what was not rejected and write the answer,
+ * {"accepted","acks","rejected"}, with a newline. All waits end at the
+ * deadline. Anything but RC_OK: nothing was written and *answer is reset.
+ * *accepted (may be NULL) is the number of new events.
+ */
+enum rc push_append(struct push *p, struct events *log, struct span user,
+                    int64_t now_us, int64_t deadline_ms, struct buf *answer,
+                    size_t *accepted, struct err *err);
+
+#endif

@@ -1,0 +1,78 @@
+/*
+ * A profile says what an application's entities are: their types, aliases
+ * and columns, and the rules by which an event changes a row. It is data;
+ * the engine holds the code. td's is in td.c.
+ */
+#ifndef TDSYNC_PROFILES_PROFILE_H
+#define TDSYNC_PROFILES_PROFILE_H
+
+#include "base/buf.h"
+#include "base/rc.h"
+#include "store/events.h"
+
+/* A column of an entity's table in the state's schema. */
+struct profile_column {
+	const char *name;
+	const char *decl;  /* as in CREATE TABLE: "TEXT NOT NULL DEFAULT ''" */
+	unsigned flags;    /* PROFILE_* below */
+};
+#define PROFILE_LOCAL 1u  /* belongs to one machine: never stored or forwarded */
+#define PROFILE_CSV 2u    /* an array is stored as comma-separated text */
+
+/* Edges among entities that may not form a cycle (protocol.md section 5). */
+struct profile_edge {
+	const char *from, *to;         /* columns: "issue_id", "depends_on_id" */
+	const char *relation, *value;  /* only rows with this value count */
+};
+
+struct profile_entity {
+	const char *table;                    /* canonical type and table name */
+	const char *const *aliases;           /* accepted names, NULL-terminated */
+	const struct profile_column *columns; /* ends with a NULL name */
+	const char *constraints;              /* table constraints, or NULL */
+	const char *indexes;                  /* CREATE INDEX statements, or NULL */
+	const char *unwrap;                   /* member a row may be wrapped in, or NULL */
+	const struct profile_edge *edge;      /* cycle rule, or NULL */
+	bool held_back;                       /* logged and forwarded, but never
+	                                       * applied: replicas quarantine it */
+};
+
+struct profile {
+	const char *name;                     /* "td" */
+	int version;                          /* of rules and schema: another one rebuilds */
+	const struct profile_entity *entities; /* ends with a NULL table; parents first */
+};
+
+/* The profile of td (protocol.md sections 4 and 5, schema 38). Static. */
+extern const struct profile profile_td;
+
+/* The profile of that name, or NULL. */
+const struct profile *profile_find(const char *name);
+
+/*
+ * The entity that a type names, canonical or alias, in any case; NULL when
+ * the profile doesn't know it.
+ */
+const struct profile_entity *profile_entity(const struct profile *p, struct span type);
+
+/* The column of that name (exact), or NULL. */
+const struct profile_column *profile_column(const struct profile_entity *e,
+                                            struct span name);
+
+/*
+ * The canonical action of a pushed action_type (any text has one,
+ * protocol.md section 4).
+ */
+enum action profile_action(struct span type);
+
+/*
+ * The canonical action of an entry of a local action log, where "delete"
+ * means soft_delete (protocol.md section 4).
+ */
+enum action profile_local_action(struct span type);
+
+/* Append the SQL that makes the state's tables and indexes; `schema` is the
+ * database's name within the connection ("main"). */
+void profile_schema(const struct profile *p, const char *schema, struct buf *sql);
+
+#endif

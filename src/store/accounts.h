@@ -1,0 +1,151 @@
+/*
+ * server.db: users, projects, members and tokens. Every write happens under
+ * server.lock; the hot path only reads. Roles and scopes are plain data here:
+ * what they allow is auth's business.
+ */
+#ifndef TDSYNC_STORE_ACCOUNTS_H
+#define TDSYNC_STORE_ACCOUNTS_H
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/id.h"
+#include "base/rc.h"
+
+/* A member's role in a project, weakest first. */
+enum role { ROLE_NONE = 0, ROLE_READER, ROLE_WRITER, ROLE_OWNER };
+
+const char *role_name(enum role r);              /* "writer"; static */
+bool role_find(struct span name, enum role *out); /* false: no such role */
+
+#define ACCOUNT_TEXT 321 /* room for an address, with NUL */
+
+struct user {
+	char id[ID_MAX];
+	char email[ACCOUNT_TEXT]; /* as given; compared without case */
+	int64_t created_at;       /* seconds since 1970 */
+};
+
+#define PROJECT_NAME_MAX 255         /* bytes */
+#define PROJECT_DESCRIPTION_MAX 4000 /* bytes */
+
+struct project {
+	char id[ID_MAX];
+	char name[PROJECT_NAME_MAX + 1];
+	char description[PROJECT_DESCRIPTION_MAX + 1];
+	char slug[PROJECT_NAME_MAX + 33];
+	int64_t created_at, updated_at; /* seconds since 1970 */
+	int64_t deleted_at;             /* 0: not deleted */
+};
+
+struct member {
+	char project_id[ID_MAX], user_id[ID_MAX], invited_by[ID_MAX];
+	char email[ACCOUNT_TEXT];
+	enum role role;
+	int64_t created_at;
+};
+
+/* What server.db knows of a token; its secret is nowhere. */
+struct token_row {
+	char id[ID_MAX];        /* its jti: ak_ + 16 hex */
+	char user_id[ID_MAX];   /* "" for a token without a user */
+	char name[ACCOUNT_TEXT];
+	char scope[128];        /* "sync:read sync:write" */
+	char projects[4096];    /* "*" or ids with blanks between */
+	int64_t created_at, expires_at, last_used_at;
+	int64_t revoked_at;     /* 0: not revoked */
+};
+
+struct accounts; /* fields are private to accounts.c */
+
+/*
+ * Make server.db and server.lock in the data folder (which must exist), with
+ * a random server id. RC_CONFLICT when it is there already.
+ */
+enum rc accounts_create(const char *data, struct err *err);
+
+/* Open it. On RC_OK *out is new: accounts_close() it. RC_NOT_FOUND: none. */
+enum rc accounts_open(const char *data, struct accounts **out, struct err *err);
+
+/* NULL is fine. */
+void accounts_close(struct accounts *a);
+
+/* Whether server.db was deleted or replaced behind the handle. */
+bool accounts_stale(const struct accounts *a);
+
+/* The server's identity, the `iss` of its tokens. Borrowed. */
+const char *accounts_server_id(const struct accounts *a);
+
+/* Whether the database answers at all (healthz). */
+enum rc accounts_ping(struct accounts *a, struct err *err);
+
+/* RC_CONFLICT when the address is taken; RC_INVALID when it is too long or
+ * empty. Its form is not judged (the Go server takes any). */
+enum rc user_add(struct accounts *a, struct span email, struct user *out, struct err *err);
+enum rc user_by_email(struct accounts *a, struct span email, struct user *out, struct err *err);
+enum rc user_by_id(struct accounts *a, const char *id, struct user *out, struct err *err);
+
+typedef enum rc user_visit(void *ctx, const struct user *u);
+enum rc user_list(struct accounts *a, user_visit *visit, void *ctx, struct err *err);
+
+/*
+ * Make a project and its owner's membership; `id` was made by the caller (who
+ * has made the log under it first, so that no project is without one).
+ * RC_INVALID with the Go server's words for a name that is empty, or too long.
+ */
+enum rc project_add(struct accounts *a, const char *id, struct span name,
+                    struct span description, const char *owner_id,
+                    struct project *out, struct err *err);
+
+/* RC_NOT_FOUND when there is none; deleted ones are found, see deleted_at. */
+enum rc project_get(struct accounts *a, const char *id, struct project *out, struct err *err);
+
+/* NULL leaves a member as it is. The slug never changes. */
+enum rc project_change(struct accounts *a, const char *id, const struct span *name,
+                       const struct span *description, struct project *out,
+                       struct err *err);
+
+/* Soft delete. RC_NOT_FOUND when there is none or it is deleted already. */
+enum rc project_delete(struct accounts *a, const char *id, struct err *err);
+
+/* The live projects of a user (of everyone with NULL, deleted ones too), oldest first. */
+typedef enum rc project_visit(void *ctx, const struct project *p);
+enum rc project_list(struct accounts *a, const char *user_id, project_visit *visit,
+                     void *ctx, struct err *err);
+
+/* RC_CONFLICT: a member already. RC_NOT_FOUND: no such user. */
+enum rc member_add(struct accounts *a, const char *project_id, const char *user_id,
+                   enum role role, const char *invited_by, struct member *out,
+                   struct err *err);
+
+/* RC_NOT_FOUND: not a member. RC_LAST_OWNER: there would be no owner left. */
+enum rc member_change(struct accounts *a, const char *project_id, const char *user_id,
+                      enum role role, struct err *err);
+enum rc member_remove(struct accounts *a, const char *project_id, const char *user_id,
+                      struct err *err);
+
+typedef enum rc member_visit(void *ctx, const struct member *m);
+enum rc member_list(struct accounts *a, const char *project_id, member_visit *visit,
+                    void *ctx, struct err *err);
+
+/* Everything a request needs to know, in one read. */
+struct access {
+	bool token_known;
+	int64_t token_revoked_at, token_expires_at, token_last_used_at;
+	bool user_known;        /* true also for a token without a user */
+	bool project_known, project_deleted;
+	enum role role;         /* of the token's user in the project; ROLE_NONE: none */
+};
+
+/* project_id may be NULL: then only token and user are looked up. */
+enum rc access_get(struct accounts *a, const char *token_id, const char *user_id,
+                   const char *project_id, struct access *out, struct err *err);
+
+enum rc token_add(struct accounts *a, const struct token_row *t, struct err *err);
+enum rc token_revoke(struct accounts *a, const char *id, struct err *err); /* RC_NOT_FOUND */
+typedef enum rc token_visit(void *ctx, const struct token_row *t);
+enum rc token_list(struct accounts *a, token_visit *visit, void *ctx, struct err *err);
+
+/* Note the use of a token; writes at most once an hour, never waits. */
+void token_used(struct accounts *a, const char *id, int64_t last_used_at);
+
+#endif

@@ -1,0 +1,64 @@
+/*
+ * SQLite as td-sync uses it: how a database is opened, how its codes become
+ * outcomes, how statements are kept. Only store/ and the applier see it.
+ */
+#ifndef TDSYNC_STORE_DB_H
+#define TDSYNC_STORE_DB_H
+
+#include "base/buf.h"
+#include "base/rc.h"
+
+#include <sqlite3.h>
+
+/* What a connection is for. */
+enum db_mode {
+	DB_SERVER,   /* WAL, synchronous=FULL: the log, the accounts */
+	DB_ADVICE,   /* journal_mode=DELETE, synchronous=OFF: may be lost */
+};
+
+/*
+ * Open (create) a database of the server. Every connection gets
+ * wal_autocheckpoint=0 and NO_CKPT_ON_CLOSE: checkpoints happen only under
+ * the lock file (design.md; platform.md 4.1). On a network file system
+ * RC_UNAVAILABLE. On RC_OK *out is new: sqlite3_close() it.
+ */
+enum rc db_open(const char *path, enum db_mode mode, sqlite3 **out, struct err *err);
+
+/*
+ * The outcome for an SQLite code: SQLITE_BUSY and LOCKED are RC_BUSY, a full
+ * or read-only disk and what is no database RC_UNAVAILABLE, the rest
+ * RC_FAULT; DONE, ROW and OK are RC_OK. err gets `doing` and the message.
+ */
+enum rc db_rc(sqlite3 *db, int code, const char *doing, struct err *err);
+
+/* Run statements that return no rows. */
+enum rc db_exec(sqlite3 *db, const char *sql, struct err *err);
+
+/* Prepare one statement to be kept (SQLITE_PREPARE_PERSISTENT). */
+enum rc db_prepare(sqlite3 *db, const char *sql, sqlite3_stmt **out, struct err *err);
+
+/*
+ * Bind by name (":after"). The name must exist: a typo is an assert, a
+ * binding that fails for memory shows at the next step.
+ */
+void db_bind_int(sqlite3_stmt *st, const char *name, int64_t v);
+void db_bind_text(sqlite3_stmt *st, const char *name, struct span v); /* borrowed until reset */
+void db_bind_blob(sqlite3_stmt *st, const char *name, const void *p, size_t n);
+void db_bind_null(sqlite3_stmt *st, const char *name);
+
+/* Step once: RC_OK with *row telling whether a row came. */
+enum rc db_step(sqlite3_stmt *st, bool *row, struct err *err);
+
+/* Step a statement that returns no row, then reset it and its bindings. */
+enum rc db_run(sqlite3_stmt *st, struct err *err);
+
+/* Reset and forget bindings; NULL is fine. */
+void db_reset(sqlite3_stmt *st);
+
+/* A text or blob column as a span, borrowed until the next step or reset. */
+struct span db_span(sqlite3_stmt *st, int col);
+
+/* Whether this SQLite has the WAL-reset bug (platform.md 4.1). */
+bool db_wal_bug(void);
+
+#endif

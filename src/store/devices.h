@@ -1,0 +1,39 @@
+/*
+ * devices.db: how far each device has been served, and how its clock differs
+ * from ours. Advice: it may be lost, it is skipped when somebody else writes
+ * it, and no answer waits for it (design.md, "An ack is a promise").
+ */
+#ifndef TDSYNC_STORE_DEVICES_H
+#define TDSYNC_STORE_DEVICES_H
+
+#include "base/buf.h"
+#include "base/rc.h"
+
+/*
+ * Note that a device (or a token's id, where a pull names no device) was
+ * served up to seq. Written only when that is news. `dir` is the project's
+ * folder. Failures are swallowed.
+ */
+void devices_served(const char *dir, struct span device, int64_t seq, int64_t now_us);
+
+/*
+ * Note how far the newest timestamp of a device's push lies from our clock
+ * (milliseconds, positive: it is ahead of us). Written only when it changed
+ * by more than half a minute. Failures are swallowed.
+ */
+void devices_clock(const char *dir, struct span device, int64_t ahead_ms, int64_t now_us);
+
+/* What is known of one device. */
+struct device_state {
+	int64_t served_seq;  /* 0: never */
+	int64_t served_us;
+	int64_t ahead_ms;
+};
+
+/* RC_NOT_FOUND when nothing is known (or devices.db is lost). */
+enum rc devices_get(const char *dir, struct span device, struct device_state *out);
+
+/* The greatest cursor ever served; 0 when nothing is known. */
+int64_t devices_greatest(const char *dir);
+
+#endif

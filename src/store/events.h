@@ -1,0 +1,149 @@
+/*
+ * The event log of one project: append-only, the only truth. A folder with
+ * events.db and its lock file. Every event has its place, `seq`: strictly
+ * increasing from 1, in commit order, never reused, never lowered.
+ *
+ * Writers: events_begin() .. events_append() .. events_commit(). Readers need
+ * nothing. One handle belongs to one process and one thread.
+ */
+#ifndef TDSYNC_STORE_EVENTS_H
+#define TDSYNC_STORE_EVENTS_H
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/rc.h"
+
+/* What an event does (protocol.md section 4). The values are stored. */
+enum action {
+	ACTION_CREATE = 1,
+	ACTION_UPDATE = 2,
+	ACTION_DELETE = 3,      /* hard */
+	ACTION_SOFT_DELETE = 4,
+	ACTION_RESTORE = 5
+};
+
+/* The wire's name of an action: "soft_delete". Static. */
+const char *action_name(enum action a);
+
+/* The action of that exact name, 0 when there is none. */
+enum action action_find(struct span name);
+
+/* Bytes of an idempotency digest. */
+#define EVENT_DIGEST_LEN 16
+
+/* Bytes of a log's identity; 32 hex digits on the wire. */
+#define LOG_ID_LEN 16
+
+/* An event as the log holds it. All spans are borrowed from whoever made it. */
+struct event {
+	int64_t seq;            /* its place; 0 before it has one */
+	struct span device;     /* who sent it: device, session, user id */
+	struct span session;
+	struct span user;
+	int64_t action_id;      /* the author's number for it; 0: none */
+	enum action action;
+	struct span type;       /* canonical where the profile knows it */
+	struct span id;         /* the entity's */
+	struct span payload;    /* a JSON value, as stored */
+	struct span time;       /* the author's timestamp, RFC 3339, as sent */
+	int64_t server_us;      /* when it was logged, microseconds since 1970 */
+	unsigned char digest[EVENT_DIGEST_LEN]; /* idempotency, engine/digest.h */
+	bool by_server;         /* the server itself wrote it */
+	bool parked;            /* logged, but not sent or applied (design.md,
+	                         * "Nothing wedges a device") */
+};
+
+/* The end of a log. */
+struct events_head {
+	int64_t seq;       /* last seq given; 0: the log is empty */
+	int64_t count;     /* events in the log */
+	int64_t time_us;   /* when the last one was logged; 0: never */
+	int64_t visible;   /* last seq that is not parked */
+	unsigned char log_id[LOG_ID_LEN]; /* which log this is; changed by a restore */
+};
+
+struct events; /* fields are private to events.c */
+
+/*
+ * Make the folder (durably), the lock file and an empty log with a new
+ * log_id. RC_CONFLICT when there is a log already.
+ */
+enum rc events_create(const char *dir, const char *profile, struct err *err);
+
+/*
+ * Open an existing log. On RC_OK *out is new: events_close() it.
+ * RC_NOT_FOUND: no log there. RC_UNAVAILABLE: err says what an operator
+ * must do (not a database, a newer format, no permission).
+ */
+enum rc events_open(const char *dir, struct events **out, struct err *err);
+
+/* Close and free; an open transaction is rolled back. NULL is fine. */
+void events_close(struct events *e);
+
+/*
+ * Whether the files behind the handle are gone or others: close it and open
+ * anew. Two stat calls.
+ */
+bool events_stale(const struct events *e);
+
+/* The name of the profile the log was made for. Borrowed. */
+const char *events_profile(const struct events *e);
+
+/* The head as committed now. */
+enum rc events_head(struct events *e, struct events_head *out, struct err *err);
+
+/*
+ * Take the log's lock (waiting until the deadline, clock_mono_ms()) and begin
+ * a write transaction. RC_BUSY: not got, nothing is held. On RC_OK end it by
+ * events_commit() or events_rollback().
+ */
+enum rc events_begin(struct events *e, int64_t deadline_ms, struct err *err);
+
+/*
+ * Append one event under the next seq. Needs events_begin(). RC_DUPLICATE:
+ * (action_id, digest) is in the log already; either way *seq is its place.
+ * ev->seq is ignored.
+ */
+enum rc events_append(struct events *e, const struct event *ev, int64_t *seq,
+                      struct err *err);
+
+/*
+ * Commit: the rows and the head move together, synced to disk. The result is
+ * the answer: anything but RC_OK means that nothing was promised (after an
+ * I/O error the outcome is unknown: the handle is closed for writing and
+ * events_stale() says true). The lock is released in any case.
+ */
+enum rc events_commit(struct events *e, struct err *err);
+
+/* Roll back and release the lock; fine when nothing was begun. */
+void events_rollback(struct events *e);
+
+/*
+ * What is due after an answer went out: checkpoints by the size of the WAL
+ * (design.md, "One lock file per project"). Takes the lock itself. Failures
+ * are logged, never returned: nothing depends on them.
+ */
+void events_maintain(struct events *e);
+
+/*
+ * Called for each event in order; returning anything but RC_OK ends the
+ * walk with that outcome. The event is borrowed for the call.
+ */
+typedef enum rc events_visit(void *ctx, const struct event *ev);
+
+/*
+ * Walk the events with after < seq <= last, parked ones left out unless
+ * asked for, in one read transaction. *head (may be NULL) is the head within
+ * the same transaction.
+ */
+enum rc events_walk(struct events *e, int64_t after, int64_t last,
+                    bool with_parked, struct events_head *head,
+                    events_visit *visit, void *ctx, struct err *err);
+
+/*
+ * The digest of the event at a seq. RC_NOT_FOUND when there is none.
+ */
+enum rc events_digest(struct events *e, int64_t seq,
+                      unsigned char out[EVENT_DIGEST_LEN], struct err *err);
+
+#endif
