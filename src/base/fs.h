@@ -13,6 +13,9 @@
  */
 enum rc fs_mkdir(const char *path, struct err *err);
 
+/* Sync a file or folder to disk, by path. */
+enum rc fs_sync(const char *path, struct err *err);
+
 /*
  * Read a whole file of at most max bytes into out (appended). RC_NOT_FOUND,
  * RC_TOO_LARGE, RC_UNAVAILABLE (err names path and cause).

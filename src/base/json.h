@@ -66,6 +66,14 @@ bool json_string_is(struct span str, const char *s);
 bool json_get(struct span object, const char *key, struct span *value);
 
 /*
+ * Find several members in one pass: values[i] is that of keys[i], empty when
+ * there is none, the last one where there are more. Returns the index of a
+ * key that occurs twice, -1 when none does.
+ */
+int json_pick(struct span object, const char *const *keys, size_t n,
+              struct span *values);
+
+/*
  * Append the decoded text of a string value as UTF-8. A lone surrogate
  * becomes U+FFFD, as in Go. False when the value is not a string.
  */

@@ -11,7 +11,8 @@
 
 /*
  * Note that a device (or a token's id, where a pull names no device) was
- * served up to seq. Written only when that is news. `dir` is the project's
+ * served up to seq; call it when a page held events. Written only when that is
+ * news. `dir` is the project's
  * folder. Failures are swallowed.
  */
 void devices_served(const char *dir, struct span device, int64_t seq, int64_t now_us);
@@ -21,7 +22,7 @@ void devices_served(const char *dir, struct span device, int64_t seq, int64_t no
  * (milliseconds, positive: it is ahead of us). Written only when it changed
  * by more than half a minute. Failures are swallowed.
  */
-void devices_clock(const char *dir, struct span device, int64_t ahead_ms, int64_t now_us);
+void devices_clock(const char *dir, struct span device, int64_t ahead_ms);
 
 /* What is known of one device. */
 struct device_state {

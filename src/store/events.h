@@ -34,6 +34,10 @@ enum action action_find(struct span name);
 /* Bytes of a log's identity; 32 hex digits on the wire. */
 #define LOG_ID_LEN 16
 
+/* The name of the lock file in a log's folder, for those who copy it. */
+#define EVENTS_LOCK "lock"
+#define EVENTS_DB "events.db"
+
 /* An event as the log holds it. All spans are borrowed from whoever made it. */
 struct event {
 	int64_t seq;            /* its place; 0 before it has one */
@@ -126,15 +130,16 @@ void events_rollback(struct events *e);
 void events_maintain(struct events *e);
 
 /*
- * Called for each event in order; returning anything but RC_OK ends the
- * walk with that outcome. The event is borrowed for the call.
+ * Called for each event in order; the event is borrowed for the call. Setting
+ * *stop ends the walk after it; returning anything but RC_OK ends it with
+ * that outcome.
  */
-typedef enum rc events_visit(void *ctx, const struct event *ev);
+typedef enum rc events_visit(void *ctx, const struct event *ev, bool *stop);
 
 /*
  * Walk the events with after < seq <= last, parked ones left out unless
  * asked for, in one read transaction. *head (may be NULL) is the head within
- * the same transaction.
+ * the same transaction, filled before the first visit.
  */
 enum rc events_walk(struct events *e, int64_t after, int64_t last,
                     bool with_parked, struct events_head *head,

@@ -1,0 +1,612 @@
+/* A push: parsed, judged, appended; see push.h. */
+#include "engine/push.h"
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "engine/digest.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ID_BYTES 255 /* of a device, session or entity id */
+#define TYPE_BYTES 64
+
+/* The server's own device: no client may claim it (protocol.md section 8). */
+#define SERVER_DEVICE "td-sync"
+
+/* One event of a push. */
+struct item {
+	struct event ev;
+	char reason[160];  /* why it is rejected; "" when it is not */
+	bool duplicate;    /* the log had it, at seq */
+	int64_t seq;       /* its place in the log; 0: none */
+};
+
+/* Text that had to be made anew, freed with the push. */
+struct owned {
+	struct owned *next;
+	struct buf b;
+};
+
+struct push {
+	const struct profile *profile;
+	struct push_rules rules;
+	struct span device, session;
+	struct item *items;
+	size_t n;
+	int64_t newest_us;
+	struct owned *owned;
+	struct buf scratch; /* canonical texts */
+};
+
+void
+push_free(struct push *p)
+{
+	struct owned *o;
+
+	if (p == NULL)
+		return;
+	while ((o = p->owned) != NULL) {
+		p->owned = o->next;
+		buf_free(&o->b);
+		free(o);
+	}
+	buf_free(&p->scratch);
+	free(p->items);
+	free(p);
+}
+
+size_t
+push_count(const struct push *p)
+{
+	return p->n;
+}
+
+struct span
+push_device(const struct push *p)
+{
+	return p->device;
+}
+
+int64_t
+push_newest_us(const struct push *p)
+{
+	return p->newest_us;
+}
+
+/* A buffer that lives as long as the push; NULL when out of memory. */
+static struct buf *
+own(struct push *p)
+{
+	struct owned *o = calloc(1, sizeof(*o));
+
+	if (o == NULL)
+		return NULL;
+	o->next = p->owned;
+	p->owned = o;
+	return &o->b;
+}
+
+static enum rc
+no_memory(struct err *err)
+{
+	return err_set(err, RC_FAULT, "out of memory");
+}
+
+/*
+ * The text of a string member; absent and null are "" (as in Go). It borrows
+ * from the body where nothing is escaped.
+ */
+static enum rc
+text(struct push *p, struct span value, const char *name, struct span *out,
+     struct err *err)
+{
+	struct buf *b;
+
+	*out = (struct span){ "", 0 };
+	if (json_type(value) == JSON_NULL)
+		return RC_OK;
+	if (json_type(value) != JSON_STRING)
+		return err_set(err, RC_INVALID, "invalid json body: %s must be a string", name);
+	if (json_string_odd(value))
+		return err_set(err, RC_INVALID, "%s holds a NUL or half a surrogate pair", name);
+	if (memchr(value.p, '\\', value.len) == NULL) {
+		*out = (struct span){ value.p + 1, value.len - 2 };
+		return RC_OK;
+	}
+	if ((b = own(p)) == NULL || !json_string(value, b) || b->failed)
+		return no_memory(err);
+	*out = buf_span(b);
+	return RC_OK;
+}
+
+/* As text(), for an id: bounded. */
+static enum rc
+id_text(struct push *p, struct span value, const char *name, struct span *out,
+        struct err *err)
+{
+	enum rc rc = text(p, value, name, out, err);
+
+	if (rc == RC_OK && out->len > ID_BYTES)
+		return err_set(err, RC_INVALID, "%s is longer than %d bytes", name, ID_BYTES);
+	return rc;
+}
+
+/* --- one event --- */
+
+enum member { M_ACTION_ID, M_ACTION, M_TYPE, M_ID, M_PAYLOAD, M_TIME, M__MAX };
+
+static const char *const members[M__MAX] = {
+	[M_ACTION_ID] = "client_action_id",
+	[M_ACTION] = "action_type",
+	[M_TYPE] = "entity_type",
+	[M_ID] = "entity_id",
+	[M_PAYLOAD] = "payload",
+	[M_TIME] = "client_timestamp",
+};
+
+static bool
+type_well_formed(struct span t)
+{
+	if (t.len == 0 || t.len > TYPE_BYTES || t.p[0] < 'a' || t.p[0] > 'z')
+		return false;
+	for (size_t i = 1; i < t.len; i++) {
+		char c = t.p[i];
+
+		if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '_')
+			return false;
+	}
+	return true;
+}
+
+/* Canonical type; NULL in *entity for one that the profile doesn't know. */
+static enum rc
+judge_type(struct push *p, struct event *ev, const struct profile_entity **entity,
+           struct err *err)
+{
+	*entity = p->profile == NULL ? NULL : profile_entity(p->profile, ev->type);
+	if (*entity != NULL) {
+		ev->type = span_of((*entity)->table);
+		return RC_OK;
+	}
+	if (!type_well_formed(ev->type) || (p->rules.refuse_unknown && p->profile != NULL))
+		return err_set(err, RC_INVALID, "invalid entity_type: %.*s",
+		               (int)(ev->type.len < TYPE_BYTES ? ev->type.len : TYPE_BYTES),
+		               ev->type.p);
+	/* Without a profile nothing is known, and everything forwarded. */
+	ev->parked = p->profile != NULL;
+	return RC_OK;
+}
+
+/*
+ * Whether a known column besides `id` is among a row's members. The row may
+ * be wrapped ({"issue":{...}}).
+ */
+static bool
+has_known_column(const struct profile_entity *e, struct span row)
+{
+	struct json_iter it;
+	struct span key, value, inner;
+	const struct profile_column *c;
+
+	if (e->unwrap != NULL && json_get(row, e->unwrap, &inner) &&
+	    json_type(inner) == JSON_OBJECT)
+		row = inner;
+	json_iter_init(&it, row);
+	while (json_next(&it, &key, &value)) {
+		if (json_string_is(key, "id"))
+			continue;
+		c = profile_column(e, (struct span){ key.p + 1, key.len - 2 });
+		if (c != NULL && !(c->flags & PROFILE_LOCAL))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * A create or update whose new_data sets nothing that is known: a stock
+ * client stops at it for ever (protocol.md section 7).
+ */
+static bool
+sets_nothing(const struct profile_entity *e, const struct event *ev)
+{
+	struct span row;
+
+	if (ev->action != ACTION_CREATE && ev->action != ACTION_UPDATE)
+		return false;
+	if (!json_get(ev->payload, "new_data", &row))
+		return false;
+	switch (json_type(row)) {
+	case JSON_NULL:
+		return true;
+	case JSON_OBJECT:
+		return !has_known_column(e, row);
+	default:
+		return false; /* every client quarantines it */
+	}
+}
+
+static bool
+key_is_local(const struct profile_entity *e, struct span key)
+{
+	for (const struct profile_column *c = e->columns; c->name != NULL; c++)
+		if ((c->flags & PROFILE_LOCAL) && json_string_is(key, c->name))
+			return true;
+	return false;
+}
+
+static bool
+has_local(const struct profile_entity *e, struct span row)
+{
+	struct json_iter it;
+	struct span key, value;
+
+	json_iter_init(&it, json_type(row) == JSON_OBJECT ? row : (struct span){ 0 });
+	while (json_next(&it, &key, &value))
+		if (key_is_local(e, key))
+			return true;
+	return false;
+}
+
+/* Copy an object's members, local ones left out. */
+static void
+copy_row(const struct profile_entity *e, struct span row, struct buf *out)
+{
+	struct json_iter it;
+	struct span key, value;
+	const char *comma = "";
+
+	buf_add_byte(out, '{');
+	json_iter_init(&it, row);
+	while (json_next(&it, &key, &value)) {
+		if (key_is_local(e, key))
+			continue;
+		buf_add_str(out, comma);
+		buf_add_span(out, key);
+		buf_add_byte(out, ':');
+		buf_add_span(out, value);
+		comma = ",";
+	}
+	buf_add_byte(out, '}');
+}
+
+static bool
+is_row(struct span key)
+{
+	return json_string_is(key, "new_data") || json_string_is(key, "previous_data");
+}
+
+/*
+ * Cut the fields that belong to one machine out of the payload. It stays
+ * the bytes that came where there are none.
+ */
+static enum rc
+cut_local(struct push *p, const struct profile_entity *e, struct event *ev,
+          struct err *err)
+{
+	struct json_iter it;
+	struct span key, value;
+	struct buf *out;
+	const char *comma = "";
+	bool local = false;
+
+	if (json_type(ev->payload) != JSON_OBJECT)
+		return RC_OK;
+	json_iter_init(&it, ev->payload);
+	while (!local && json_next(&it, &key, &value))
+		local = is_row(key) && has_local(e, value);
+	if (!local)
+		return RC_OK;
+	if ((out = own(p)) == NULL)
+		return no_memory(err);
+	buf_add_byte(out, '{');
+	json_iter_init(&it, ev->payload);
+	while (json_next(&it, &key, &value)) {
+		buf_add_str(out, comma);
+		buf_add_span(out, key);
+		buf_add_byte(out, ':');
+		if (is_row(key) && json_type(value) == JSON_OBJECT)
+			copy_row(e, value, out);
+		else
+			buf_add_span(out, value);
+		comma = ",";
+	}
+	buf_add_byte(out, '}');
+	ev->payload = buf_span(out);
+	return out->failed ? no_memory(err) : RC_OK;
+}
+
+static bool
+has_local_columns(const struct profile_entity *e)
+{
+	for (const struct profile_column *c = e->columns; c->name != NULL; c++)
+		if (c->flags & PROFILE_LOCAL)
+			return true;
+	return false;
+}
+
+static void
+reject(struct item *it, const char *reason)
+{
+	snprintf(it->reason, sizeof(it->reason), "%s", reason);
+}
+
+/* RC_INVALID: the event is malformed; what is merely refused is rejected. */
+static enum rc
+parse_event(struct push *p, struct span value, struct item *it, struct err *err)
+{
+	const struct profile_entity *entity;
+	struct event *ev = &it->ev;
+	struct span v[M__MAX], action;
+	struct instant at;
+	int64_t us;
+	int twice;
+	enum rc rc;
+
+	if (json_type(value) != JSON_OBJECT && json_type(value) != JSON_NULL)
+		return err_set(err, RC_INVALID, "invalid json body: an event must be an object");
+	if ((twice = json_pick(value, members, M__MAX, v)) >= 0)
+		return err_set(err, RC_INVALID, "invalid json body: an event has %s twice",
+		               members[twice]);
+	if (json_type(v[M_ACTION_ID]) != JSON_NULL &&
+	    !json_int64(v[M_ACTION_ID], &ev->action_id))
+		return err_set(err, RC_INVALID,
+		               "invalid json body: client_action_id must be an integer");
+	ev->device = p->device;
+	ev->session = p->session;
+	if ((rc = text(p, v[M_ACTION], "action_type", &action, err)) != RC_OK ||
+	    (rc = text(p, v[M_TYPE], "entity_type", &ev->type, err)) != RC_OK ||
+	    (rc = id_text(p, v[M_ID], "entity_id", &ev->id, err)) != RC_OK ||
+	    (rc = text(p, v[M_TIME], "client_timestamp", &ev->time, err)) != RC_OK ||
+	    (rc = judge_type(p, ev, &entity, err)) != RC_OK)
+		return rc;
+	ev->action = profile_action(action);
+	if (!time_parse_rfc3339(ev->time, &at))
+		return err_set(err, RC_INVALID, "invalid timestamp for action %" PRId64,
+		               ev->action_id);
+	ev->payload = v[M_PAYLOAD];
+	if (ev->id.len == 0)
+		reject(it, "empty entity_id");
+	else if (ev->payload.len == 0)
+		reject(it, "missing payload");
+	if (it->reason[0] != '\0')
+		return RC_OK;
+	if (entity != NULL && has_local_columns(entity) &&
+	    (rc = cut_local(p, entity, ev, err)) != RC_OK)
+		return rc;
+	if (entity != NULL && sets_nothing(entity, ev))
+		ev->parked = true;
+	us = at.sec * 1000000 + at.nsec / 1000;
+	if (us > p->newest_us)
+		p->newest_us = us;
+	if ((rc = event_digest(ev, at, &p->scratch)) != RC_OK)
+		return no_memory(err);
+	return RC_OK;
+}
+
+/* --- the envelope --- */
+
+enum envelope { E_DEVICE, E_SESSION, E_EVENTS, E__MAX };
+
+static const char *const envelope[E__MAX] = {
+	[E_DEVICE] = "device_id",
+	[E_SESSION] = "session_id",
+	[E_EVENTS] = "events",
+};
+
+static size_t
+count_elements(struct span array)
+{
+	struct json_iter it;
+	struct span key, value;
+	size_t n = 0;
+
+	json_iter_init(&it, array);
+	while (json_next(&it, &key, &value))
+		n++;
+	return n;
+}
+
+static enum rc
+parse_envelope(struct push *p, struct span body, struct span *events, struct err *err)
+{
+	struct span v[E__MAX];
+	struct err why;
+	enum rc rc;
+	int twice;
+
+	if (json_scan(body, JSON_MAX_DEPTH, &body, NULL, &why) != RC_OK)
+		return err_set(err, RC_INVALID, "invalid json body: %s", why.text);
+	if (json_type(body) != JSON_OBJECT)
+		return err_set(err, RC_INVALID, "invalid json body: it must be an object");
+	if ((twice = json_pick(body, envelope, E__MAX, v)) >= 0)
+		return err_set(err, RC_INVALID, "invalid json body: %s is there twice",
+		               envelope[twice]);
+	if (json_type(v[E_EVENTS]) != JSON_ARRAY && json_type(v[E_EVENTS]) != JSON_NULL)
+		return err_set(err, RC_INVALID, "invalid json body: events must be an array");
+	if ((rc = id_text(p, v[E_DEVICE], "device_id", &p->device, err)) != RC_OK ||
+	    (rc = id_text(p, v[E_SESSION], "session_id", &p->session, err)) != RC_OK)
+		return rc;
+	if (p->device.len == 0)
+		return err_set(err, RC_INVALID, "device_id is required");
+	if (p->session.len == 0)
+		return err_set(err, RC_INVALID, "session_id is required");
+	if (span_is(p->device, SERVER_DEVICE))
+		return err_set(err, RC_INVALID, "device_id " SERVER_DEVICE " is the server's own");
+	*events = v[E_EVENTS];
+	p->n = json_type(*events) == JSON_ARRAY ? count_elements(*events) : 0;
+	if (p->n == 0)
+		return err_set(err, RC_INVALID, "events array is empty");
+	if (p->n > PUSH_MAX_EVENTS)
+		return err_set(err, RC_INVALID, "batch size %zu exceeds max %d", p->n,
+		               PUSH_MAX_EVENTS);
+	return RC_OK;
+}
+
+static enum rc
+parse_events(struct push *p, struct span events, struct err *err)
+{
+	struct json_iter it;
+	struct span key, value;
+	struct err why;
+	enum rc rc;
+
+	if ((p->items = calloc(p->n, sizeof(*p->items))) == NULL)
+		return no_memory(err);
+	json_iter_init(&it, events);
+	for (size_t i = 0; json_next(&it, &key, &value); i++) {
+		rc = parse_event(p, value, &p->items[i], &why);
+		if (rc == RC_INVALID && p->rules.lenient)
+			reject(&p->items[i], why.text);
+		else if (rc != RC_OK)
+			return err_set(err, rc, "%s", why.text);
+	}
+	return RC_OK;
+}
+
+enum rc
+push_parse(struct span body, const struct profile *profile, struct push_rules rules,
+           struct push **out, struct err *err)
+{
+	struct push *p = calloc(1, sizeof(*p));
+	struct span events = { 0 };
+	enum rc rc;
+
+	*out = NULL;
+	if (p == NULL)
+		return no_memory(err);
+	p->profile = profile;
+	p->rules = rules;
+	rc = parse_envelope(p, body, &events, err);
+	if (rc == RC_OK)
+		rc = parse_events(p, events, err);
+	if (rc != RC_OK) {
+		push_free(p);
+		return rc;
+	}
+	*out = p;
+	return RC_OK;
+}
+
+/* --- appending --- */
+
+/* Append all that was not rejected; in an open transaction. */
+static enum rc
+append_items(struct push *p, struct events *log, struct span user, int64_t now_us,
+             struct err *err)
+{
+	for (size_t i = 0; i < p->n; i++) {
+		struct item *it = &p->items[i];
+		enum rc rc;
+
+		if (it->reason[0] != '\0')
+			continue;
+		it->ev.user = user;
+		it->ev.server_us = now_us;
+		rc = events_append(log, &it->ev, &it->seq, err);
+		if (rc != RC_OK && rc != RC_DUPLICATE)
+			return rc;
+		it->duplicate = rc == RC_DUPLICATE;
+	}
+	return RC_OK;
+}
+
+static void
+write_ack(struct buf *b, const struct item *it)
+{
+	buf_add_str(b, "{\"client_action_id\":");
+	buf_add_int(b, it->ev.action_id);
+	if (it->duplicate || it->reason[0] != '\0') {
+		buf_add_str(b, ",\"reason\":");
+		buf_add_json(b, span_of(it->duplicate ? "duplicate" : it->reason));
+	}
+	if (it->seq > 0) {
+		buf_add_str(b, ",\"server_seq\":");
+		buf_add_int(b, it->seq);
+	}
+	buf_add_byte(b, '}');
+}
+
+/* The acks, or the rejections, with commas between. */
+static void
+write_acks(const struct push *p, bool rejected, struct buf *b)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < p->n; i++) {
+		const struct item *it = &p->items[i];
+
+		if ((it->duplicate || it->reason[0] != '\0') != rejected)
+			continue;
+		if (n++ > 0)
+			buf_add_byte(b, ',');
+		write_ack(b, it);
+	}
+}
+
+static size_t
+write_answer(const struct push *p, struct buf *b)
+{
+	size_t accepted = 0;
+
+	for (size_t i = 0; i < p->n; i++)
+		accepted += !p->items[i].duplicate && p->items[i].reason[0] == '\0';
+	buf_add_str(b, "{\"accepted\":");
+	buf_add_int(b, (int64_t)accepted);
+	buf_add_str(b, ",\"acks\":");
+	if (accepted > 0) {
+		buf_add_byte(b, '[');
+		write_acks(p, false, b);
+		buf_add_byte(b, ']');
+	} else {
+		buf_add_str(b, "null"); /* as the Go server */
+	}
+	if (accepted < p->n) {
+		buf_add_str(b, ",\"rejected\":[");
+		write_acks(p, true, b);
+		buf_add_byte(b, ']');
+	}
+	buf_add_str(b, "}\n");
+	return accepted;
+}
+
+static bool
+all_rejected(const struct push *p)
+{
+	for (size_t i = 0; i < p->n; i++)
+		if (p->items[i].reason[0] == '\0')
+			return false;
+	return true;
+}
+
+enum rc
+push_append(struct push *p, struct events *log, struct span user, int64_t now_us,
+            int64_t deadline_ms, struct buf *answer, size_t *accepted, struct err *err)
+{
+	bool write = !all_rejected(p);
+	size_t n;
+	enum rc rc = RC_OK;
+
+	if (accepted != NULL)
+		*accepted = 0;
+	buf_reset(answer);
+	if (write && (rc = events_begin(log, deadline_ms, err)) != RC_OK)
+		return rc;
+	if (write)
+		rc = append_items(p, log, user, now_us, err);
+	/* Written before COMMIT, so that nothing can fail after it. */
+	n = write_answer(p, answer);
+	if (rc == RC_OK && answer->failed)
+		rc = no_memory(err);
+	if (write && rc == RC_OK)
+		rc = events_commit(log, err);
+	else if (write)
+		events_rollback(log);
+	if (rc != RC_OK)
+		buf_reset(answer);
+	else if (accepted != NULL)
+		*accepted = n;
+	return rc;
+}

@@ -1,0 +1,146 @@
+/* How far each device has been served, see devices.h. */
+#include "store/devices.h"
+
+#include "base/fs.h"
+#include "store/db.h"
+
+#define CLOCK_NEWS_MS 30000 /* a smaller change of a clock is none */
+
+static const char schema[] =
+    "CREATE TABLE IF NOT EXISTS device("
+    " name TEXT PRIMARY KEY,"               /* device id, or a token's id */
+    " served_seq INTEGER NOT NULL DEFAULT 0,"
+    " served_us INTEGER NOT NULL DEFAULT 0," /* when, microseconds since 1970 */
+    " ahead_ms INTEGER NOT NULL DEFAULT 0"   /* its clock against ours */
+    ") WITHOUT ROWID";
+
+enum query { Q_GET, Q_SERVED, Q_CLOCK, Q_GREATEST, Q__MAX };
+
+static const char *const queries[Q__MAX] = {
+	[Q_GET] =
+	    "SELECT served_seq, served_us, ahead_ms FROM device WHERE name = :name",
+	[Q_SERVED] =
+	    "INSERT INTO device(name, served_seq, served_us)"
+	    " VALUES (:name, :seq, :now)"
+	    " ON CONFLICT (name) DO UPDATE SET served_seq = :seq, served_us = :now",
+	[Q_CLOCK] =
+	    "INSERT INTO device(name, ahead_ms) VALUES (:name, :ahead)"
+	    " ON CONFLICT (name) DO UPDATE SET ahead_ms = :ahead",
+	[Q_GREATEST] =
+	    "SELECT coalesce(max(served_seq), 0) FROM device /*scan*/",
+};
+
+/* Open it; NULL where it can't be had: then nothing is known or noted. */
+static sqlite3 *
+open_db(const char *dir, bool create)
+{
+	struct buf path = { 0 };
+	struct fs_id id;
+	sqlite3 *db = NULL;
+
+	buf_addf(&path, "%s/devices.db", dir);
+	if (buf_cstr(&path) != NULL && (create || fs_identify(path.p, &id)) &&
+	    db_open(path.p, DB_ADVICE, &db, NULL) == RC_OK) {
+		sqlite3_busy_timeout(db, 0); /* skipped when locked */
+		if (db_exec(db, schema, NULL) != RC_OK) {
+			sqlite3_close(db);
+			db = NULL;
+		}
+	}
+	buf_free(&path);
+	return db;
+}
+
+static enum rc
+read_state(sqlite3 *db, struct span device, struct device_state *out)
+{
+	sqlite3_stmt *st = NULL;
+	bool row = false;
+	enum rc rc;
+
+	*out = (struct device_state){ 0 };
+	if ((rc = db_prepare(db, queries[Q_GET], &st, NULL)) == RC_OK) {
+		db_bind_text(st, ":name", device);
+		rc = db_step(st, &row, NULL);
+	}
+	if (rc == RC_OK && row) {
+		out->served_seq = sqlite3_column_int64(st, 0);
+		out->served_us = sqlite3_column_int64(st, 1);
+		out->ahead_ms = sqlite3_column_int64(st, 2);
+	}
+	sqlite3_finalize(st);
+	return rc == RC_OK && !row ? RC_NOT_FOUND : rc;
+}
+
+void
+devices_served(const char *dir, struct span device, int64_t seq, int64_t now_us)
+{
+	sqlite3 *db = open_db(dir, true);
+	struct device_state now;
+	sqlite3_stmt *st = NULL;
+
+	if (db == NULL)
+		return;
+	if (!(read_state(db, device, &now) == RC_OK && now.served_seq >= seq) &&
+	    db_prepare(db, queries[Q_SERVED], &st, NULL) == RC_OK) {
+		db_bind_text(st, ":name", device);
+		db_bind_int(st, ":seq", seq);
+		db_bind_int(st, ":now", now_us);
+		db_run(st, NULL);
+	}
+	sqlite3_finalize(st);
+	sqlite3_close(db);
+}
+
+void
+devices_clock(const char *dir, struct span device, int64_t ahead_ms)
+{
+	sqlite3 *db = open_db(dir, true);
+	struct device_state now;
+	sqlite3_stmt *st = NULL;
+	int64_t change;
+
+	if (db == NULL)
+		return;
+	read_state(db, device, &now);
+	change = now.ahead_ms < ahead_ms ? ahead_ms - now.ahead_ms : now.ahead_ms - ahead_ms;
+	if (change > CLOCK_NEWS_MS && db_prepare(db, queries[Q_CLOCK], &st, NULL) == RC_OK) {
+		db_bind_text(st, ":name", device);
+		db_bind_int(st, ":ahead", ahead_ms);
+		db_run(st, NULL);
+	}
+	sqlite3_finalize(st);
+	sqlite3_close(db);
+}
+
+enum rc
+devices_get(const char *dir, struct span device, struct device_state *out)
+{
+	sqlite3 *db = open_db(dir, false);
+	enum rc rc;
+
+	*out = (struct device_state){ 0 };
+	if (db == NULL)
+		return RC_NOT_FOUND;
+	rc = read_state(db, device, out);
+	sqlite3_close(db);
+	return rc == RC_OK ? RC_OK : RC_NOT_FOUND;
+}
+
+int64_t
+devices_greatest(const char *dir)
+{
+	sqlite3 *db = open_db(dir, false);
+	sqlite3_stmt *st = NULL;
+	int64_t seq = 0;
+	bool row = false;
+
+	if (db == NULL)
+		return 0;
+	if (db_prepare(db, queries[Q_GREATEST], &st, NULL) == RC_OK &&
+	    db_step(st, &row, NULL) == RC_OK && row)
+		seq = sqlite3_column_int64(st, 0);
+	sqlite3_finalize(st);
+	sqlite3_close(db);
+	return seq;
+}

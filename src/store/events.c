@@ -1,0 +1,678 @@
+/* The event log of one project, see events.h. */
+#include "store/events.h"
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/id.h"
+#include "base/lock.h"
+#include "base/log.h"
+#include "store/db.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FORMAT 1 /* of events.db; a newer one is refused */
+
+/* When to checkpoint, in bytes of WAL (design.md, "One lock file per project"). */
+#define WAL_TRY (4 << 20)       /* if the lock is free at once */
+#define WAL_WAIT (16 << 20)     /* wait for the lock */
+#define WAL_TRUNCATE (64 << 20) /* and for readers, for a second */
+
+static const char schema[] =
+    "CREATE TABLE meta("
+    " key TEXT PRIMARY KEY,"          /* 'format', 'profile' */
+    " value NOT NULL"
+    ") WITHOUT ROWID;"
+    "CREATE TABLE head("              /* one row: the end of the log */
+    " id INTEGER PRIMARY KEY CHECK (id = 1),"
+    " log_id BLOB NOT NULL,"          /* which log this is */
+    " seq INTEGER NOT NULL,"          /* last one given */
+    " count INTEGER NOT NULL,"        /* events in the log */
+    " time_us INTEGER NOT NULL,"      /* server time of the last event */
+    " visible INTEGER NOT NULL"       /* last seq that is not parked */
+    ");"
+    "CREATE TABLE author("            /* who sent events, as small integers */
+    " id INTEGER PRIMARY KEY,"
+    " device TEXT NOT NULL,"
+    " session TEXT NOT NULL,"
+    " user TEXT NOT NULL,"
+    " UNIQUE (device, session, user)"
+    ");"
+    "CREATE TABLE event("
+    " seq INTEGER PRIMARY KEY,"       /* its place */
+    " author INTEGER NOT NULL REFERENCES author(id),"
+    " action_id INTEGER NOT NULL,"    /* the author's number, 0: none */
+    " digest BLOB NOT NULL,"          /* what happened, engine/digest.h */
+    " action INTEGER NOT NULL,"       /* enum action */
+    " by_server INTEGER NOT NULL,"    /* the server itself wrote it */
+    " parked INTEGER NOT NULL,"       /* not sent, not applied */
+    " server_us INTEGER NOT NULL,"    /* when it was logged */
+    " type TEXT NOT NULL,"            /* entity type, canonical where known */
+    " entity TEXT NOT NULL,"          /* entity id */
+    " time TEXT NOT NULL,"            /* the author's timestamp as sent */
+    " payload TEXT NOT NULL"          /* JSON as it came, local fields cut */
+    ");"
+    /* The only index: it grows at its end where each device's numbers grow. */
+    "CREATE UNIQUE INDEX event_key ON event(action_id, digest);";
+
+enum query { Q_HEAD, Q_HEAD_SET, Q_AUTHOR, Q_AUTHOR_ADD, Q_APPEND, Q_FIND,
+             Q_WALK, Q_DIGEST, Q__MAX };
+
+static const char *const queries[Q__MAX] = {
+	[Q_HEAD] =
+	    "SELECT log_id, seq, count, time_us, visible FROM head WHERE id = 1",
+	[Q_HEAD_SET] =
+	    "UPDATE head SET seq = :seq, count = :count, time_us = :time_us,"
+	    " visible = :visible WHERE id = 1",
+	[Q_AUTHOR] =
+	    "SELECT id FROM author"
+	    " WHERE device = :device AND session = :session AND user = :user",
+	[Q_AUTHOR_ADD] =
+	    "INSERT INTO author(device, session, user)"
+	    " VALUES (:device, :session, :user)",
+	[Q_APPEND] =
+	    "INSERT INTO event(seq, author, action_id, digest, action, by_server,"
+	    " parked, server_us, type, entity, time, payload)"
+	    " VALUES (:seq, :author, :action_id, :digest, :action, :by_server,"
+	    " :parked, :server_us, :type, :entity, :time, :payload)"
+	    " ON CONFLICT (action_id, digest) DO NOTHING",
+	[Q_FIND] =
+	    "SELECT seq FROM event WHERE action_id = :action_id AND digest = :digest",
+	[Q_WALK] =
+	    "SELECT e.seq, a.device, a.session, a.user, e.action_id, e.digest,"
+	    " e.action, e.by_server, e.parked, e.server_us, e.type, e.entity,"
+	    " e.time, e.payload"
+	    " FROM event e JOIN author a ON a.id = e.author"
+	    " WHERE e.seq > :after AND e.seq <= :last AND e.parked <= :parked"
+	    " ORDER BY e.seq",
+	[Q_DIGEST] =
+	    "SELECT digest FROM event WHERE seq = :seq",
+};
+
+struct events {
+	sqlite3 *db;
+	sqlite3_stmt *st[Q__MAX];
+	struct lock *lock;
+	char *path, *lock_path;
+	struct fs_id id, lock_id; /* the files behind db and lock */
+	char profile[32];
+	struct events_head head;  /* within a write transaction: its state */
+	bool writing;             /* between begin and commit or rollback */
+	bool appended;            /* the transaction holds something */
+	bool broken;              /* an I/O error: don't trust the handle */
+	int64_t author;           /* id of the author below, 0: not looked up */
+	struct buf author_key;    /* device NUL session NUL user */
+	int wal_pages;            /* in the WAL after our last commit */
+};
+
+static const char *const action_names[] = {
+	[ACTION_CREATE] = "create",
+	[ACTION_UPDATE] = "update",
+	[ACTION_DELETE] = "delete",
+	[ACTION_SOFT_DELETE] = "soft_delete",
+	[ACTION_RESTORE] = "restore",
+};
+
+const char *
+action_name(enum action a)
+{
+	assert(a >= ACTION_CREATE && a <= ACTION_RESTORE);
+	return action_names[a];
+}
+
+enum action
+action_find(struct span name)
+{
+	for (int a = ACTION_CREATE; a <= ACTION_RESTORE; a++)
+		if (span_is(name, action_names[a]))
+			return (enum action)a;
+	return 0;
+}
+
+static char *
+path_join(const char *dir, const char *name)
+{
+	struct buf b = { 0 };
+
+	buf_addf(&b, "%s/%s", dir, name);
+	if (buf_cstr(&b) == NULL)
+		buf_free(&b);
+	return b.p;
+}
+
+static enum rc
+no_memory(struct err *err)
+{
+	return err_set(err, RC_FAULT, "out of memory");
+}
+
+/* --- making and opening --- */
+
+static int
+on_commit(void *ctx, sqlite3 *db, const char *name, int pages)
+{
+	struct events *e = ctx;
+
+	(void)db;
+	(void)name;
+	e->wal_pages = pages;
+	return SQLITE_OK;
+}
+
+/* A handle with its files open, the schema not yet looked at. */
+static enum rc
+open_files(const char *dir, struct events **out, struct err *err)
+{
+	struct events *e = calloc(1, sizeof(*e));
+	enum rc rc;
+
+	*out = NULL;
+	if (e == NULL)
+		return no_memory(err);
+	e->path = path_join(dir, EVENTS_DB);
+	e->lock_path = path_join(dir, EVENTS_LOCK);
+	if (e->path == NULL || e->lock_path == NULL)
+		rc = no_memory(err);
+	else if ((rc = lock_open(e->lock_path, &e->lock, err)) == RC_OK)
+		rc = db_open(e->path, DB_SERVER, &e->db, err);
+	if (rc == RC_OK &&
+	    (!fs_identify(e->path, &e->id) || !fs_identify(e->lock_path, &e->lock_id)))
+		rc = err_set(err, RC_UNAVAILABLE, "%s vanished while it was opened", dir);
+	if (rc != RC_OK) {
+		events_close(e);
+		return rc;
+	}
+	sqlite3_wal_hook(e->db, on_commit, e);
+	*out = e;
+	return RC_OK;
+}
+
+static enum rc
+has_schema(struct events *e, bool *yes, struct err *err)
+{
+	sqlite3_stmt *st;
+	enum rc rc;
+
+	*yes = false;
+	rc = db_prepare(e->db, "SELECT 1 FROM sqlite_schema WHERE name = 'head'", &st, err);
+	if (rc == RC_OK)
+		rc = db_step(st, yes, err);
+	sqlite3_finalize(st);
+	return rc;
+}
+
+/* The tables and the head of an empty log, in the open transaction. */
+static enum rc
+write_schema(struct events *e, const char *profile, struct err *err)
+{
+	static const char insert[] =
+	    "INSERT INTO meta VALUES ('format', :format), ('profile', :profile)";
+	static const char head[] =
+	    "INSERT INTO head VALUES (1, :log_id, 0, 0, 0, 0)";
+	unsigned char log_id[LOG_ID_LEN];
+	sqlite3_stmt *st = NULL;
+	enum rc rc;
+
+	if ((rc = id_random(log_id, sizeof(log_id))) != RC_OK)
+		return err_set(err, rc, "no random bytes for a log id");
+	if ((rc = db_exec(e->db, schema, err)) != RC_OK ||
+	    (rc = db_prepare(e->db, insert, &st, err)) != RC_OK)
+		return rc;
+	db_bind_int(st, ":format", FORMAT);
+	db_bind_text(st, ":profile", span_of(profile));
+	rc = db_run(st, err);
+	sqlite3_finalize(st);
+	if (rc != RC_OK || (rc = db_prepare(e->db, head, &st, err)) != RC_OK)
+		return rc;
+	db_bind_blob(st, ":log_id", log_id, sizeof(log_id));
+	rc = db_run(st, err);
+	sqlite3_finalize(st);
+	return rc;
+}
+
+enum rc
+events_create(const char *dir, const char *profile, struct err *err)
+{
+	struct events *e;
+	bool there = false;
+	enum rc rc;
+
+	if ((rc = fs_mkdir(dir, err)) != RC_OK ||
+	    (rc = open_files(dir, &e, err)) != RC_OK)
+		return rc;
+	rc = lock_take(e->lock, clock_mono_ms() + LOCK_WAIT_MS);
+	if (rc != RC_OK)
+		err_set(err, rc, "%s is locked", e->lock_path);
+	else if ((rc = has_schema(e, &there, err)) == RC_OK && there)
+		rc = err_set(err, RC_CONFLICT, "%s holds a log already", dir);
+	if (rc == RC_OK)
+		rc = db_exec(e->db, "BEGIN IMMEDIATE", err);
+	if (rc == RC_OK)
+		rc = write_schema(e, profile, err);
+	if (rc == RC_OK)
+		rc = db_exec(e->db, "COMMIT", err);
+	if (rc == RC_OK)
+		rc = fs_sync(dir, err);
+	events_close(e);
+	return rc;
+}
+
+/* Check the format and remember the profile. */
+static enum rc
+read_meta(struct events *e, struct err *err)
+{
+	static const char sql[] =
+	    "SELECT (SELECT value FROM meta WHERE key = 'format'),"
+	    " (SELECT value FROM meta WHERE key = 'profile')";
+	sqlite3_stmt *st = NULL;
+	struct span profile;
+	bool row = false;
+	enum rc rc;
+
+	if ((rc = db_prepare(e->db, sql, &st, err)) == RC_OK)
+		rc = db_step(st, &row, err);
+	if (rc == RC_OK && sqlite3_column_int64(st, 0) != FORMAT)
+		rc = err_set(err, RC_UNAVAILABLE,
+		             "%s has format %" PRId64 ", this td-sync knows %d: "
+		             "use the version that made it",
+		             e->path, (int64_t)sqlite3_column_int64(st, 0), FORMAT);
+	if (rc == RC_OK) {
+		profile = db_span(st, 1);
+		snprintf(e->profile, sizeof(e->profile), "%.*s", (int)profile.len,
+		         profile.p == NULL ? "" : profile.p);
+	}
+	sqlite3_finalize(st);
+	return rc;
+}
+
+enum rc
+events_open(const char *dir, struct events **out, struct err *err)
+{
+	struct events *e = NULL;
+	struct fs_id id;
+	char *path = path_join(dir, EVENTS_DB);
+	bool there = false;
+	enum rc rc;
+
+	*out = NULL;
+	if (path == NULL)
+		return no_memory(err);
+	if (!fs_identify(path, &id))
+		rc = err_set(err, RC_NOT_FOUND, "there is no log at %s", path);
+	else
+		rc = open_files(dir, &e, err);
+	free(path);
+	if (rc == RC_OK && (rc = has_schema(e, &there, err)) == RC_OK && !there)
+		rc = err_set(err, RC_NOT_FOUND, "%s is not an event log", e->path);
+	if (rc == RC_OK)
+		rc = read_meta(e, err);
+	for (int q = 0; q < Q__MAX && rc == RC_OK; q++)
+		rc = db_prepare(e->db, queries[q], &e->st[q], err);
+	if (rc != RC_OK) {
+		events_close(e);
+		return rc;
+	}
+	*out = e;
+	return RC_OK;
+}
+
+void
+events_close(struct events *e)
+{
+	if (e == NULL)
+		return;
+	for (int q = 0; q < Q__MAX; q++)
+		sqlite3_finalize(e->st[q]);
+	sqlite3_close(e->db); /* rolls back; before the lock is let go */
+	lock_close(e->lock);
+	buf_free(&e->author_key);
+	free(e->path);
+	free(e->lock_path);
+	free(e);
+}
+
+bool
+events_stale(const struct events *e)
+{
+	struct fs_id id, lock_id;
+
+	return e->broken || !fs_identify(e->path, &id) || !fs_same(id, e->id) ||
+	       !fs_identify(e->lock_path, &lock_id) || !fs_same(lock_id, e->lock_id);
+}
+
+const char *
+events_profile(const struct events *e)
+{
+	return e->profile;
+}
+
+/* --- reading --- */
+
+enum rc
+events_head(struct events *e, struct events_head *out, struct err *err)
+{
+	sqlite3_stmt *st = e->st[Q_HEAD];
+	struct span id;
+	bool row;
+	enum rc rc;
+
+	*out = (struct events_head){ 0 };
+	rc = db_step(st, &row, err);
+	if (rc == RC_OK && row) {
+		id = db_span(st, 0);
+		if (id.len == LOG_ID_LEN)
+			memcpy(out->log_id, id.p, LOG_ID_LEN);
+		out->seq = sqlite3_column_int64(st, 1);
+		out->count = sqlite3_column_int64(st, 2);
+		out->time_us = sqlite3_column_int64(st, 3);
+		out->visible = sqlite3_column_int64(st, 4);
+	} else if (rc == RC_OK) {
+		rc = err_set(err, RC_UNAVAILABLE, "%s has lost its head row: "
+		             "restore it from a backup", e->path);
+	}
+	db_reset(st);
+	return rc;
+}
+
+static void
+read_event(sqlite3_stmt *st, struct event *ev)
+{
+	struct span digest = db_span(st, 5);
+
+	*ev = (struct event){
+		.seq = sqlite3_column_int64(st, 0),
+		.device = db_span(st, 1),
+		.session = db_span(st, 2),
+		.user = db_span(st, 3),
+		.action_id = sqlite3_column_int64(st, 4),
+		.action = (enum action)sqlite3_column_int(st, 6),
+		.by_server = sqlite3_column_int(st, 7) != 0,
+		.parked = sqlite3_column_int(st, 8) != 0,
+		.server_us = sqlite3_column_int64(st, 9),
+		.type = db_span(st, 10),
+		.id = db_span(st, 11),
+		.time = db_span(st, 12),
+		.payload = db_span(st, 13),
+	};
+	if (digest.len == EVENT_DIGEST_LEN)
+		memcpy(ev->digest, digest.p, EVENT_DIGEST_LEN);
+}
+
+static enum rc
+walk_rows(struct events *e, int64_t after, int64_t last, bool with_parked,
+          events_visit *visit, void *ctx, struct err *err)
+{
+	sqlite3_stmt *st = e->st[Q_WALK];
+	struct event ev;
+	bool row, stop = false;
+	enum rc rc;
+
+	db_bind_int(st, ":after", after);
+	db_bind_int(st, ":last", last);
+	db_bind_int(st, ":parked", with_parked);
+	while ((rc = db_step(st, &row, err)) == RC_OK && row && !stop) {
+		read_event(st, &ev);
+		if ((rc = visit(ctx, &ev, &stop)) != RC_OK || stop)
+			break;
+	}
+	db_reset(st);
+	return rc;
+}
+
+enum rc
+events_walk(struct events *e, int64_t after, int64_t last, bool with_parked,
+            struct events_head *head, events_visit *visit, void *ctx,
+            struct err *err)
+{
+	struct events_head now;
+	bool own = !e->writing; /* else the write transaction is the one to read in */
+	enum rc rc;
+
+	if (own && (rc = db_exec(e->db, "BEGIN", err)) != RC_OK)
+		return rc;
+	rc = events_head(e, &now, err);
+	if (head != NULL)
+		*head = now;
+	/* A tail of parked events is not walked over at every poll. */
+	if (rc == RC_OK && after < (with_parked ? now.seq : now.visible))
+		rc = walk_rows(e, after, last, with_parked, visit, ctx, err);
+	if (own)
+		sqlite3_exec(e->db, "ROLLBACK", NULL, NULL, NULL); /* nothing was written */
+	return rc;
+}
+
+enum rc
+events_digest(struct events *e, int64_t seq, unsigned char out[EVENT_DIGEST_LEN],
+              struct err *err)
+{
+	sqlite3_stmt *st = e->st[Q_DIGEST];
+	struct span digest;
+	bool row;
+	enum rc rc;
+
+	memset(out, 0, EVENT_DIGEST_LEN);
+	db_bind_int(st, ":seq", seq);
+	rc = db_step(st, &row, err);
+	if (rc == RC_OK && !row)
+		rc = err_set(err, RC_NOT_FOUND, "no event %" PRId64, seq);
+	if (rc == RC_OK) {
+		digest = db_span(st, 0);
+		if (digest.len == EVENT_DIGEST_LEN)
+			memcpy(out, digest.p, EVENT_DIGEST_LEN);
+	}
+	db_reset(st);
+	return rc;
+}
+
+/* --- writing --- */
+
+enum rc
+events_begin(struct events *e, int64_t deadline_ms, struct err *err)
+{
+	int64_t left;
+	enum rc rc;
+
+	assert(!e->writing);
+	if (e->broken)
+		return err_set(err, RC_BUSY, "%s had an I/O error and must be opened anew",
+		               e->path);
+	if ((rc = lock_take(e->lock, deadline_ms)) != RC_OK)
+		return err_set(err, rc, "the project is busy: try again in a moment");
+	/* Only somebody without our lock could make SQLite wait. */
+	left = deadline_ms - clock_mono_ms();
+	sqlite3_busy_timeout(e->db, left > 100 ? (int)left : 100);
+	rc = db_exec(e->db, "BEGIN IMMEDIATE", err);
+	if (rc == RC_OK) {
+		e->writing = true;
+		e->appended = false;
+		e->author = 0;
+		rc = events_head(e, &e->head, err);
+	}
+	if (rc != RC_OK)
+		events_rollback(e);
+	return rc;
+}
+
+/* Whether the author looked up last in this transaction is this one. */
+static bool
+author_is(struct events *e, const struct event *ev)
+{
+	struct buf *k = &e->author_key;
+	size_t d = ev->device.len, s = ev->session.len, u = ev->user.len;
+
+	return e->author != 0 && k->len == d + s + u + 2 &&
+	       memcmp(k->p, ev->device.p, d) == 0 && k->p[d] == '\0' &&
+	       memcmp(k->p + d + 1, ev->session.p, s) == 0 && k->p[d + 1 + s] == '\0' &&
+	       (u == 0 || memcmp(k->p + d + s + 2, ev->user.p, u) == 0);
+}
+
+/* The author's number, made where it is new. */
+static enum rc
+author_id(struct events *e, const struct event *ev, struct err *err)
+{
+	struct buf *k = &e->author_key;
+	bool row = false;
+	enum rc rc = RC_OK;
+
+	if (author_is(e, ev))
+		return RC_OK;
+	e->author = 0;
+	for (int q = Q_AUTHOR; q <= Q_AUTHOR_ADD && rc == RC_OK && e->author == 0; q++) {
+		db_bind_text(e->st[q], ":device", ev->device);
+		db_bind_text(e->st[q], ":session", ev->session);
+		db_bind_text(e->st[q], ":user", ev->user);
+		rc = db_step(e->st[q], &row, err);
+		if (rc == RC_OK && q == Q_AUTHOR_ADD)
+			e->author = sqlite3_last_insert_rowid(e->db);
+		else if (rc == RC_OK && row)
+			e->author = sqlite3_column_int64(e->st[q], 0);
+		db_reset(e->st[q]);
+	}
+	buf_reset(k);
+	buf_add_span(k, ev->device);
+	buf_add_byte(k, '\0');
+	buf_add_span(k, ev->session);
+	buf_add_byte(k, '\0');
+	buf_add_span(k, ev->user);
+	if (rc == RC_OK && k->failed)
+		return no_memory(err);
+	return rc;
+}
+
+static enum rc
+find_place(struct events *e, const struct event *ev, int64_t *seq, struct err *err)
+{
+	sqlite3_stmt *st = e->st[Q_FIND];
+	bool row;
+	enum rc rc;
+
+	db_bind_int(st, ":action_id", ev->action_id);
+	db_bind_blob(st, ":digest", ev->digest, EVENT_DIGEST_LEN);
+	rc = db_step(st, &row, err);
+	if (rc == RC_OK && row)
+		*seq = sqlite3_column_int64(st, 0);
+	else if (rc == RC_OK)
+		rc = err_set(err, RC_FAULT, "%s: a duplicate without its event", e->path);
+	db_reset(st);
+	return rc;
+}
+
+enum rc
+events_append(struct events *e, const struct event *ev, int64_t *seq, struct err *err)
+{
+	sqlite3_stmt *st = e->st[Q_APPEND];
+	enum rc rc;
+
+	assert(e->writing);
+	*seq = 0;
+	if ((rc = author_id(e, ev, err)) != RC_OK)
+		return rc;
+	db_bind_int(st, ":seq", e->head.seq + 1);
+	db_bind_int(st, ":author", e->author);
+	db_bind_int(st, ":action_id", ev->action_id);
+	db_bind_blob(st, ":digest", ev->digest, EVENT_DIGEST_LEN);
+	db_bind_int(st, ":action", ev->action);
+	db_bind_int(st, ":by_server", ev->by_server);
+	db_bind_int(st, ":parked", ev->parked);
+	db_bind_int(st, ":server_us", ev->server_us);
+	db_bind_text(st, ":type", ev->type);
+	db_bind_text(st, ":entity", ev->id);
+	db_bind_text(st, ":time", ev->time);
+	db_bind_text(st, ":payload", ev->payload);
+	if ((rc = db_run(st, err)) != RC_OK)
+		return rc;
+	if (sqlite3_changes(e->db) == 0) {
+		rc = find_place(e, ev, seq, err);
+		return rc == RC_OK ? RC_DUPLICATE : rc;
+	}
+	e->appended = true;
+	*seq = ++e->head.seq;
+	e->head.count++;
+	e->head.time_us = ev->server_us;
+	if (!ev->parked)
+		e->head.visible = *seq;
+	return RC_OK;
+}
+
+/* The transaction is over: as before it, the lock let go. */
+static void
+end(struct events *e)
+{
+	e->writing = false;
+	e->author = 0;
+	lock_release(e->lock);
+}
+
+enum rc
+events_commit(struct events *e, struct err *err)
+{
+	sqlite3_stmt *st = e->st[Q_HEAD_SET];
+	enum rc rc = RC_OK;
+
+	assert(e->writing);
+	if (e->appended) {
+		db_bind_int(st, ":seq", e->head.seq);
+		db_bind_int(st, ":count", e->head.count);
+		db_bind_int(st, ":time_us", e->head.time_us);
+		db_bind_int(st, ":visible", e->head.visible);
+		rc = db_run(st, err);
+	}
+	if (rc == RC_OK)
+		rc = db_exec(e->db, "COMMIT", err);
+	if (rc != RC_OK) {
+		/* Written or not is unknown after a failed sync (platform.md 7):
+		 * nobody goes on with this handle. */
+		e->broken = true;
+		events_rollback(e);
+		return rc;
+	}
+	end(e);
+	return RC_OK;
+}
+
+void
+events_rollback(struct events *e)
+{
+	if (!sqlite3_get_autocommit(e->db) &&
+	    sqlite3_exec(e->db, "ROLLBACK", NULL, NULL, NULL) != SQLITE_OK)
+		e->broken = true;
+	end(e);
+}
+
+/* --- after the answer --- */
+
+static void
+checkpoint(struct events *e, int mode)
+{
+	int log_pages = 0, done = 0;
+	int code = sqlite3_wal_checkpoint_v2(e->db, NULL, mode, &log_pages, &done);
+
+	if (code == SQLITE_OK && log_pages == done)
+		e->wal_pages = 0; /* the next writer starts the WAL anew */
+	else if (code != SQLITE_OK && code != SQLITE_BUSY)
+		log_write(LOG_ERROR, "checkpoint of %s: %s (%d)", e->path,
+		          sqlite3_errstr(code), code);
+}
+
+void
+events_maintain(struct events *e)
+{
+	int64_t wal = (int64_t)e->wal_pages * 4096;
+	int64_t now = clock_mono_ms();
+
+	assert(!e->writing);
+	if (e->broken || wal < WAL_TRY)
+		return;
+	if (lock_take(e->lock, wal < WAL_WAIT ? now - 1 : now + LOCK_WAIT_MS) != RC_OK)
+		return;
+	if (wal < WAL_TRUNCATE) {
+		checkpoint(e, SQLITE_CHECKPOINT_PASSIVE);
+	} else {
+		sqlite3_busy_timeout(e->db, 1000); /* for readers */
+		checkpoint(e, SQLITE_CHECKPOINT_TRUNCATE);
+	}
+	lock_release(e->lock);
+}
