@@ -362,7 +362,7 @@ parse_event(struct push *p, struct span value, struct item *it, struct err *err)
 	    (rc = text(p, v[M_TIME], "client_timestamp", &ev->time, err)) != RC_OK ||
 	    (rc = judge_type(p, ev, &entity, err)) != RC_OK)
 		return rc;
-	ev->action = profile_action(action);
+	ev->action = profile_action(p->profile, action);
 	if (!time_parse_rfc3339(ev->time, &at))
 		return err_set(err, RC_INVALID, "invalid timestamp for action %" PRId64,
 		               ev->action_id);

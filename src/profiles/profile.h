@@ -19,6 +19,12 @@ struct profile_column {
 #define PROFILE_LOCAL 1u  /* belongs to one machine: never stored or forwarded */
 #define PROFILE_CSV 2u    /* an array is stored as comma-separated text */
 
+/* An index of an entity's table. */
+struct profile_index {
+	const char *name;
+	const char *on;    /* columns and condition: "(id) WHERE x IS NULL" */
+};
+
 /* Edges among entities that may not form a cycle (protocol.md section 5). */
 struct profile_edge {
 	const char *from, *to;         /* columns: "issue_id", "depends_on_id" */
@@ -30,17 +36,29 @@ struct profile_entity {
 	const char *const *aliases;           /* accepted names, NULL-terminated */
 	const struct profile_column *columns; /* ends with a NULL name */
 	const char *constraints;              /* table constraints, or NULL */
-	const char *indexes;                  /* CREATE INDEX statements, or NULL */
+	const struct profile_index *indexes;  /* ends with a NULL name; or NULL */
+	const char *seed;                     /* rows that are there before any event:
+	                                       * "(columns) VALUES (...)", or NULL */
 	const char *unwrap;                   /* member a row may be wrapped in, or NULL */
+	const char *parent;                   /* column that names another row of the
+	                                       * table, emptied when that row is
+	                                       * deleted; or NULL */
 	const struct profile_edge *edge;      /* cycle rule, or NULL */
 	bool held_back;                       /* logged and forwarded, but never
 	                                       * applied: replicas quarantine it */
+};
+
+/* What an application's action type means to the log. */
+struct profile_alias {
+	const char *type;
+	enum action action;
 };
 
 struct profile {
 	const char *name;                     /* "td" */
 	int version;                          /* of rules and schema: another one rebuilds */
 	const struct profile_entity *entities; /* ends with a NULL table; parents first */
+	const struct profile_alias *actions;  /* ends with a NULL type */
 };
 
 /* The profile of td (protocol.md sections 4 and 5, schema 38). Static. */
@@ -60,19 +78,23 @@ const struct profile_column *profile_column(const struct profile_entity *e,
                                             struct span name);
 
 /*
- * The canonical action of a pushed action_type (any text has one,
- * protocol.md section 4).
+ * The canonical action of a pushed action_type, in any case; any text has
+ * one (protocol.md section 4: what is unknown is an update). The profile may
+ * be NULL: then only canonical names are known.
  */
-enum action profile_action(struct span type);
+enum action profile_action(const struct profile *p, struct span type);
 
 /*
  * The canonical action of an entry of a local action log, where "delete"
  * means soft_delete (protocol.md section 4).
  */
-enum action profile_local_action(struct span type);
+enum action profile_local_action(const struct profile *p, struct span type);
 
-/* Append the SQL that makes the state's tables and indexes; `schema` is the
- * database's name within the connection ("main"). */
+/*
+ * Append the SQL that makes the state's tables and indexes and fills in the
+ * seeds, but not those of entities that are held back; `schema` is the database's name within the
+ * connection ("main").
+ */
 void profile_schema(const struct profile *p, const char *schema, struct buf *sql);
 
 #endif

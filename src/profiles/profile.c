@@ -1,0 +1,84 @@
+/* Looking things up in a profile, see profile.h. */
+#include "profiles/profile.h"
+
+#include <string.h>
+
+const struct profile *
+profile_find(const char *name)
+{
+	return strcmp(name, profile_td.name) == 0 ? &profile_td : NULL;
+}
+
+static bool
+names(const struct profile_entity *e, struct span type)
+{
+	if (span_is_nocase(type, e->table))
+		return true;
+	for (const char *const *a = e->aliases; *a != NULL; a++)
+		if (span_is_nocase(type, *a))
+			return true;
+	return false;
+}
+
+const struct profile_entity *
+profile_entity(const struct profile *p, struct span type)
+{
+	for (const struct profile_entity *e = p->entities; e->table != NULL; e++)
+		if (names(e, type))
+			return e;
+	return NULL;
+}
+
+const struct profile_column *
+profile_column(const struct profile_entity *e, struct span name)
+{
+	for (const struct profile_column *c = e->columns; c->name != NULL; c++)
+		if (span_is(name, c->name))
+			return c;
+	return NULL;
+}
+
+enum action
+profile_action(const struct profile *p, struct span type)
+{
+	for (enum action a = ACTION_CREATE; a <= ACTION_RESTORE; a++)
+		if (span_is_nocase(type, action_name(a)))
+			return a;
+	if (p != NULL)
+		for (const struct profile_alias *a = p->actions; a->type != NULL; a++)
+			if (span_is_nocase(type, a->type))
+				return a->action;
+	return ACTION_UPDATE;
+}
+
+enum action
+profile_local_action(const struct profile *p, struct span type)
+{
+	if (span_is_nocase(type, action_name(ACTION_DELETE)))
+		return ACTION_SOFT_DELETE;
+	return profile_action(p, type);
+}
+
+static void
+add_table(const struct profile_entity *e, const char *schema, struct buf *sql)
+{
+	buf_addf(sql, "CREATE TABLE \"%s\".\"%s\" (", schema, e->table);
+	for (const struct profile_column *c = e->columns; c->name != NULL; c++)
+		buf_addf(sql, "%s\n\t%s %s", c == e->columns ? "" : ",", c->name, c->decl);
+	if (e->constraints != NULL)
+		buf_addf(sql, ",\n\t%s", e->constraints);
+	buf_add_str(sql, "\n);\n");
+	if (e->seed != NULL)
+		buf_addf(sql, "INSERT INTO \"%s\".\"%s\" %s;\n", schema, e->table, e->seed);
+	for (const struct profile_index *i = e->indexes; i != NULL && i->name != NULL; i++)
+		buf_addf(sql, "CREATE INDEX \"%s\".\"%s\" ON \"%s\"%s;\n", schema,
+		         i->name, e->table, i->on);
+}
+
+void
+profile_schema(const struct profile *p, const char *schema, struct buf *sql)
+{
+	for (const struct profile_entity *e = p->entities; e->table != NULL; e++)
+		if (!e->held_back)
+			add_table(e, schema, sql);
+}
