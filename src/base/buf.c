@@ -146,9 +146,38 @@ buf_addf(struct buf *b, const char *fmt, ...)
 	b->len += (size_t)n;
 }
 
-/* The escape of a byte that can't stand in a JSON string, else NULL. */
+/* RFC 3629, the table of section 4. */
+size_t
+utf8_sequence(const char *text, size_t n)
+{
+	const unsigned char *p = (const unsigned char *)text;
+	unsigned char low = 0x80, high = 0xbf; /* range of the second byte */
+	size_t len;
+
+	if (n == 0)
+		return 0;
+	if (p[0] < 0x80)
+		return 1;
+	if (p[0] < 0xc2 || p[0] > 0xf4)
+		return 0;
+	len = p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
+	switch (p[0]) {
+	case 0xe0: low = 0xa0; break;
+	case 0xed: high = 0x9f; break;
+	case 0xf0: low = 0x90; break;
+	case 0xf4: high = 0x8f; break;
+	}
+	if (n < len || p[1] < low || p[1] > high)
+		return 0;
+	for (size_t i = 2; i < len; i++)
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+	return len;
+}
+
+/* The escape of an ASCII character, NULL when it goes as it is. */
 static const char *
-escape(unsigned char c, char hex[7])
+escape_ascii(unsigned char c, char hex[7])
 {
 	switch (c) {
 	case '"':  return "\\\"";
@@ -156,6 +185,8 @@ escape(unsigned char c, char hex[7])
 	case '\n': return "\\n";
 	case '\r': return "\\r";
 	case '\t': return "\\t";
+	case '\b': return "\\b";
+	case '\f': return "\\f";
 	}
 	if (c >= 0x20 && c != '<' && c != '>' && c != '&')
 		return NULL;
@@ -163,29 +194,40 @@ escape(unsigned char c, char hex[7])
 	return hex;
 }
 
+/* The escape of what stands at p, *len bytes long; NULL: it goes as it is. */
+static const char *
+escape(const char *p, size_t n, size_t *len, char hex[7])
+{
+	*len = 1;
+	if ((unsigned char)*p < 0x80)
+		return escape_ascii((unsigned char)*p, hex);
+	*len = utf8_sequence(p, n);
+	if (*len == 0) {
+		*len = 1;
+		return "\\ufffd";
+	}
+	if (*len == 3 && memcmp(p, "\xe2\x80\xa8", 3) == 0)
+		return "\\u2028";
+	if (*len == 3 && memcmp(p, "\xe2\x80\xa9", 3) == 0)
+		return "\\u2029";
+	return NULL;
+}
+
 void
 buf_add_json(struct buf *b, struct span s)
 {
-	size_t done = 0; /* bytes before it are written */
+	size_t done = 0, len; /* bytes before `done` are written */
 	char hex[7];
 
 	buf_add_byte(b, '"');
-	for (size_t i = 0; i < s.len; i++) {
-		unsigned char c = (unsigned char)s.p[i];
-		const char *e = escape(c, hex);
-		size_t n = 1;
+	for (size_t i = 0; i < s.len; i += len) {
+		const char *e = escape(s.p + i, s.len - i, &len, hex);
 
-		if (c == 0xe2 && i + 2 < s.len && (unsigned char)s.p[i + 1] == 0x80 &&
-		    ((unsigned char)s.p[i + 2] & 0xfe) == 0xa8) {
-			e = (unsigned char)s.p[i + 2] == 0xa8 ? "\\u2028" : "\\u2029";
-			n = 3;
-		}
 		if (e == NULL)
 			continue;
 		buf_add(b, s.p + done, i - done);
 		buf_add_str(b, e);
-		i += n - 1;
-		done = i + 1;
+		done = i + len;
 	}
 	if (s.len > done)
 		buf_add(b, s.p + done, s.len - done);

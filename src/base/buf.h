@@ -31,6 +31,13 @@ bool span_is_nocase(struct span a, const char *s);
 /* A NUL-terminated copy for the caller to free(); NULL when out of memory. */
 char *span_dup(struct span a);
 
+/*
+ * The length of the UTF-8 sequence that n bytes start with, 1 to 4; 0 when
+ * they start with none (RFC 3629: nothing overlong, no surrogates, nothing
+ * above U+10FFFF; cut short is none too).
+ */
+size_t utf8_sequence(const char *p, size_t n);
+
 /* Owned bytes. Zero-initialise ({0}) before use, buf_free() after. */
 struct buf {
 	char *p;     /* NULL until the first byte */
@@ -60,9 +67,10 @@ void buf_addf(struct buf *b, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
 /*
- * Append UTF-8 text as a JSON string, quotes included, escaped as the Go
- * server does (protocol.md section 1): control characters, '"', '\\', and
- * '<', '>', '&', U+2028 and U+2029 as \u00XX. Other bytes go as they are.
+ * Append text as a JSON string, quotes included, escaped as the Go server
+ * does (protocol.md section 1): control characters, '"', '\\', and '<', '>',
+ * '&', U+2028 and U+2029 as \uXXXX. A byte that is not UTF-8 becomes \ufffd:
+ * the result is valid JSON whatever came in.
  */
 void buf_add_json(struct buf *b, struct span utf8);
 

@@ -27,14 +27,18 @@ int64_t clock_mono_us(void);
 /*
  * Parse RFC 3339 as Go's time.Parse(time.RFC3339) takes it: "T" in the
  * middle, a fraction of any length allowed (digits beyond the ninth are
- * dropped), "Z" or an offset; the date must exist. False otherwise.
+ * dropped), "Z" or an offset; the date must exist. Go also takes an hour of
+ * one digit, a comma before the fraction, and offsets up to 24:60: forward
+ * what time_add_rfc3339() makes of it, other parsers are stricter (Go's own
+ * for JSON is). False otherwise.
  */
 bool time_parse_rfc3339(struct span text, struct instant *out);
 
 /*
  * Parse any form that td databases hold: RFC 3339; "YYYY-MM-DD
  * HH:MM:SS[.frac]" with "Z", "±hh:mm", "±hhmm", or nothing (UTC); Go's
- * "YYYY-MM-DD HH:MM:SS.frac ±hhmm ZONE[ m=±N]"; a date alone (midnight UTC).
+ * "YYYY-MM-DD HH:MM:SS.frac ±hhmm ZONE[ m=±N]"; a date alone (midnight UTC);
+ * and, as SQLite's drivers do, "T" for the space and a clock without seconds.
  * False otherwise.
  */
 bool time_parse_any(struct span text, struct instant *out);
@@ -43,8 +47,8 @@ bool time_parse_any(struct span text, struct instant *out);
 int time_compare(struct instant a, struct instant b);
 
 /*
- * Append RFC 3339 with the instant's offset ("Z" for 0) and the fraction,
- * if any, without trailing zeros.
+ * Append RFC 3339 with the instant's offset ("Z" for 0; an offset of a day
+ * or more becomes UTC) and the fraction, if any, without trailing zeros.
  */
 void time_add_rfc3339(struct buf *out, struct instant at);
 

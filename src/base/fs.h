@@ -23,8 +23,9 @@ enum rc fs_sync(const char *path, struct err *err);
 enum rc fs_read(const char *path, size_t max, struct buf *out, struct err *err);
 
 /*
- * Write a file whole and durably: to a temporary name beside it with the
- * given mode, synced, renamed, the folder synced. Never half a file.
+ * Write a file whole and durably: to a temporary name beside it (the path and
+ * ".tmp-" and 16 hex digits) with exactly the given mode, synced, renamed, the
+ * folder synced. Never half a file; a crash may leave the temporary one.
  */
 enum rc fs_write(const char *path, struct span content, mode_t mode, struct err *err);
 
@@ -41,8 +42,13 @@ bool fs_same(struct fs_id a, struct fs_id b);
 
 /*
  * The name of the network file system a path lies on ("NFS"), else NULL:
- * WAL's shared memory does not work there (platform.md 4.6). Static.
+ * WAL's shared memory does not work there (platform.md 4.6). For a path that
+ * does not exist yet its folder counts. "FUSE" may be local, but can't be
+ * told. Static.
  */
 const char *fs_network(const char *path);
+
+/* The same by the number that statfs(2) gives a file system as f_type. */
+const char *fs_network_type(uint32_t type);
 
 #endif

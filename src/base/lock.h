@@ -28,9 +28,14 @@ void lock_close(struct lock *l);
 
 /*
  * Wait for the lock until clock_mono_ms() reaches the deadline; a deadline
- * in the past means: only if it is free at once. RC_BUSY: not got. Must not
- * be called while held. Uses SIGALRM and ITIMER_REAL while it waits and puts
- * both back afterwards; it works with all other signals blocked.
+ * in the past means: only if it is free at once. RC_BUSY: not got. Where the
+ * file was removed or replaced meanwhile, the lock is that of the file which
+ * the path names now (made anew if need be; RC_UNAVAILABLE when it can't be).
+ * Must not be called while held.
+ *
+ * Uses SIGALRM and ITIMER_REAL while it waits and puts both back afterwards;
+ * it works with all signals blocked. In a process of several threads the
+ * others must keep SIGALRM blocked.
  */
 enum rc lock_take(struct lock *l, int64_t deadline_ms);
 
