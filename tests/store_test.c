@@ -1,0 +1,575 @@
+/* The log and the devices, as files on a disk. */
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/lock.h"
+#include "store/db.h"
+#include "store/devices.h"
+#include "store/events.h"
+#include "tests/temp.h"
+
+#include <check.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/wait.h>
+
+static char dir[TEMP_PATH];
+static char log_dir[TEMP_PATH + 8];
+static struct err err;
+
+static void
+setup(void)
+{
+	temp_make(dir);
+	snprintf(log_dir, sizeof(log_dir), "%s/log", dir);
+}
+
+static void
+teardown(void)
+{
+	temp_remove(dir);
+}
+
+static struct events *
+new_log(void)
+{
+	struct events *e;
+
+	ck_assert_msg(events_create(log_dir, "td", &err) == RC_OK, "%s", err.text);
+	ck_assert_msg(events_open(log_dir, &e, &err) == RC_OK, "%s", err.text);
+	return e;
+}
+
+/* An event that differs from others by its number and digest. */
+static struct event
+event(int64_t action_id, unsigned char digest)
+{
+	struct event ev = {
+		.device = span_of("device-1"),
+		.session = span_of("ses_1"),
+		.user = span_of("u_1"),
+		.action_id = action_id,
+		.action = ACTION_CREATE,
+		.type = span_of("issues"),
+		.id = span_of("td-000001"),
+		.payload = span_of("{\"new_data\":{}}"),
+		.time = span_of("2026-03-01T10:00:00Z"),
+		.server_us = 1000 + action_id,
+	};
+
+	memset(ev.digest, digest, sizeof(ev.digest));
+	return ev;
+}
+
+static int64_t deadline(void)
+{
+	return clock_mono_ms() + LOCK_WAIT_MS;
+}
+
+/* Append one event in a transaction of its own; its outcome and seq. */
+static enum rc
+append(struct events *e, struct event ev, int64_t *seq)
+{
+	enum rc rc;
+
+	ck_assert_int_eq(events_begin(e, deadline(), &err), RC_OK);
+	rc = events_append(e, &ev, seq, &err);
+	ck_assert_msg(events_commit(e, &err) == RC_OK, "%s", err.text);
+	return rc;
+}
+
+static struct events_head
+head(struct events *e)
+{
+	struct events_head h;
+
+	ck_assert_msg(events_head(e, &h, &err) == RC_OK, "%s", err.text);
+	return h;
+}
+
+/* --- the log --- */
+
+START_TEST(a_new_log_is_empty_and_has_an_identity)
+{
+	struct events *e = new_log(), *other;
+	struct events_head h = head(e), h2;
+	static const unsigned char zero[LOG_ID_LEN];
+	char other_dir[TEMP_PATH + 8];
+
+	ck_assert_int_eq(h.seq, 0);
+	ck_assert_int_eq(h.count, 0);
+	ck_assert_int_eq(h.time_us, 0);
+	ck_assert(memcmp(h.log_id, zero, LOG_ID_LEN) != 0);
+	ck_assert_str_eq(events_profile(e), "td");
+	events_close(e);
+
+	snprintf(other_dir, sizeof(other_dir), "%s/two", dir);
+	ck_assert_int_eq(events_create(other_dir, "td", &err), RC_OK);
+	ck_assert_int_eq(events_open(other_dir, &other, &err), RC_OK);
+	h2 = head(other);
+	ck_assert(memcmp(h.log_id, h2.log_id, LOG_ID_LEN) != 0);
+	events_close(other);
+}
+END_TEST
+
+START_TEST(a_log_is_not_made_twice)
+{
+	struct events *e = new_log();
+	int64_t seq;
+
+	append(e, event(1, 1), &seq);
+	events_close(e);
+	ck_assert_int_eq(events_create(log_dir, "td", &err), RC_CONFLICT);
+	ck_assert_int_eq(events_open(log_dir, &e, &err), RC_OK);
+	ck_assert_int_eq(head(e).count, 1);
+	events_close(e);
+}
+END_TEST
+
+START_TEST(no_log_is_not_found_and_nothing_is_made)
+{
+	struct events *e;
+	struct fs_id id;
+	char path[TEMP_PATH + 32];
+
+	ck_assert_int_eq(events_open(log_dir, &e, &err), RC_NOT_FOUND);
+	ck_assert_ptr_null(e);
+	snprintf(path, sizeof(path), "%s/events.db", log_dir);
+	ck_assert(!fs_identify(path, &id));
+}
+END_TEST
+
+START_TEST(what_is_no_log_is_refused_and_left_alone)
+{
+	static const struct { const char *why, *content; } files[] = {
+		{ "empty", "" },
+		{ "text", "this is not a database, but it is long enough to look at: "
+		  "one hundred bytes and some more, so that SQLite reads a header" },
+	};
+	char path[TEMP_PATH + 32];
+	struct events *e;
+
+	ck_assert_int_eq(fs_mkdir(log_dir, &err), RC_OK);
+	snprintf(path, sizeof(path), "%s/events.db", log_dir);
+	for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
+		ck_assert_int_eq(fs_write(path, span_of(files[i].content), 0600, &err), RC_OK);
+		ck_assert_msg(events_open(log_dir, &e, &err) != RC_OK, "%s", files[i].why);
+		ck_assert_ptr_null(e);
+		ck_assert_msg(err.text[0] != '\0', "%s", files[i].why);
+	}
+}
+END_TEST
+
+START_TEST(a_newer_format_is_refused_with_advice)
+{
+	struct events *e = new_log();
+	char path[TEMP_PATH + 32];
+	sqlite3 *db;
+
+	events_close(e);
+	snprintf(path, sizeof(path), "%s/events.db", log_dir);
+	ck_assert_int_eq(db_open(path, DB_SERVER, &db, &err), RC_OK);
+	ck_assert_int_eq(db_exec(db, "UPDATE meta SET value = 99 WHERE key = 'format'", &err), RC_OK);
+	sqlite3_close(db);
+	ck_assert_int_eq(events_open(log_dir, &e, &err), RC_UNAVAILABLE);
+	ck_assert_ptr_nonnull(strstr(err.text, "format 99"));
+}
+END_TEST
+
+START_TEST(events_get_places_from_1_without_gaps)
+{
+	struct events *e = new_log();
+	int64_t seq;
+
+	for (int i = 1; i <= 5; i++) {
+		ck_assert_int_eq(append(e, event(i, 1), &seq), RC_OK);
+		ck_assert_int_eq(seq, i);
+		/* A duplicate burns no number. */
+		ck_assert_int_eq(append(e, event(i, 1), &seq), RC_DUPLICATE);
+		ck_assert_int_eq(seq, i);
+	}
+	ck_assert_int_eq(head(e).seq, 5);
+	ck_assert_int_eq(head(e).count, 5);
+	ck_assert_int_eq(head(e).time_us, 1005);
+	events_close(e);
+}
+END_TEST
+
+START_TEST(a_reused_number_with_other_content_is_a_new_event)
+{
+	struct events *e = new_log();
+	struct event ev = event(7, 2);
+	int64_t seq;
+
+	append(e, event(7, 1), &seq);
+	ck_assert_int_eq(append(e, ev, &seq), RC_OK);
+	ck_assert_int_eq(seq, 2);
+	/* Who sends it doesn't count: the digest says what happened. */
+	ev.device = span_of("device-2");
+	ev.session = span_of("ses_9");
+	ck_assert_int_eq(append(e, ev, &seq), RC_DUPLICATE);
+	ck_assert_int_eq(seq, 2);
+	events_close(e);
+}
+END_TEST
+
+START_TEST(what_is_rolled_back_was_never_there)
+{
+	struct events *e = new_log();
+	struct event ev = event(1, 1);
+	int64_t seq;
+
+	ck_assert_int_eq(events_begin(e, deadline(), &err), RC_OK);
+	ck_assert_int_eq(events_append(e, &ev, &seq, &err), RC_OK);
+	events_rollback(e);
+	ck_assert_int_eq(head(e).seq, 0);
+	ck_assert_int_eq(append(e, event(2, 1), &seq), RC_OK);
+	ck_assert_int_eq(seq, 1);
+	events_close(e);
+}
+END_TEST
+
+/* A copy of what a walk saw. */
+struct seen {
+	int64_t seqs[16];
+	size_t n, stop_at;
+	char text[256];
+};
+
+static enum rc
+see(void *ctx, const struct event *ev, bool *stop)
+{
+	struct seen *s = ctx;
+
+	s->seqs[s->n++] = ev->seq;
+	snprintf(s->text, sizeof(s->text), "%.*s|%.*s|%.*s|%" PRId64 "|%s|%.*s|%.*s|%.*s|%.*s|%d|%d",
+	         (int)ev->device.len, ev->device.p, (int)ev->session.len, ev->session.p,
+	         (int)ev->user.len, ev->user.p, ev->action_id, action_name(ev->action),
+	         (int)ev->type.len, ev->type.p, (int)ev->id.len, ev->id.p,
+	         (int)ev->time.len, ev->time.p, (int)ev->payload.len, ev->payload.p,
+	         ev->by_server, ev->parked);
+	*stop = s->n == s->stop_at;
+	return RC_OK;
+}
+
+START_TEST(an_event_is_read_as_it_was_written)
+{
+	struct events *e = new_log();
+	struct event ev = event(-3, 1);
+	struct seen s = { 0 };
+	int64_t seq;
+
+	ev.action = ACTION_SOFT_DELETE;
+	ev.by_server = true;
+	ev.payload = span_of("{ \"a\" : 1.0 }");
+	append(e, ev, &seq);
+	ck_assert_int_eq(events_walk(e, 0, INT64_MAX, false, NULL, see, &s, &err), RC_OK);
+	ck_assert_str_eq(s.text, "device-1|ses_1|u_1|-3|soft_delete|issues|td-000001|"
+	                         "2026-03-01T10:00:00Z|{ \"a\" : 1.0 }|1|0");
+	events_close(e);
+}
+END_TEST
+
+START_TEST(a_walk_keeps_its_bounds_and_leaves_out_parked_events)
+{
+	struct events *e = new_log();
+	struct events_head h;
+	struct seen s = { 0 };
+	int64_t seq;
+
+	for (int i = 1; i <= 6; i++) {
+		struct event ev = event(i, 1);
+
+		ev.parked = i == 3 || i == 6;
+		append(e, ev, &seq);
+	}
+	ck_assert_int_eq(head(e).visible, 5);
+	ck_assert_int_eq(events_walk(e, 1, 4, false, &h, see, &s, &err), RC_OK);
+	ck_assert_uint_eq(s.n, 2);
+	ck_assert_int_eq(s.seqs[0], 2);
+	ck_assert_int_eq(s.seqs[1], 4);
+	ck_assert_int_eq(h.seq, 6);
+
+	s = (struct seen){ 0 };
+	ck_assert_int_eq(events_walk(e, 1, 6, true, NULL, see, &s, &err), RC_OK);
+	ck_assert_uint_eq(s.n, 5);
+
+	s = (struct seen){ .stop_at = 2 };
+	ck_assert_int_eq(events_walk(e, 0, INT64_MAX, false, NULL, see, &s, &err), RC_OK);
+	ck_assert_uint_eq(s.n, 2);
+
+	s = (struct seen){ 0 };
+	ck_assert_int_eq(events_walk(e, 5, INT64_MAX, false, NULL, see, &s, &err), RC_OK);
+	ck_assert_uint_eq(s.n, 0);
+	events_close(e);
+}
+END_TEST
+
+START_TEST(the_digest_at_a_seq_is_told)
+{
+	struct events *e = new_log();
+	unsigned char d[EVENT_DIGEST_LEN], want[EVENT_DIGEST_LEN];
+	int64_t seq;
+
+	append(e, event(1, 0xab), &seq);
+	memset(want, 0xab, sizeof(want));
+	ck_assert_int_eq(events_digest(e, 1, d, &err), RC_OK);
+	ck_assert_mem_eq(d, want, sizeof(want));
+	ck_assert_int_eq(events_digest(e, 2, d, &err), RC_NOT_FOUND);
+	events_close(e);
+}
+END_TEST
+
+START_TEST(a_second_writer_waits_and_then_is_busy)
+{
+	struct events *a = new_log(), *b;
+	int64_t seq, before;
+
+	ck_assert_int_eq(events_open(log_dir, &b, &err), RC_OK);
+	ck_assert_int_eq(events_begin(a, deadline(), &err), RC_OK);
+	before = clock_mono_ms();
+	ck_assert_int_eq(events_begin(b, before + 100, &err), RC_BUSY);
+	ck_assert_int_ge(clock_mono_ms() - before, 100);
+	events_rollback(a);
+	ck_assert_int_eq(append(b, event(1, 1), &seq), RC_OK);
+	events_close(a);
+	events_close(b);
+}
+END_TEST
+
+START_TEST(readers_see_only_what_is_committed)
+{
+	struct events *a = new_log(), *b;
+	struct event ev = event(1, 1);
+	int64_t seq;
+
+	ck_assert_int_eq(events_open(log_dir, &b, &err), RC_OK);
+	ck_assert_int_eq(events_begin(a, deadline(), &err), RC_OK);
+	ck_assert_int_eq(events_append(a, &ev, &seq, &err), RC_OK);
+	ck_assert_int_eq(head(b).seq, 0);
+	ck_assert_int_eq(events_commit(a, &err), RC_OK);
+	ck_assert_int_eq(head(b).seq, 1);
+	events_close(a);
+	events_close(b);
+}
+END_TEST
+
+START_TEST(a_replaced_or_deleted_log_makes_the_handle_stale)
+{
+	struct events *e = new_log();
+	char moved[TEMP_PATH + 16];
+
+	ck_assert(!events_stale(e));
+	snprintf(moved, sizeof(moved), "%s/moved", dir);
+	ck_assert_int_eq(rename(log_dir, moved), 0);
+	ck_assert(events_stale(e));
+	ck_assert_int_eq(events_create(log_dir, "td", &err), RC_OK);
+	ck_assert(events_stale(e));
+	events_close(e);
+}
+END_TEST
+
+START_TEST(many_processes_append_without_loss_or_gap)
+{
+	enum { PROCESSES = 4, EACH = 50 };
+	struct events *e = new_log();
+	pid_t pids[PROCESSES];
+	int status;
+
+	events_close(e);
+	for (int p = 0; p < PROCESSES; p++) {
+		if ((pids[p] = fork()) == 0) {
+			int64_t seq;
+
+			if (events_open(log_dir, &e, &err) != RC_OK)
+				_exit(1);
+			for (int i = 0; i < EACH; i++) {
+				struct event ev = event(p * 1000 + i + 1, 1);
+
+				if (events_begin(e, clock_mono_ms() + 20000, &err) != RC_OK ||
+				    events_append(e, &ev, &seq, &err) != RC_OK ||
+				    events_commit(e, &err) != RC_OK)
+					_exit(2);
+				events_maintain(e);
+			}
+			events_close(e);
+			_exit(0);
+		}
+	}
+	for (int p = 0; p < PROCESSES; p++) {
+		ck_assert_int_eq(waitpid(pids[p], &status, 0), pids[p]);
+		ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %d", status);
+	}
+	ck_assert_int_eq(events_open(log_dir, &e, &err), RC_OK);
+	ck_assert_int_eq(head(e).seq, PROCESSES * EACH);
+	ck_assert_int_eq(head(e).count, PROCESSES * EACH);
+	events_close(e);
+}
+END_TEST
+
+START_TEST(a_killed_writer_leaves_all_or_nothing)
+{
+	struct events *e = new_log();
+	int64_t seq;
+	pid_t pid;
+	int status;
+
+	events_close(e);
+	if ((pid = fork()) == 0) {
+		struct event ev = event(1, 1);
+
+		if (events_open(log_dir, &e, &err) != RC_OK ||
+		    events_begin(e, deadline(), &err) != RC_OK ||
+		    events_append(e, &ev, &seq, &err) != RC_OK)
+			_exit(1);
+		kill(getpid(), SIGKILL); /* holding the lock, in a transaction */
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert(WIFSIGNALED(status));
+	ck_assert_int_eq(events_open(log_dir, &e, &err), RC_OK);
+	ck_assert_int_eq(head(e).seq, 0);
+	ck_assert_int_eq(append(e, event(1, 1), &seq), RC_OK);
+	ck_assert_int_eq(seq, 1);
+	events_close(e);
+}
+END_TEST
+
+START_TEST(the_wal_is_checkpointed_after_an_answer)
+{
+	struct events *e = new_log();
+	struct event ev = event(1, 1);
+	char *big = malloc(1 << 20), path[TEMP_PATH + 32];
+	struct stat st;
+	int64_t seq;
+
+	memset(big, 'x', 1 << 20);
+	ev.payload = (struct span){ big, 1 << 20 };
+	snprintf(path, sizeof(path), "%s/events.db", log_dir);
+	for (int i = 1; i <= 6; i++) {
+		ev.action_id = i;
+		append(e, ev, &seq);
+	}
+	ck_assert_int_eq(stat(path, &st), 0);
+	ck_assert_int_lt(st.st_size, 1 << 20); /* all of it is in the WAL */
+	events_maintain(e);
+	ck_assert_int_eq(stat(path, &st), 0);
+	ck_assert_int_gt(st.st_size, 6 << 20);
+	events_close(e);
+	free(big);
+}
+END_TEST
+
+START_TEST(no_checkpoint_happens_at_close)
+{
+	struct events *e = new_log();
+	char path[TEMP_PATH + 32];
+	struct stat st;
+	int64_t seq;
+
+	append(e, event(1, 1), &seq);
+	events_close(e);
+	snprintf(path, sizeof(path), "%s/events.db-wal", log_dir);
+	ck_assert_int_eq(stat(path, &st), 0);
+	ck_assert_int_gt(st.st_size, 0);
+}
+END_TEST
+
+/* --- devices --- */
+
+START_TEST(devices_are_noted_and_a_lost_file_is_nothing_known)
+{
+	struct device_state d;
+	char path[TEMP_PATH + 32];
+
+	ck_assert_int_eq(devices_get(dir, span_of("a"), &d), RC_NOT_FOUND);
+	ck_assert_int_eq(devices_greatest(dir), 0);
+	devices_served(dir, span_of("a"), 10, 77);
+	devices_served(dir, span_of("b"), 30, 78);
+	devices_served(dir, span_of("a"), 5, 79); /* no news */
+	ck_assert_int_eq(devices_get(dir, span_of("a"), &d), RC_OK);
+	ck_assert_int_eq(d.served_seq, 10);
+	ck_assert_int_eq(d.served_us, 77);
+	ck_assert_int_eq(devices_greatest(dir), 30);
+	snprintf(path, sizeof(path), "%s/devices.db", dir);
+	ck_assert_int_eq(unlink(path), 0);
+	ck_assert_int_eq(devices_greatest(dir), 0);
+}
+END_TEST
+
+START_TEST(a_clock_is_noted_when_it_is_half_a_minute_off_what_is_known)
+{
+	struct device_state d;
+
+	devices_clock(dir, span_of("a"), 30000);
+	ck_assert_int_eq(devices_get(dir, span_of("a"), &d), RC_NOT_FOUND);
+	devices_clock(dir, span_of("a"), 30001);
+	ck_assert_int_eq(devices_get(dir, span_of("a"), &d), RC_OK);
+	ck_assert_int_eq(d.ahead_ms, 30001);
+	devices_clock(dir, span_of("a"), -5);
+	devices_get(dir, span_of("a"), &d);
+	ck_assert_int_eq(d.ahead_ms, -5);
+}
+END_TEST
+
+START_TEST(a_locked_devices_file_is_skipped_without_waiting)
+{
+	char path[TEMP_PATH + 32];
+	struct device_state d;
+	int64_t before;
+	sqlite3 *db;
+
+	devices_served(dir, span_of("a"), 1, 1);
+	snprintf(path, sizeof(path), "%s/devices.db", dir);
+	ck_assert_int_eq(db_open(path, DB_ADVICE, &db, &err), RC_OK);
+	ck_assert_int_eq(db_exec(db, "BEGIN EXCLUSIVE", &err), RC_OK);
+	before = clock_mono_ms();
+	devices_served(dir, span_of("a"), 9, 9);
+	ck_assert_int_lt(clock_mono_ms() - before, 1000);
+	db_exec(db, "ROLLBACK", &err);
+	sqlite3_close(db);
+	ck_assert_int_eq(devices_get(dir, span_of("a"), &d), RC_OK);
+	ck_assert_int_eq(d.served_seq, 1);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("store");
+	TCase *t = tcase_create("events");
+	SRunner *r;
+	int failed;
+
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_set_timeout(t, 60);
+	tcase_add_test(t, a_new_log_is_empty_and_has_an_identity);
+	tcase_add_test(t, a_log_is_not_made_twice);
+	tcase_add_test(t, no_log_is_not_found_and_nothing_is_made);
+	tcase_add_test(t, what_is_no_log_is_refused_and_left_alone);
+	tcase_add_test(t, a_newer_format_is_refused_with_advice);
+	tcase_add_test(t, events_get_places_from_1_without_gaps);
+	tcase_add_test(t, a_reused_number_with_other_content_is_a_new_event);
+	tcase_add_test(t, what_is_rolled_back_was_never_there);
+	tcase_add_test(t, an_event_is_read_as_it_was_written);
+	tcase_add_test(t, a_walk_keeps_its_bounds_and_leaves_out_parked_events);
+	tcase_add_test(t, the_digest_at_a_seq_is_told);
+	tcase_add_test(t, a_second_writer_waits_and_then_is_busy);
+	tcase_add_test(t, readers_see_only_what_is_committed);
+	tcase_add_test(t, a_replaced_or_deleted_log_makes_the_handle_stale);
+	tcase_add_test(t, many_processes_append_without_loss_or_gap);
+	tcase_add_test(t, a_killed_writer_leaves_all_or_nothing);
+	tcase_add_test(t, the_wal_is_checkpointed_after_an_answer);
+	tcase_add_test(t, no_checkpoint_happens_at_close);
+	suite_add_tcase(s, t);
+	t = tcase_create("devices");
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_test(t, devices_are_noted_and_a_lost_file_is_nothing_known);
+	tcase_add_test(t, a_clock_is_noted_when_it_is_half_a_minute_off_what_is_known);
+	tcase_add_test(t, a_locked_devices_file_is_skipped_without_waiting);
+	suite_add_tcase(s, t);
+	r = srunner_create(s);
+	srunner_run_all(r, CK_NORMAL);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed == 0 ? 0 : 1;
+}
