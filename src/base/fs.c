@@ -34,24 +34,31 @@ parent_of(const char *path)
 	return n == 0 ? strdup(".") : span_dup((struct span){ path, n });
 }
 
+enum rc
+fs_sync(const char *path, struct err *err)
+{
+	enum rc rc = RC_OK;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return failed(err, "open", path);
+	/* EINVAL: a file system that has nothing to sync in a folder */
+	if (fsync(fd) != 0 && errno != EINVAL)
+		rc = failed(err, "sync", path);
+	close(fd);
+	return rc;
+}
+
 /* Make the entries of the folder that a path lies in durable. */
 static enum rc
 sync_parent(const char *path, struct err *err)
 {
 	char *dir = parent_of(path);
-	enum rc rc = RC_OK;
-	int fd;
+	enum rc rc;
 
 	if (dir == NULL)
 		return err_set(err, RC_FAULT, "out of memory");
-	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		rc = failed(err, "open", dir);
-	/* EINVAL: a file system that has nothing to sync in a folder */
-	else if (fsync(fd) != 0 && errno != EINVAL)
-		rc = failed(err, "sync", dir);
-	if (fd >= 0)
-		close(fd);
+	rc = fs_sync(dir, err);
 	free(dir);
 	return rc;
 }

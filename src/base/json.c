@@ -555,6 +555,32 @@ json_get(struct span object, const char *key, struct span *value)
 	return found;
 }
 
+int
+json_pick(struct span object, const char *const *keys, size_t n, struct span *values)
+{
+	struct json_iter it;
+	struct span key, value;
+	int twice = -1;
+
+	for (size_t i = 0; i < n; i++)
+		values[i] = (struct span){ NULL, 0 };
+	if (json_type(object) != JSON_OBJECT)
+		return twice;
+	json_iter_init(&it, object);
+	while (json_next(&it, &key, &value)) {
+		size_t i = 0;
+
+		while (i < n && !json_string_is(key, keys[i]))
+			i++;
+		if (i == n)
+			continue;
+		if (values[i].p != NULL)
+			twice = (int)i;
+		values[i] = value;
+	}
+	return twice;
+}
+
 bool
 json_string(struct span str, struct buf *out)
 {
