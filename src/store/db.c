@@ -80,7 +80,7 @@ db_open(const char *path, enum db_mode mode, sqlite3 **out, struct err *err)
 	                       SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
 	                           SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
 	if (code == SQLITE_OK)
-		code = sqlite3_busy_timeout(db, BUSY_MS);
+		code = sqlite3_busy_timeout(db, mode == DB_SERVER ? BUSY_MS : 0);
 	rc = db_rc(db, code, path, err);
 	if (rc == RC_OK && mode == DB_SERVER)
 		rc = configure_server(db, err);

@@ -13,7 +13,7 @@
 /* What a connection is for. */
 enum db_mode {
 	DB_SERVER,   /* WAL, synchronous=FULL: the log, the accounts */
-	DB_ADVICE,   /* journal_mode=DELETE, synchronous=OFF: may be lost */
+	DB_ADVICE,   /* journal_mode=DELETE, synchronous=OFF, never waited for: may be lost */
 };
 
 /*

@@ -41,7 +41,6 @@ open_db(const char *dir, bool create)
 	buf_addf(&path, "%s/devices.db", dir);
 	if (buf_cstr(&path) != NULL && (create || fs_identify(path.p, &id)) &&
 	    db_open(path.p, DB_ADVICE, &db, NULL) == RC_OK) {
-		sqlite3_busy_timeout(db, 0); /* skipped when locked */
 		if (db_exec(db, schema, NULL) != RC_OK) {
 			sqlite3_close(db);
 			db = NULL;
