@@ -180,20 +180,14 @@ judge_type(struct push *p, struct event *ev, const struct profile_entity **entit
 	return RC_OK;
 }
 
-/*
- * Whether a known column besides `id` is among a row's members. The row may
- * be wrapped ({"issue":{...}}).
- */
+/* Whether a known column besides `id` is among a row's members. */
 static bool
 has_known_column(const struct profile_entity *e, struct span row)
 {
 	struct json_iter it;
-	struct span key, value, inner;
+	struct span key, value;
 	const struct profile_column *c;
 
-	if (e->unwrap != NULL && json_get(row, e->unwrap, &inner) &&
-	    json_type(inner) == JSON_OBJECT)
-		row = inner;
 	json_iter_init(&it, row);
 	while (json_next(&it, &key, &value)) {
 		if (json_string_is(key, "id"))
@@ -212,7 +206,7 @@ has_known_column(const struct profile_entity *e, struct span row)
 static bool
 sets_nothing(const struct profile_entity *e, const struct event *ev)
 {
-	struct span row;
+	struct span row, inner;
 
 	if (ev->action != ACTION_CREATE && ev->action != ACTION_UPDATE)
 		return false;
@@ -222,7 +216,11 @@ sets_nothing(const struct profile_entity *e, const struct event *ev)
 	case JSON_NULL:
 		return true;
 	case JSON_OBJECT:
-		return !has_known_column(e, row);
+		if (has_known_column(e, row))
+			return false;
+		/* It may be wrapped: {"issue":{...}}. */
+		return e->unwrap == NULL || !json_get(row, e->unwrap, &inner) ||
+		       json_type(inner) != JSON_OBJECT || !has_known_column(e, inner);
 	default:
 		return false; /* every client quarantines it */
 	}
