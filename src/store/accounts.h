@@ -63,13 +63,21 @@ struct accounts; /* fields are private to accounts.c */
  */
 enum rc accounts_create(const char *data, struct err *err);
 
-/* Open it. On RC_OK *out is new: accounts_close() it. RC_NOT_FOUND: none. */
+/*
+ * Open it. On RC_OK *out is new: accounts_close() it. RC_NOT_FOUND: none.
+ * RC_UNAVAILABLE: err says what to mend (another program's file, a format
+ * newer than this td-sync knows). Calls that write wait for server.lock for
+ * LOCK_WAIT_MS at most: RC_BUSY, nothing was changed.
+ */
 enum rc accounts_open(const char *data, struct accounts **out, struct err *err);
 
 /* NULL is fine. */
 void accounts_close(struct accounts *a);
 
-/* Whether server.db was deleted or replaced behind the handle. */
+/*
+ * Whether server.db was deleted or replaced behind the handle, or a commit
+ * ended in an unknown state: close it and open anew. One stat call.
+ */
 bool accounts_stale(const struct accounts *a);
 
 /* The server's identity, the `iss` of its tokens. Borrowed. */
@@ -77,6 +85,11 @@ const char *accounts_server_id(const struct accounts *a);
 
 /* Whether the database answers at all (healthz). */
 enum rc accounts_ping(struct accounts *a, struct err *err);
+
+/*
+ * Make every statement ready: proves that the schema fits the code (tests).
+ */
+enum rc accounts_prepare(struct accounts *a, struct err *err);
 
 /* RC_CONFLICT when the address is taken; RC_INVALID when it is too long or
  * empty. Its form is not judged (the Go server takes any). */
@@ -88,9 +101,16 @@ typedef enum rc user_visit(void *ctx, const struct user *u);
 enum rc user_list(struct accounts *a, user_visit *visit, void *ctx, struct err *err);
 
 /*
+ * Whether a project may be called that; project_add() asks it too. For callers
+ * that make the log first. RC_INVALID with the Go server's words for an empty
+ * name, or when one of them is too long.
+ */
+enum rc project_check(struct span name, struct span description, struct err *err);
+
+/*
  * Make a project and its owner's membership; `id` was made by the caller (who
  * has made the log under it first, so that no project is without one).
- * RC_INVALID with the Go server's words for a name that is empty, or too long.
+ * RC_INVALID as project_check(); RC_NOT_FOUND: no such owner.
  */
 enum rc project_add(struct accounts *a, const char *id, struct span name,
                     struct span description, const char *owner_id,
@@ -99,7 +119,12 @@ enum rc project_add(struct accounts *a, const char *id, struct span name,
 /* RC_NOT_FOUND when there is none; deleted ones are found, see deleted_at. */
 enum rc project_get(struct accounts *a, const char *id, struct project *out, struct err *err);
 
-/* NULL leaves a member as it is. The slug never changes. */
+/* The same by slug. A slug is never given twice, not even after a deletion. */
+enum rc project_by_slug(struct accounts *a, struct span slug, struct project *out,
+                        struct err *err);
+
+/* NULL leaves that text as it is. The slug never changes. RC_NOT_FOUND when
+ * there is none or it is deleted, RC_INVALID as project_check(). */
 enum rc project_change(struct accounts *a, const char *id, const struct span *name,
                        const struct span *description, struct project *out,
                        struct err *err);
@@ -112,7 +137,10 @@ typedef enum rc project_visit(void *ctx, const struct project *p);
 enum rc project_list(struct accounts *a, const char *user_id, project_visit *visit,
                      void *ctx, struct err *err);
 
-/* RC_CONFLICT: a member already. RC_NOT_FOUND: no such user. */
+/*
+ * RC_CONFLICT: a member already. RC_NOT_FOUND: no such user or (live)
+ * project. invited_by is "" where nobody did (the operator).
+ */
 enum rc member_add(struct accounts *a, const char *project_id, const char *user_id,
                    enum role role, const char *invited_by, struct member *out,
                    struct err *err);
@@ -123,6 +151,11 @@ enum rc member_change(struct accounts *a, const char *project_id, const char *us
 enum rc member_remove(struct accounts *a, const char *project_id, const char *user_id,
                       struct err *err);
 
+/* A member as he is now. RC_NOT_FOUND: not a member. */
+enum rc member_get(struct accounts *a, const char *project_id, const char *user_id,
+                   struct member *out, struct err *err);
+
+/* The members in the order they came. */
 typedef enum rc member_visit(void *ctx, const struct member *m);
 enum rc member_list(struct accounts *a, const char *project_id, member_visit *visit,
                     void *ctx, struct err *err);
@@ -131,21 +164,32 @@ enum rc member_list(struct accounts *a, const char *project_id, member_visit *vi
 struct access {
 	bool token_known;
 	int64_t token_revoked_at, token_expires_at, token_last_used_at;
-	bool user_known;        /* true also for a token without a user */
+	bool user_known;        /* the token was made for that user (or for none),
+	                         * who is there */
 	bool project_known, project_deleted;
 	enum role role;         /* of the token's user in the project; ROLE_NONE: none */
 };
 
-/* project_id may be NULL: then only token and user are looked up. */
+/*
+ * On the path of every request: one statement. user_id is "" for a token
+ * without a user; project_id may be NULL: then only token and user are looked
+ * up.
+ */
 enum rc access_get(struct accounts *a, const char *token_id, const char *user_id,
                    const char *project_id, struct access *out, struct err *err);
 
+/* RC_NOT_FOUND: no such user. */
 enum rc token_add(struct accounts *a, const struct token_row *t, struct err *err);
-enum rc token_revoke(struct accounts *a, const char *id, struct err *err); /* RC_NOT_FOUND */
+/* RC_NOT_FOUND: no such token. RC_CONFLICT: revoked already. */
+enum rc token_revoke(struct accounts *a, const char *id, struct err *err);
+/* The tokens in the order they were made. */
 typedef enum rc token_visit(void *ctx, const struct token_row *t);
 enum rc token_list(struct accounts *a, token_visit *visit, void *ctx, struct err *err);
 
-/* Note the use of a token; writes at most once an hour, never waits. */
+/*
+ * Note the use of a token, last known to be used at that time. Writes at most
+ * once an hour; skipped when somebody else is writing.
+ */
 void token_used(struct accounts *a, const char *id, int64_t last_used_at);
 
 #endif
