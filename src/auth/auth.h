@@ -12,7 +12,13 @@
 
 struct auth; /* fields are private to auth.c */
 
+/*
+ * Open what lies in the data folder. On RC_OK *out is new: auth_close() it.
+ * Other outcomes as accounts_open() and keyring_open().
+ */
 enum rc auth_open(const char *data, struct auth **out, struct err *err);
+
+/* NULL is fine. */
 void auth_close(struct auth *a);
 
 /* The accounts behind it, reopened where stale. Borrowed until the next call. */
@@ -24,29 +30,46 @@ struct caller {
 	char token_id[ID_MAX];
 	unsigned scope;
 	bool all_projects;     /* the token is good for all of the user's projects */
-	enum role role;        /* in the project asked for; ROLE_NONE without one */
+	enum role role;        /* in the project asked for, as far as the token
+	                        * lets it reach; ROLE_NONE without a project */
+	int64_t last_used_at;  /* when the token was last noted as used */
 };
 
 /*
- * Judge an Authorization header (NULL: none was sent) in the order of
+ * Judge an Authorization header (NULL or "": none was sent) in the order of
  * protocol.md section 2: token, scope, membership, role. project_id is NULL
  * for a route without one; then role is ROLE_NONE and not asked.
  *   RC_UNAUTHORIZED  header missing or malformed, token not valid
- *   RC_SCOPE         the token lacks a scope of `scope`
+ *   RC_SCOPE         the token lacks a scope of `scope`, or all that reach
+ *                    `role` (sync:read reader, sync:write writer,
+ *                    project:admin owner)
  *   RC_FORBIDDEN     not a member, role below `role`, unknown project, or a
  *                    token for other projects
- *   RC_NOT_FOUND     the project is deleted
- * err holds the Go server's message for each. *out is filled as far as known.
+ *   RC_NOT_FOUND     the project is deleted, and the caller a member
+ * err holds the Go server's message for each (a scope's is ours: it names the
+ * scope). *out is filled as far as known. A token without a user (a share
+ * link) is a reader of the projects that it lists.
  */
 enum rc auth_check(struct auth *a, const char *authorization, const char *project_id,
                    unsigned scope, enum role role, struct caller *out, struct err *err);
 
-/* Whether the caller's token covers a project (for lists). */
+/*
+ * Note the use of the caller's token; call it after the answer went out.
+ * Writes at most once an hour, never waits for others.
+ */
+void auth_used(struct auth *a, const struct caller *c);
+
+/*
+ * Whether the caller's token covers a project (for lists). It only reads the
+ * token: ask it about a header that auth_check() let pass.
+ */
 bool auth_covers(struct auth *a, const char *authorization, const char *project_id);
 
 /*
- * Make a token for a user: recorded in server.db, signed. `projects` is NULL
- * for all. *id gets its jti; the token is appended to out.
+ * Make a token for a user ("" for none): recorded in server.db, signed.
+ * `projects` is NULL for all. *id gets its jti; the token is appended to out.
+ * RC_NOT_FOUND: no such user. RC_INVALID: too many projects for one token, or
+ * a name that is too long.
  */
 enum rc auth_issue(struct auth *a, const char *user_id, const char *name,
                    unsigned scope, const char *const *projects, size_t n_projects,
