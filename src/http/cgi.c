@@ -1,0 +1,118 @@
+/* Plain CGI, see cgi.h. */
+#include "http/cgi.h"
+
+#include "http/request.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+bool
+cgi_asked(void)
+{
+	return getenv("GATEWAY_INTERFACE") != NULL || getenv("REQUEST_METHOD") != NULL;
+}
+
+static const char *
+io_param(void *ctx, const char *name)
+{
+	(void)ctx;
+	return getenv(name);
+}
+
+static size_t
+io_read(void *ctx, void *p, size_t n)
+{
+	size_t done = 0;
+	ssize_t got;
+
+	(void)ctx;
+	while (done < n) {
+		got = read(STDIN_FILENO, (char *)p + done, n - done);
+		if (got > 0)
+			done += (size_t)got;
+		else if (got == 0 || errno != EINTR)
+			break;
+	}
+	return done;
+}
+
+static bool
+io_write(void *ctx, const void *p, size_t n)
+{
+	const char *at = p;
+	ssize_t put;
+
+	(void)ctx;
+	while (n > 0) {
+		put = write(STDOUT_FILENO, at, n);
+		if (put > 0) {
+			at += put;
+			n -= (size_t)put;
+		} else if (put == 0 || errno != EINTR) {
+			return false;
+		}
+	}
+	return true;
+}
+
+/* The web server ends its answer when stdout closes. The number stays taken:
+ * a file that got it by chance would be written to by whoever prints. */
+static void
+io_finish(void *ctx)
+{
+	int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+	(void)ctx;
+	if (fd < 0 || dup2(fd, STDOUT_FILENO) < 0)
+		close(STDOUT_FILENO);
+	if (fd > STDOUT_FILENO)
+		close(fd);
+}
+
+static const struct io cgi_io = { io_param, io_read, io_write, io_finish };
+
+/* A web server that loses patience sends TERM: not in the middle of this. */
+static void
+hold_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+int
+cgi_run(struct server *s)
+{
+	struct request r;
+
+	hold_signals();
+	request_init(&r, s);
+	request_serve(&r, &cgi_io, NULL);
+	request_free(&r);
+	return 0;
+}
+
+void
+cgi_fail(void)
+{
+	static const char answer[] =
+	    "Status: 500 Internal Server Error\r\n"
+	    "Content-Type: application/json\r\n"
+	    "Cache-Control: private, no-store\r\n"
+	    "\r\n"
+	    "{\"error\":{\"code\":\"internal_error\",\"message\":\"The server's "
+	    "configuration is not right; its error log tells why.\"}}\n";
+
+	hold_signals();
+	io_write(NULL, answer, sizeof(answer) - 1);
+}

@@ -1,0 +1,148 @@
+/* The server's configuration, see config.h. */
+#include "http/config.h"
+
+#include "base/conf.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ENV_PREFIX "TD_SYNC_SERVER_"
+
+/* A configuration while it is read. */
+struct loading {
+	struct config *config;
+	const char *folder; /* where relative paths start; "": the current one */
+};
+
+typedef enum rc set_key(const struct loading *l, const char *value, struct err *err);
+
+/* Store a path, made absolute against the folder of the file it stands in. */
+static enum rc
+set_path(const struct loading *l, char out[PATH_MAX], const char *value,
+         struct err *err)
+{
+	bool join = value[0] != '/' && l->folder[0] != '\0';
+	int n = snprintf(out, PATH_MAX, "%s%s%s", join ? l->folder : "",
+	                 join ? "/" : "", value);
+
+	if (n >= PATH_MAX)
+		return err_set(err, RC_INVALID, "the path is too long");
+	return RC_OK;
+}
+
+static enum rc
+set_data(const struct loading *l, const char *value, struct err *err)
+{
+	if (value[0] == '\0')
+		return err_set(err, RC_INVALID, "must be a folder");
+	return set_path(l, l->config->data, value, err);
+}
+
+/* A log: a file, or "stderr". */
+static enum rc
+set_log(const struct loading *l, char out[PATH_MAX], const char *value,
+        struct err *err)
+{
+	out[0] = '\0';
+	if (value[0] == '\0')
+		return err_set(err, RC_INVALID, "must be a file or \"stderr\"");
+	return strcmp(value, "stderr") == 0 ? RC_OK : set_path(l, out, value, err);
+}
+
+static enum rc
+set_error_log(const struct loading *l, const char *value, struct err *err)
+{
+	return set_log(l, l->config->error_log, value, err);
+}
+
+static enum rc
+set_access_log(const struct loading *l, const char *value, struct err *err)
+{
+	l->config->access_log_off = strcmp(value, "off") == 0;
+	if (l->config->access_log_off)
+		return RC_OK;
+	return set_log(l, l->config->access_log, value, err);
+}
+
+static enum rc
+set_max_push_bytes(const struct loading *l, const char *value, struct err *err)
+{
+	if (!conf_int(value, 1024, INT64_C(1) << 30, &l->config->max_push_bytes))
+		return err_set(err, RC_INVALID, "must be a number from 1024 to 1073741824");
+	return RC_OK;
+}
+
+static enum rc
+set_unknown_entities(const struct loading *l, const char *value, struct err *err)
+{
+	l->config->refuse_unknown = strcmp(value, "refuse") == 0;
+	if (!l->config->refuse_unknown && strcmp(value, "park") != 0)
+		return err_set(err, RC_INVALID, "must be \"park\" or \"refuse\"");
+	return RC_OK;
+}
+
+static const struct {
+	const char *name;
+	set_key *set;
+} keys[] = {
+	{ "data",             set_data },
+	{ "error_log",        set_error_log },
+	{ "access_log",       set_access_log },
+	{ "max_push_bytes",   set_max_push_bytes },
+	{ "unknown_entities", set_unknown_entities },
+};
+
+static enum rc
+set(void *ctx, const char *key, const char *value, struct err *err)
+{
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		if (strcmp(key, keys[i].name) == 0)
+			return keys[i].set(ctx, value, err);
+	return RC_NOT_FOUND;
+}
+
+/* Read one file; a missing one is fine unless it was asked for by name. */
+static enum rc
+read_file(const char *path, bool must_exist, struct config *config, struct err *err)
+{
+	char folder[PATH_MAX];
+	const char *slash = strrchr(path, '/');
+	struct loading l = { config, folder };
+	enum rc rc;
+
+	snprintf(folder, sizeof(folder), "%.*s",
+	         slash == NULL ? 0 : slash == path ? 1 : (int)(slash - path), path);
+	rc = conf_read(path, set, &l, err);
+	if (rc != RC_NOT_FOUND)
+		return rc;
+	return must_exist ? err_set(err, RC_INVALID, "%s: no such file", path) : RC_OK;
+}
+
+enum rc
+config_load(const char *file, const char *data, struct config *out, struct err *err)
+{
+	struct loading here = { out, "" };
+	char path[PATH_MAX + sizeof("/" CONFIG_FILE)];
+	const char *named = data;
+	enum rc rc;
+
+	*out = (struct config){ .max_push_bytes = 64 << 20 };
+	if (named == NULL)
+		named = getenv(ENV_PREFIX "DATA");
+	if (file != NULL)
+		snprintf(path, sizeof(path), "%s", file);
+	else if (named != NULL)
+		snprintf(path, sizeof(path), "%s/" CONFIG_FILE, named);
+	else
+		snprintf(path, sizeof(path), CONFIG_FILE);
+	rc = read_file(path, file != NULL, out, err);
+	if (rc == RC_OK)
+		rc = conf_read_env(ENV_PREFIX, set, &here, err);
+	if (rc == RC_OK && data != NULL)
+		rc = set_data(&here, data, err);
+	if (rc == RC_OK && out->data[0] == '\0')
+		rc = err_set(err, RC_INVALID,
+		             "no data folder: give --data DIR, or set `data` in %s", path);
+	return rc;
+}

@@ -1,0 +1,34 @@
+/*
+ * The server's configuration: td-sync.conf, the environment (TD_SYNC_SERVER_
+ * and the key in capitals), the command line; the later of them wins. Every
+ * key with its default is in conf/td-sync.conf.
+ */
+#ifndef TDSYNC_HTTP_CONFIG_H
+#define TDSYNC_HTTP_CONFIG_H
+
+#include "base/buf.h"
+#include "base/rc.h"
+
+#include <limits.h>
+
+#define CONFIG_FILE "td-sync.conf"
+
+struct config {
+	char data[PATH_MAX];       /* the data folder; never empty */
+	char error_log[PATH_MAX];  /* a file; "": stderr */
+	char access_log[PATH_MAX]; /* a file; "": stderr */
+	bool access_log_off;       /* write no access log at all */
+	int64_t max_push_bytes;    /* the largest body of a push */
+	bool refuse_unknown;       /* unknown entity types: refused, not parked */
+};
+
+/*
+ * Read the configuration. `file` is --config (NULL: td-sync.conf in the data
+ * folder or, where nothing names one, in the current folder; it may be
+ * missing), `data` is --data (NULL: not given). Relative paths in the file
+ * start at its folder. RC_INVALID: err names file, line and cause.
+ */
+enum rc config_load(const char *file, const char *data, struct config *out,
+                    struct err *err);
+
+#endif

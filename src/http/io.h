@@ -1,0 +1,22 @@
+/*
+ * What a request needs of the outside, FastCGI and CGI alike: parameters, a
+ * body, a place for the answer. The back-ends are fcgi.c and cgi.c.
+ */
+#ifndef TDSYNC_HTTP_IO_H
+#define TDSYNC_HTTP_IO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct io {
+	/* A CGI variable; NULL when it is not set. Lives until finish(). */
+	const char *(*param)(void *ctx, const char *name);
+	/* Read up to n bytes of the body. Fewer mean that it ended, or broke. */
+	size_t (*read)(void *ctx, void *p, size_t n);
+	/* Write n bytes of the answer; false when nobody takes them any more. */
+	bool (*write)(void *ctx, const void *p, size_t n);
+	/* The answer is whole: send it off, so that the caller waits no longer. */
+	void (*finish)(void *ctx);
+};
+
+#endif

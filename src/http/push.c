@@ -1,0 +1,80 @@
+/* POST .../sync/push: into the log, then the answer, then the housekeeping. */
+#include "http/handlers.h"
+
+#include "engine/push.h"
+#include "http/reply.h"
+#include "http/sync.h"
+#include "store/devices.h"
+
+#include <string.h>
+#include <strings.h>
+
+/* Whether the Prefer header asks for handling=lenient (RFC 7240). */
+static bool
+prefers_lenient(const struct request *r)
+{
+	static const char wish[] = "handling=lenient";
+	const char *p = request_header(r, "HTTP_PREFER");
+
+	while (p != NULL && *p != '\0') {
+		p += strspn(p, " \t,");
+		if (strncasecmp(p, wish, sizeof(wish) - 1) == 0 &&
+		    strchr(" \t,;", p[sizeof(wish) - 1]) != NULL)
+			return true;
+		p += strcspn(p, ",");
+	}
+	return false;
+}
+
+static void
+after(struct request *r)
+{
+	events_maintain(r->project->log);
+	if (r->seq != 0) /* the newest timestamp of the push, in microseconds */
+		devices_clock(r->project->dir, buf_span(&r->device),
+		              (r->seq - r->now_us) / 1000);
+}
+
+/*
+ * The answer says which log took the events. A restore that came between
+ * makes that unknown: then the caller sends again, which costs nothing.
+ */
+static enum rc
+confirm_log(struct request *r)
+{
+	struct events_head now;
+	enum rc rc = events_head(r->project->log, &now, &r->err);
+
+	if (rc == RC_OK && memcmp(now.log_id, r->head.log_id, LOG_ID_LEN) != 0)
+		rc = err_set(&r->err, RC_BUSY, "the log was replaced during a push");
+	return rc;
+}
+
+enum rc
+push_run(struct request *r)
+{
+	struct push_rules rules = {
+		.lenient = prefers_lenient(r),
+		.refuse_unknown = r->server->config->refuse_unknown,
+	};
+	struct push *p = NULL;
+	enum rc rc;
+
+	if ((rc = sync_begin(r)) != RC_OK)
+		return rc;
+	rc = push_parse(buf_span(&r->body), r->project->profile, rules, &p, &r->err);
+	if (rc != RC_OK)
+		return rc;
+	rc = push_append(p, r->project->log, span_of(r->caller.user_id), r->now_us,
+	                 r->deadline_ms, &r->out, NULL, &r->err);
+	if (rc == RC_OK)
+		rc = confirm_log(r);
+	if (rc == RC_OK) {
+		r->status = 200;
+		r->seq = push_newest_us(p);
+		buf_add_span(&r->device, push_device(p));
+		r->after = after;
+	}
+	push_free(p);
+	return rc;
+}

@@ -1,0 +1,321 @@
+/* One request, see request.h. */
+#include "http/request.h"
+
+#include "base/lock.h"
+#include "base/log.h"
+#include "http/reply.h"
+#include "http/route.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A buffer that grew above this is given back after the request. */
+#define KEEP_BYTES (256 << 10)
+
+void
+request_init(struct request *r, struct server *server)
+{
+	memset(r, 0, sizeof(*r));
+	r->server = server;
+}
+
+static struct buf *
+buffer(struct request *r, size_t i)
+{
+	struct buf *all[] = { &r->body, &r->out, &r->headers, &r->device, &r->scratch };
+
+	return i < sizeof(all) / sizeof(all[0]) ? all[i] : NULL;
+}
+
+void
+request_free(struct request *r)
+{
+	struct buf *b;
+
+	for (size_t i = 0; (b = buffer(r, i)) != NULL; i++)
+		buf_free(b);
+}
+
+/* Forget the last request; keep the server and small buffers. */
+static void
+reset(struct request *r)
+{
+	struct request clean = { .server = r->server };
+	struct buf *b;
+
+	for (size_t i = 0; (b = buffer(r, i)) != NULL; i++) {
+		if (b->cap > KEEP_BYTES)
+			buf_free(b);
+		buf_reset(b);
+		*buffer(&clean, i) = *b;
+	}
+	*r = clean;
+}
+
+static const char *
+param(const struct request *r, const char *name)
+{
+	const char *v = r->io->param(r->io_ctx, name);
+
+	return v != NULL ? v : "";
+}
+
+const char *
+request_header(const struct request *r, const char *name)
+{
+	return r->io->param(r->io_ctx, name);
+}
+
+const char *
+request_authorization(const struct request *r)
+{
+	const char *v = request_header(r, "HTTP_AUTHORIZATION");
+
+	/* Apache's name for it, after an internal redirect */
+	return v != NULL ? v : request_header(r, "REDIRECT_HTTP_AUTHORIZATION");
+}
+
+static enum method
+find_method(const char *name)
+{
+	static const char *const names[] = {
+		[METHOD_DELETE] = "DELETE", [METHOD_GET] = "GET", [METHOD_HEAD] = "HEAD",
+		[METHOD_PATCH] = "PATCH",   [METHOD_POST] = "POST",
+	};
+	int m;
+
+	for (m = 0; m < METHOD_OTHER && strcmp(name, names[m]) != 0; m++)
+		;
+	return (enum method)m;
+}
+
+/* The web server's id of the request, else one of our own. */
+static void
+set_id(struct request *r)
+{
+	const char *given = param(r, "REQUEST_ID");
+	char made[ID_MAX];
+
+	if (!id_is(span_of(given), "", 32)) {
+		if (id_new("", 16, made) != RC_OK)
+			memset(made, '0', 32);
+		given = made;
+	}
+	memcpy(r->id, given, 32);
+}
+
+/*
+ * The path below the service. Web servers send it decoded as PATH_INFO;
+ * where none comes, as with nginx's stock fastcgi_params, SCRIPT_NAME is
+ * the whole path. It is only ever compared with the route table.
+ */
+static void
+set_path(struct request *r)
+{
+	const char *info = param(r, "PATH_INFO");
+
+	r->base = param(r, "SCRIPT_NAME");
+	r->path = info;
+	if (info[0] == '\0') {
+		r->path = r->base;
+		r->base = "";
+	}
+}
+
+/* The announced length of the body. False: that is no number. */
+static bool
+set_body_length(struct request *r)
+{
+	const char *text = param(r, "CONTENT_LENGTH");
+	char *end;
+
+	r->body_length = 0;
+	if (text[0] == '\0') {
+		if (strcmp(param(r, "HTTP_TRANSFER_ENCODING"), "chunked") == 0)
+			r->body_length = -1;
+		return true;
+	}
+	errno = 0;
+	r->body_length = strtoll(text, &end, 10);
+	return text[0] >= '0' && text[0] <= '9' && *end == '\0' && errno == 0;
+}
+
+/* Take in what is asked; RC_INVALID where it makes no sense. */
+static enum rc
+parse(struct request *r)
+{
+	set_id(r);
+	r->method_name = param(r, "REQUEST_METHOD");
+	r->method = find_method(r->method_name);
+	r->query = param(r, "QUERY_STRING");
+	set_path(r);
+	if (!set_body_length(r))
+		return err_set(&r->err, RC_INVALID, "invalid Content-Length");
+	return RC_OK;
+}
+
+/* A member of the access log's line; nothing where the text is empty. */
+static void
+log_text(struct buf *b, const char *key, const char *text)
+{
+	if (text[0] != '\0')
+		reply_text(b, ",", key, text);
+}
+
+static void
+log_line(struct request *r)
+{
+	struct buf *b = &r->scratch;
+	int64_t us = clock_mono_us() - r->started_us;
+
+	if (r->server->config->access_log_off)
+		return;
+	buf_reset(b);
+	buf_add_str(b, "{\"time\":\"");
+	time_add_rfc3339(b, time_of_us(r->now_us));
+	buf_add_byte(b, '"');
+	log_text(b, "request_id", r->id);
+	log_text(b, "method", r->method_name);
+	if (r->route != NULL)
+		log_text(b, "route", r->route->path);
+	else
+		log_text(b, "path", r->path);
+	log_text(b, "project", r->project_id);
+	log_text(b, "user", r->caller.user_id);
+	log_text(b, "token", r->caller.token_id);
+	buf_addf(b, ",\"status\":%d,\"bytes_in\":%zu,\"bytes_out\":%zu,\"ms\":%lld.%03d}",
+	         r->status, r->body.len, r->method == METHOD_HEAD ? 0 : r->out.len,
+	         (long long)(us / 1000), (int)(us % 1000));
+	if (!b->failed)
+		log_access(buf_span(b));
+}
+
+void
+request_serve(struct request *r, const struct io *io, void *io_ctx)
+{
+	enum rc rc;
+
+	reset(r);
+	r->io = io;
+	r->io_ctx = io_ctx;
+	r->now_us = clock_now_us();
+	r->started_us = clock_mono_us();
+	r->deadline_ms = clock_mono_ms() + LOCK_WAIT_MS;
+	rc = parse(r);
+	log_request(r->id);
+	if (rc == RC_OK)
+		route_run(r);
+	else
+		reply_rc(r, rc);
+	reply_send(r);
+	log_line(r); /* before finish(): the strings are the web server's */
+	io->finish(io_ctx);
+	if (r->after != NULL)
+		r->after(r);
+	log_request(NULL);
+	reset(r);
+}
+
+/* The value of a hex digit, or -1. */
+static int
+hex(char c)
+{
+	return c >= '0' && c <= '9' ? c - '0' :
+	       c >= 'a' && c <= 'f' ? c - 'a' + 10 :
+	       c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* Append a query's key or value, decoded. False: a bad escape. */
+static bool
+decode(struct span text, struct buf *out)
+{
+	for (size_t i = 0; i < text.len; i++) {
+		int hi, lo;
+
+		if (text.p[i] != '%') {
+			buf_add_byte(out, text.p[i] == '+' ? ' ' : text.p[i]);
+			continue;
+		}
+		if (i + 2 >= text.len || (hi = hex(text.p[i + 1])) < 0 ||
+		    (lo = hex(text.p[i + 2])) < 0)
+			return false;
+		buf_add_byte(out, (char)(hi << 4 | lo));
+		i += 2;
+	}
+	return true;
+}
+
+bool
+request_query(const struct request *r, const char *name, struct buf *out)
+{
+	for (const char *p = r->query; *p != '\0'; p += *p == '&') {
+		size_t len = strcspn(p, "&"), key = strcspn(p, "=&");
+		struct span value = { p + key + 1, len > key ? len - key - 1 : 0 };
+
+		buf_reset(out);
+		if (memchr(p, ';', len) == NULL && decode((struct span){ p, key }, out) &&
+		    span_is(buf_span(out), name)) {
+			buf_reset(out);
+			if (decode(value, out))
+				return true;
+		}
+		p += len;
+	}
+	buf_reset(out);
+	return false;
+}
+
+enum rc
+request_query_int(struct request *r, const char *name, int64_t *value)
+{
+	struct buf *b = &r->scratch;
+	const char *text;
+	long long n;
+	char *end;
+
+	if (!request_query(r, name, b) || b->len == 0)
+		return RC_OK;
+	text = buf_cstr(b);
+	if (text == NULL)
+		return err_set(&r->err, RC_FAULT, "out of memory");
+	errno = 0;
+	n = strtoll(text, &end, 10);
+	if (end != text + b->len || errno != 0 || strchr("+-0123456789", text[0]) == NULL)
+		return err_set(&r->err, RC_INVALID, "invalid %s", name);
+	*value = n;
+	return RC_OK;
+}
+
+enum rc
+request_read_body(struct request *r, int64_t max)
+{
+	struct buf *b = &r->body;
+	bool open_end = r->body_length < 0;
+	size_t want = open_end ? (size_t)max + 1 : (size_t)r->body_length;
+
+	if (!open_end && r->body_length > max)
+		return err_set(&r->err, RC_TOO_LARGE, "the body is larger than the %lld bytes "
+		               "this server takes: send less at a time", (long long)max);
+	if (!buf_reserve(b, open_end ? 4096 : want))
+		return err_set(&r->err, RC_FAULT, "out of memory for a body of %zu bytes", want);
+	while (b->len < want) {
+		size_t n = want - b->len, got;
+
+		if (open_end && n > 65536)
+			n = 65536;
+		if (!buf_reserve(b, n))
+			return err_set(&r->err, RC_FAULT, "out of memory");
+		got = r->io->read(r->io_ctx, b->p + b->len, n);
+		b->len += got;
+		if (got < n)
+			break;
+	}
+	if (open_end && b->len == want)
+		return err_set(&r->err, RC_TOO_LARGE, "the body is larger than the %lld bytes "
+		               "this server takes: send less at a time", (long long)max);
+	if (!open_end && b->len < want)
+		return err_set(&r->err, RC_INVALID, "the body ended after %zu of %zu bytes",
+		               b->len, want);
+	return RC_OK;
+}

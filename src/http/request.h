@@ -1,0 +1,102 @@
+/*
+ * One request from its first parameter to what is done after its answer.
+ * The struct is kept by a worker and used again and again: buffers keep their
+ * memory (large ones are given back), nothing else survives.
+ */
+#ifndef TDSYNC_HTTP_REQUEST_H
+#define TDSYNC_HTTP_REQUEST_H
+
+#include "auth/auth.h"
+#include "http/io.h"
+#include "http/server.h"
+
+/* Methods, in the order in which an Allow header lists them. */
+enum method {
+	METHOD_DELETE,
+	METHOD_GET,
+	METHOD_HEAD,
+	METHOD_PATCH,
+	METHOD_POST,
+	METHOD_OTHER
+};
+
+struct route;
+
+struct request {
+	struct server *server;
+	const struct io *io;
+	void *io_ctx;
+
+	/* What is asked. Strings of `io` live until the answer is finished. */
+	char id[33];                  /* request id: 32 hex digits */
+	const char *method_name;      /* as sent */
+	enum method method;
+	const char *base;             /* the path the service lies under, or "" */
+	const char *path;             /* below it, decoded, from "/" */
+	const char *query;            /* as sent, without "?"; "" for none */
+	int64_t body_length;          /* as announced; -1: until its end */
+	struct buf body;              /* once it was read */
+
+	/* What the dispatcher found out. */
+	const struct route *route;    /* NULL: no such */
+	char project_id[ID_MAX];      /* from the path; "" for none */
+	char user_id[ID_MAX];         /* a member's, from the path */
+	struct caller caller;
+	int64_t now_us;               /* when it came, wall clock */
+	int64_t started_us;           /* and clock_mono_us() */
+	int64_t deadline_ms;          /* of all its waits, clock_mono_ms() */
+
+	/* The answer. A handler that returns RC_OK has set status and out;
+	 * otherwise err is the sentence. */
+	int status;
+	struct buf out;               /* the body */
+	struct buf headers;           /* further header lines, each with CR LF */
+	struct err err;
+	bool has_head;                /* `head` is known: sync routes tell log_id */
+	struct events_head head;
+
+	/* What is to do once the answer is out; NULL: nothing. The members below
+	 * are its. */
+	void (*after)(struct request *r);
+	struct project_log *project;
+	struct buf device;
+	int64_t seq;
+
+	struct buf scratch;           /* for whoever needs one for a moment */
+};
+
+/* Make a request ready for its first use; request_free() it. */
+void request_init(struct request *r, struct server *server);
+void request_free(struct request *r);
+
+/*
+ * Serve what waits behind `io`: judge, handle, answer, finish, log, and then
+ * do what the handler left for after the answer.
+ */
+void request_serve(struct request *r, const struct io *io, void *io_ctx);
+
+/* The value of a request header by its CGI name ("HTTP_PREFER"), or NULL. */
+const char *request_header(const struct request *r, const char *name);
+
+/* The Authorization header, under whichever name it came, or NULL. */
+const char *request_authorization(const struct request *r);
+
+/*
+ * The first value of a query parameter, decoded into out (reset first) as Go
+ * does: pairs with a bad escape or a ';' don't count. False: there is none.
+ */
+bool request_query(const struct request *r, const char *name, struct buf *out);
+
+/*
+ * A query parameter that is a decimal integer, sign allowed; absent or empty
+ * leaves *value alone. RC_INVALID: "invalid NAME".
+ */
+enum rc request_query_int(struct request *r, const char *name, int64_t *value);
+
+/*
+ * Read the body into r->body. RC_TOO_LARGE: above max, nothing was read.
+ * RC_INVALID: it ended before its announced length.
+ */
+enum rc request_read_body(struct request *r, int64_t max);
+
+#endif

@@ -1,0 +1,195 @@
+/* The routes, see route.h. */
+#include "http/route.h"
+
+#include "http/handlers.h"
+#include "http/reply.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* protocol.md section 2. Changing who belongs to a project, or ending it,
+ * asks for project:admin beside the owner's role. */
+static const struct route routes[] = {
+	{ METHOD_GET,    "/healthz",                    0, ROLE_NONE, BODY_NONE, health_run },
+
+	{ METHOD_GET,    "/v1/projects",                SCOPE_READ,  ROLE_NONE,   BODY_NONE,  projects_list_run },
+	{ METHOD_POST,   "/v1/projects",                SCOPE_WRITE, ROLE_NONE,   BODY_SMALL, projects_create_run },
+	{ METHOD_GET,    "/v1/projects/{id}",           SCOPE_READ,  ROLE_READER, BODY_NONE,  project_get_run },
+	{ METHOD_PATCH,  "/v1/projects/{id}",           SCOPE_WRITE, ROLE_WRITER, BODY_SMALL, project_patch_run },
+	{ METHOD_DELETE, "/v1/projects/{id}",           SCOPE_PROJECT_ADMIN, ROLE_OWNER, BODY_NONE, project_delete_run },
+
+	{ METHOD_GET,    "/v1/projects/{id}/members",   SCOPE_READ,  ROLE_READER, BODY_NONE,  members_list_run },
+	{ METHOD_POST,   "/v1/projects/{id}/members",   SCOPE_PROJECT_ADMIN, ROLE_OWNER, BODY_SMALL, members_add_run },
+	{ METHOD_PATCH,  "/v1/projects/{id}/members/{user}", SCOPE_PROJECT_ADMIN, ROLE_OWNER, BODY_SMALL, member_patch_run },
+	{ METHOD_DELETE, "/v1/projects/{id}/members/{user}", SCOPE_PROJECT_ADMIN, ROLE_OWNER, BODY_NONE, member_delete_run },
+
+	{ METHOD_POST,   "/v1/projects/{id}/sync/push", SCOPE_WRITE, ROLE_WRITER, BODY_PUSH,  push_run },
+	{ METHOD_GET,    "/v1/projects/{id}/sync/pull", SCOPE_READ,  ROLE_READER, BODY_NONE,  pull_run },
+	{ METHOD_GET,    "/v1/projects/{id}/sync/status", SCOPE_READ, ROLE_READER, BODY_NONE, status_run },
+};
+
+/* Copy an id out of a path: one segment of letters, digits, '_' and '-'. */
+static size_t
+take_id(const char *path, char out[ID_MAX])
+{
+	size_t n = strspn(path, "abcdefghijklmnopqrstuvwxyz0123456789_-"
+	                        "ABCDEFGHIJKLMNOPQRSTUVWXYZ");
+
+	if (n == 0 || n >= ID_MAX || (path[n] != '\0' && path[n] != '/'))
+		return 0;
+	memcpy(out, path, n);
+	out[n] = '\0';
+	return n;
+}
+
+/* Whether a path fits a pattern; its ids go to r. */
+static bool
+fits(const char *pattern, const char *path, struct request *r)
+{
+	while (*pattern != '\0') {
+		size_t n = 1;
+
+		if (*pattern != '{') {
+			if (*pattern++ != *path)
+				return false;
+		} else {
+			n = take_id(path, pattern[1] == 'i' ? r->project_id : r->user_id);
+			if (n == 0)
+				return false;
+			pattern += strcspn(pattern, "}") + 1;
+		}
+		path += n;
+	}
+	return *path == '\0';
+}
+
+/* Find the route of a request and the ids in its path. RC_NOT_FOUND: no such
+ * path; RC_INVALID: not with this method, *allow has those, a bit each. */
+static enum rc
+find(struct request *r, unsigned *allow)
+{
+	enum method asked = r->method == METHOD_HEAD ? METHOD_GET : r->method;
+
+	*allow = 0;
+	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
+		const struct route *route = &routes[i];
+
+		r->project_id[0] = r->user_id[0] = '\0';
+		if (!fits(route->path, r->path, r))
+			continue;
+		if (route->method == asked) {
+			r->route = route;
+			return RC_OK;
+		}
+		*allow |= 1u << route->method;
+		if (route->method == METHOD_GET)
+			*allow |= 1u << METHOD_HEAD;
+	}
+	r->project_id[0] = r->user_id[0] = '\0';
+	return *allow == 0 ? RC_NOT_FOUND : RC_INVALID;
+}
+
+static void
+refuse_method(struct request *r, unsigned allow)
+{
+	static const char *const names[] = { "DELETE", "GET", "HEAD", "PATCH", "POST" };
+	char list[40] = "";
+
+	for (size_t m = 0; m < METHOD_OTHER; m++)
+		if (allow & 1u << m)
+			snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s",
+			         list[0] == '\0' ? "" : ", ", names[m]);
+	reply_header(r, "Allow", list);
+	reply_error(r, 405, "method_not_allowed", "method not allowed");
+}
+
+/* Append a part of a URL; what can't stand in a header line, and the given
+ * characters, go as %XX. */
+static void
+add_url(struct buf *out, const char *text, const char *special)
+{
+	for (; *text != '\0'; text++) {
+		unsigned char c = (unsigned char)*text;
+
+		if (c <= ' ' || c >= 0x7f || strchr(special, c) != NULL)
+			buf_addf(out, "%%%02X", c);
+		else
+			buf_add_byte(out, *text);
+	}
+}
+
+/* As the Go server does, send a path with doubled slashes to the one meant. */
+static bool
+redirect(struct request *r)
+{
+	struct buf *to = &r->scratch;
+	size_t start;
+
+	if (strstr(r->path, "//") == NULL)
+		return false;
+	buf_reset(to);
+	add_url(to, r->base, "%?#");
+	start = to->len;
+	for (const char *p = r->path; *p != '\0'; p++)
+		if (*p != '/' || to->len == start || to->p[to->len - 1] != '/')
+			add_url(to, (const char[]){ *p, '\0' }, "%?#");
+	if (r->query[0] != '\0') {
+		buf_add_byte(to, '?');
+		add_url(to, r->query, "");
+	}
+	if (buf_cstr(to) == NULL)
+		return false;
+	reply_header(r, "Location", to->p);
+	r->status = 307;
+	return true;
+}
+
+/* Who is it, and may they? */
+static enum rc
+judge_caller(struct request *r)
+{
+	struct auth *auth;
+	enum rc rc;
+
+	if (r->route->scope == 0)
+		return RC_OK;
+	if ((rc = server_auth(r->server, &auth, &r->err)) != RC_OK)
+		return rc;
+	return auth_check(auth, request_authorization(r),
+	                  r->project_id[0] != '\0' ? r->project_id : NULL,
+	                  r->route->scope, r->route->role, &r->caller, &r->err);
+}
+
+static enum rc
+take_body(struct request *r)
+{
+	if (r->route->body == BODY_NONE)
+		return RC_OK;
+	return request_read_body(r, r->route->body == BODY_PUSH
+	                            ? r->server->config->max_push_bytes : BODY_SMALL_MAX);
+}
+
+void
+route_run(struct request *r)
+{
+	unsigned allow;
+	enum rc rc;
+
+	if (redirect(r))
+		return;
+	rc = find(r, &allow);
+	if (rc == RC_NOT_FOUND) {
+		reply_error(r, 404, "not_found", "no such path");
+		return;
+	}
+	if (rc != RC_OK) {
+		refuse_method(r, allow);
+		return;
+	}
+	if ((rc = judge_caller(r)) == RC_OK && (rc = take_body(r)) == RC_OK)
+		rc = r->route->run(r);
+	if (rc == RC_OK && r->out.failed)
+		rc = err_set(&r->err, RC_FAULT, "out of memory for the answer");
+	if (rc != RC_OK)
+		reply_rc(r, rc);
+}

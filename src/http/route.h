@@ -1,0 +1,37 @@
+/*
+ * The routes: one table that says what is checked before a handler runs, so
+ * that handlers hold only their own work.
+ */
+#ifndef TDSYNC_HTTP_ROUTE_H
+#define TDSYNC_HTTP_ROUTE_H
+
+#include "http/request.h"
+
+/* How much body a route takes. */
+enum body {
+	BODY_NONE,  /* none; one that comes is not looked at */
+	BODY_SMALL, /* BODY_SMALL_MAX */
+	BODY_PUSH   /* max_push_bytes */
+};
+#define BODY_SMALL_MAX (64 << 10)
+
+/*
+ * Does a route's work. RC_OK: r->status and r->out are the answer. Anything
+ * else becomes an error answer by the table in reply.c, r->err its sentence.
+ */
+typedef enum rc handler(struct request *r);
+
+struct route {
+	enum method method; /* METHOD_GET means HEAD, too */
+	const char *path;   /* "{id}" is a project's id, "{user}" a user's */
+	unsigned scope;     /* what the token must be good for; 0: no token */
+	enum role role;     /* the least role in the project; only with {id} */
+	enum body body;
+	handler *run;
+};
+
+/* Judge the caller, read the body, run the handler, and leave an answer in r:
+ * errors, too. Never fails. */
+void route_run(struct request *r);
+
+#endif

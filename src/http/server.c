@@ -1,0 +1,60 @@
+/* What a worker keeps, see server.h. */
+#include "http/server.h"
+
+#include <string.h>
+
+void
+server_init(struct server *s, const struct config *config)
+{
+	memset(s, 0, sizeof(*s));
+	s->config = config;
+	projects_init(&s->projects, config->data);
+}
+
+void
+server_close(struct server *s)
+{
+	projects_close(&s->projects);
+	auth_close(s->auth);
+	s->auth = NULL;
+}
+
+enum rc
+server_auth(struct server *s, struct auth **out, struct err *err)
+{
+	enum rc rc = RC_OK;
+
+	if (s->auth == NULL)
+		rc = auth_open(s->config->data, &s->auth, err);
+	*out = s->auth;
+	/* To a caller, a server without its accounts is one out of order. */
+	return rc == RC_NOT_FOUND ? RC_UNAVAILABLE : rc;
+}
+
+enum rc
+server_accounts(struct server *s, struct accounts **out, struct err *err)
+{
+	struct auth *auth;
+	enum rc rc;
+
+	*out = NULL;
+	if ((rc = server_auth(s, &auth, err)) != RC_OK)
+		return rc;
+	rc = auth_accounts(auth, out, err);
+	return rc == RC_NOT_FOUND ? RC_UNAVAILABLE : rc;
+}
+
+enum rc
+server_check(const struct config *config, struct err *err)
+{
+	struct server s;
+	struct accounts *accounts;
+	enum rc rc;
+
+	server_init(&s, config);
+	rc = server_accounts(&s, &accounts, err);
+	if (rc == RC_OK)
+		rc = accounts_ping(accounts, err);
+	server_close(&s);
+	return rc;
+}
