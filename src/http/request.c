@@ -191,6 +191,17 @@ log_line(struct request *r)
 		log_access(buf_span(b));
 }
 
+/* When a token was used last is noted once an hour. */
+static void
+note_token(struct request *r)
+{
+	struct accounts *accounts;
+
+	if (r->caller.token_id[0] != '\0' &&
+	    server_accounts(r->server, &accounts, NULL) == RC_OK)
+		token_used(accounts, r->caller.token_id, r->caller.last_used_at);
+}
+
 void
 request_serve(struct request *r, const struct io *io, void *io_ctx)
 {
@@ -211,6 +222,7 @@ request_serve(struct request *r, const struct io *io, void *io_ctx)
 	reply_send(r);
 	log_line(r); /* before finish(): the strings are the web server's */
 	io->finish(io_ctx);
+	note_token(r);
 	if (r->after != NULL)
 		r->after(r);
 	log_request(NULL);
