@@ -328,7 +328,8 @@ has_local_columns(const struct profile_entity *e)
 static void
 reject(struct item *it, const char *reason)
 {
-	snprintf(it->reason, sizeof(it->reason), "%.*s", (int)sizeof(it->reason) - 1, reason);
+	snprintf(it->reason, sizeof(it->reason), "%.*s", (int)sizeof(it->reason) - 1,
+	         reason);
 }
 
 /* RC_INVALID: the event is malformed; what is merely refused is rejected. */

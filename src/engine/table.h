@@ -1,0 +1,104 @@
+/*
+ * The tables that an applier writes to: what they are really like, which may
+ * be another version than the profile's, and the statements kept for them.
+ * Only the applier uses this.
+ */
+#ifndef TDSYNC_ENGINE_TABLE_H
+#define TDSYNC_ENGINE_TABLE_H
+
+#include "profiles/profile.h"
+#include "store/db.h"
+
+#define TABLE_COLUMNS 64 /* of a table: a set of columns is a uint64_t */
+#define TABLE_PARENTS 8  /* cascading foreign keys of a table */
+#define TABLE_UPDATES 24 /* UPDATE statements kept for a table */
+
+/* A column that the table really has. */
+struct column {
+	char *name;
+	size_t len;
+	sqlite3_value *fallback; /* its default; NULL: none, or the current time */
+	bool is_key;             /* "id": set by the event's entity_id alone */
+	bool not_null;
+	bool now;                /* the default is the current time */
+	bool never_null;         /* TEXT DEFAULT '': a NULL becomes '' */
+	bool local, csv;         /* PROFILE_LOCAL, PROFILE_CSV */
+};
+
+/* A foreign key whose parent takes its children along. */
+struct parent {
+	int column;              /* of the child, an index of table.columns */
+	char *table, *key;       /* the parent's */
+	sqlite3_stmt *gone;
+};
+
+/* An UPDATE that sets a certain set of columns. */
+struct update {
+	uint64_t set;
+	sqlite3_stmt *st;
+};
+
+/* The statements of a table; table_need() prepares one when first needed. */
+enum table_sql {
+	SQL_PUT,       /* INSERT OR REPLACE of all columns, in order */
+	SQL_FIND,      /* whether the row ?1 is there */
+	SQL_DELETE,    /* the row ?1 */
+	SQL_ORPHAN,    /* empty the `parent` column of rows whose parent is ?1 */
+	SQL_HIDE,      /* deleted_at = ?1 of the row ?2 */
+	SQL_SHOW,      /* no deleted_at, updated_at = ?1 of the row ?2 */
+	SQL_PATH,      /* whether edges lead from ?1 to ?2 with relation ?3 */
+	SQL_CUT,       /* the edge from ?1 to ?2 with relation ?3 */
+	SQL__MAX
+};
+
+struct table {
+	const struct profile_entity *entity;
+	struct column *columns;
+	int n_columns;           /* 0: the schema has no such table */
+	struct parent parents[TABLE_PARENTS];
+	int n_parents;
+	int deleted_at, updated_at, parent; /* columns, -1: there is none */
+	int from, to, relation;             /* of the edge rule, likewise */
+	sqlite3_stmt *sql[SQL__MAX];
+	struct update updates[TABLE_UPDATES];
+	size_t next_update;      /* the one to give up next when all are taken */
+};
+
+/* All tables of a profile in one schema of a connection. */
+struct tables {
+	sqlite3 *db;
+	char *schema;
+	struct table *list;
+	size_t n;
+};
+
+/*
+ * Read what the tables are like. Zero-initialise *t; tables_free() it in any
+ * case. RC_UNAVAILABLE: a table is of a kind that can't be worked on.
+ */
+enum rc tables_read(struct tables *t, sqlite3 *db, const char *schema,
+                    const struct profile *p, struct err *err);
+void tables_free(struct tables *t);
+
+/* The table of a canonical type, or NULL. */
+struct table *tables_find(struct tables *t, struct span type);
+
+/*
+ * The column of a decoded name, -1 when there is none. `hint` is where the
+ * search begins: members mostly come in the order of the columns.
+ */
+int table_column(const struct table *t, struct span name, int hint);
+
+/* Make sure that t->sql[which] is there. */
+enum rc table_need(struct tables *all, struct table *t, enum table_sql which,
+                   struct err *err);
+
+/* An UPDATE of a set of columns, in order, then the id. Kept by the table. */
+enum rc table_need_update(struct tables *all, struct table *t, uint64_t set,
+                          sqlite3_stmt **out, struct err *err);
+
+/* Make sure that p->gone is there: it gives ?1 where that names no row of the
+ * parent's table, and nothing where it does or is NULL or ''. */
+enum rc table_need_gone(struct tables *all, struct parent *p, struct err *err);
+
+#endif
