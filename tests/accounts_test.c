@@ -153,14 +153,26 @@ START_TEST(one_that_was_begun_and_not_finished_is_finished)
 {
 	struct accounts *b;
 	char dir2[TEMP_PATH], file[TEMP_PATH + 16];
+	sqlite3 *db;
 
 	temp_make(dir2);
 	snprintf(file, sizeof(file), "%s/server.db", dir2);
 	fclose(fopen(file, "w"));
-	is(accounts_open(dir2, &b, &err), RC_UNAVAILABLE);
+	is(accounts_open(dir2, &b, &err), RC_NOT_FOUND);
 	ck_assert_ptr_null(b);
 	ok(accounts_create(dir2, &err));
 	ok(accounts_open(dir2, &b, &err));
+	accounts_close(b);
+	/* the same, cut off a little later: WAL is set, there are no tables */
+	snprintf(file, sizeof(file), "%s/two", dir2);
+	ck_assert_int_eq(mkdir(file, 0700), 0);
+	snprintf(file, sizeof(file), "%s/two/server.db", dir2);
+	ok(db_open(file, DB_SERVER, &db, &err));
+	sqlite3_close(db);
+	snprintf(file, sizeof(file), "%s/two", dir2);
+	is(accounts_open(file, &b, &err), RC_NOT_FOUND);
+	ok(accounts_create(file, &err));
+	ok(accounts_open(file, &b, &err));
 	accounts_close(b);
 	temp_remove(dir2);
 }

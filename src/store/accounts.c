@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* The format this code reads and writes; kept in meta. */
 #define FORMAT 1
@@ -497,19 +498,30 @@ meta_get(struct conn *c, const char *key, char out[ID_MAX], struct err *err)
 	return RC_OK;
 }
 
-/* Whether the file is ours, and of a format we know; reads the server's id. */
+/* Whether the file is ours; RC_NOT_FOUND: accounts_create() was cut short. */
+static enum rc
+check_owner(struct accounts *a, struct err *err)
+{
+	int64_t application = 0, tables = 0;
+	enum rc rc = number(a->rd.db, "PRAGMA application_id", &application, err);
+
+	if (rc == RC_OK)
+		rc = number(a->rd.db, "SELECT count(*) FROM sqlite_schema", &tables, err);
+	if (rc != RC_OK || application == APPLICATION_ID)
+		return rc;
+	if (tables == 0)
+		return err_set(err, RC_NOT_FOUND, "%s is empty: it was not made to its end",
+		    a->path);
+	return err_set(err, RC_UNAVAILABLE, "%s was not made by td-sync", a->path);
+}
+
+/* Whether the format is one that we know; reads the server's id. */
 static enum rc
 read_meta(struct accounts *a, struct err *err)
 {
 	char format[ID_MAX];
-	int64_t application = 0;
-	enum rc rc = number(a->rd.db, "PRAGMA application_id", &application, err);
+	enum rc rc;
 
-	if (rc != RC_OK)
-		return rc;
-	if (application != APPLICATION_ID)
-		return err_set(err, RC_UNAVAILABLE, "%s was not made by td-sync"
-		    " (or not to its end)", a->path);
 	rc = meta_get(&a->rd, "format", format, err);
 	if (rc == RC_OK && atoi(format) > FORMAT)
 		return err_set(err, RC_UNAVAILABLE, "%s has format %d, made by a newer"
@@ -527,17 +539,22 @@ enum rc
 accounts_open(const char *data, struct accounts **out, struct err *err)
 {
 	struct accounts *a;
+	struct stat st;
 	enum rc rc = accounts_new(data, &a, err);
 
 	*out = NULL;
 	if (rc != RC_OK)
 		return rc;
-	if (!fs_identify(a->path, &a->file))
+	/* An empty file is one that accounts_create() is about to fill. */
+	if (stat(a->path, &st) != 0 || st.st_size == 0 ||
+	    !fs_identify(a->path, &a->file))
 		rc = err_set(err, RC_NOT_FOUND, "there is no server.db in %s", data);
 	if (rc == RC_OK)
 		rc = db_open(a->path, DB_SERVER, &a->rd.db, err);
 	if (rc == RC_OK)
 		rc = db_exec(a->rd.db, "PRAGMA query_only = ON", err);
+	if (rc == RC_OK)
+		rc = check_owner(a, err);
 	if (rc == RC_OK)
 		rc = read_meta(a, err);
 	if (rc != RC_OK) {

@@ -64,8 +64,8 @@ struct accounts; /* fields are private to accounts.c */
 enum rc accounts_create(const char *data, struct err *err);
 
 /*
- * Open it. On RC_OK *out is new: accounts_close() it. RC_NOT_FOUND: none.
- * RC_UNAVAILABLE: err says what to mend (another program's file, a format
+ * Open it. On RC_OK *out is new: accounts_close() it. RC_NOT_FOUND: none,
+ * or one that accounts_create() did not get done. RC_UNAVAILABLE: err says what to mend (another program's file, a format
  * newer than this td-sync knows). Calls that write wait for server.lock for
  * LOCK_WAIT_MS at most: RC_BUSY, nothing was changed.
  */
