@@ -1,0 +1,211 @@
+/* td-sync-admin token: what a client shows to be let in. */
+#include "cli/td-sync-admin.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DEFAULT_SCOPE (SCOPE_READ | SCOPE_WRITE | SCOPE_PROJECT_ADMIN)
+#define DEFAULT_DAYS 365
+#define DAY 86400 /* seconds */
+
+/* Everything that server.db knows of a token; secret NULL: without it. */
+static void
+show_json(const struct token_row *t, const char *email, const char *secret)
+{
+	struct buf line, list = { 0 };
+	const char *p = t->projects;
+
+	if (strcmp(p, "*") == 0) {
+		buf_add_str(&list, "\"*\"");
+	} else {
+		buf_add_byte(&list, '[');
+		while (*p != '\0') {
+			size_t n = strcspn(p, " ");
+
+			buf_add_str(&list, p == t->projects ? "" : ",");
+			buf_add_json(&list, (struct span){ p, n });
+			p += n + (p[n] == ' ');
+		}
+		buf_add_byte(&list, ']');
+	}
+	out_begin(&line);
+	out_string(&line, "id", t->id);
+	if (secret != NULL)
+		out_string(&line, "token", secret);
+	out_string(&line, "user_id", t->user_id);
+	out_string(&line, "email", email);
+	out_string(&line, "name", t->name);
+	out_string(&line, "scope", t->scope);
+	out_raw(&line, "projects", buf_cstr(&list) != NULL ? list.p : "null");
+	out_time(&line, "created_at", t->created_at);
+	out_time(&line, "expires_at", t->expires_at);
+	out_time(&line, "last_used_at", t->last_used_at);
+	out_time(&line, "revoked_at", t->revoked_at);
+	out_end(&line);
+	buf_free(&list);
+}
+
+/* --- create --- */
+
+/* The ids of every --project, each once; NULL for all. free() the list. */
+static enum rc
+find_projects(struct admin *a, char (**out)[ID_MAX], size_t *n)
+{
+	struct project p;
+	enum rc rc = RC_OK;
+
+	*n = 0;
+	*out = calloc(a->n_projects + 1, sizeof(**out));
+	if (*out == NULL)
+		return err_set(&a->err, RC_FAULT, "out of memory");
+	for (size_t i = 0; i < a->n_projects && rc == RC_OK; i++) {
+		bool known = false;
+
+		rc = admin_project(a, a->projects[i], &p);
+		for (size_t j = 0; j < *n && rc == RC_OK; j++)
+			known = known || strcmp((*out)[j], p.id) == 0;
+		if (rc == RC_OK && !known)
+			memcpy((*out)[(*n)++], p.id, ID_MAX);
+	}
+	return rc;
+}
+
+/* Find the row of a token that was just made. */
+struct find {
+	const char *id;
+	struct token_row row;
+};
+
+static enum rc
+keep_row(void *ctx, const struct token_row *t)
+{
+	struct find *f = ctx;
+
+	if (strcmp(t->id, f->id) == 0)
+		f->row = *t;
+	return RC_OK;
+}
+
+/* A token that nobody got to see must not stay. */
+static int
+show_token(struct admin *a, const char *id, const char *email, struct buf *token)
+{
+	struct find find = { .id = id };
+	struct buf line = { 0 };
+	enum rc rc;
+
+	if (a->json) {
+		rc = token_list(a->accounts, keep_row, &find, &a->err);
+		if (rc != RC_OK)
+			return admin_fail(a, rc);
+		show_json(&find.row, email, token->p);
+	} else {
+		buf_add_span(&line, buf_span(token));
+		out_line(&line);
+	}
+	if (out_flush())
+		return 0;
+	if (token_revoke(a->accounts, id, &a->err) == RC_OK)
+		fprintf(stderr, "td-sync-admin: token %s is revoked again\n", id);
+	return EXIT_ENVIRONMENT;
+}
+
+int
+token_create_run(struct admin *a)
+{
+	char (*ids)[ID_MAX] = NULL, id[ID_MAX];
+	const char **list = NULL;
+	struct buf token = { 0 };
+	struct user u;
+	size_t n = 0;
+	enum rc rc;
+	int code;
+
+	rc = admin_user(a, a->user, &u);
+	if (rc == RC_OK)
+		rc = find_projects(a, &ids, &n);
+	if (rc == RC_OK && n > 0) {
+		list = calloc(n, sizeof(*list));
+		if (list == NULL)
+			rc = err_set(&a->err, RC_FAULT, "out of memory");
+		for (size_t i = 0; list != NULL && i < n; i++)
+			list[i] = ids[i];
+	}
+	if (rc == RC_OK)
+		rc = auth_issue(a->auth, u.id, a->name != NULL ? a->name : "",
+		    a->scope != 0 ? a->scope : DEFAULT_SCOPE, list, n,
+		    (a->days < 0 ? DEFAULT_DAYS : a->days) * DAY, id, &token, &a->err);
+	if (rc == RC_OK && buf_cstr(&token) == NULL)
+		rc = err_set(&a->err, RC_FAULT, "out of memory");
+	code = rc == RC_OK ? show_token(a, id, u.email, &token) : admin_fail(a, rc);
+	buf_free(&token);
+	free(list);
+	free(ids);
+	return code;
+}
+
+/* --- list, revoke --- */
+
+static const char *
+state(const struct token_row *t)
+{
+	if (t->revoked_at != 0)
+		return "revoked";
+	return t->expires_at <= clock_now_us() / 1000000 ? "expired" : "valid";
+}
+
+static enum rc
+show_one(void *ctx, const struct token_row *t)
+{
+	struct admin *a = ctx;
+	struct buf line = { 0 };
+	struct user u = { 0 };
+	char at[TIME_TEXT];
+	enum rc rc = RC_OK;
+
+	if (t->user_id[0] != '\0')
+		rc = user_by_id(a->accounts, t->user_id, &u, &a->err);
+	if (rc != RC_OK)
+		return rc;
+	if (a->json) {
+		show_json(t, u.email, NULL);
+		return RC_OK;
+	}
+	out_column(&line, t->id, 19);
+	out_column(&line, state(t), 7);
+	out_column(&line, time_text(t->expires_at, at), 20);
+	out_column(&line, u.email, 24);
+	out_column(&line, t->scope, 34);
+	out_column(&line, t->projects, 18);
+	out_clean(&line, t->name);
+	out_line(&line);
+	return RC_OK;
+}
+
+int
+token_list_run(struct admin *a)
+{
+	enum rc rc = token_list(a->accounts, show_one, a, &a->err);
+
+	return rc == RC_OK ? 0 : admin_fail(a, rc);
+}
+
+int
+token_revoke_run(struct admin *a)
+{
+	struct buf line;
+	enum rc rc = token_revoke(a->accounts, a->args[0], &a->err);
+
+	if (rc == RC_NOT_FOUND)
+		return admin_fail_with(a, rc, "there is no token %s", a->args[0]);
+	if (rc != RC_OK)
+		return admin_fail(a, rc);
+	if (!a->json)
+		return 0;
+	out_begin(&line);
+	out_string(&line, "id", a->args[0]);
+	out_string(&line, "status", "revoked");
+	out_end(&line);
+	return 0;
+}

@@ -1,0 +1,94 @@
+/*
+ * td-sync-admin: the operator's command. td-sync-admin.c finds the command
+ * and reads its options; a file per command group does the work. They share
+ * what is here.
+ */
+#ifndef TDSYNC_CLI_ADMIN_H
+#define TDSYNC_CLI_ADMIN_H
+
+#include "auth/auth.h"
+
+/* How the command ends; documented in --help and the man page. */
+enum {
+	EXIT_ENVIRONMENT = 1, /* disk, lock, no data folder, a newer format */
+	EXIT_USAGE = 2,       /* the command line makes no sense */
+	EXIT_NOT_FOUND = 3,   /* no such user, project, member, token */
+	EXIT_CONFLICT = 4,    /* it is there already, or not in the needed state */
+	EXIT_INVALID = 5      /* a value that can't be taken */
+};
+
+/* A command's options and arguments, and what it opened. */
+struct admin {
+	const char *data;        /* the data folder */
+	bool json;
+	char **args;             /* arguments of the command */
+	const char *owner;       /* --owner, else NULL; likewise the others */
+	const char *description;
+	const char *user;
+	const char *name;
+	const char **projects;   /* every --project; owned */
+	size_t n_projects;
+	unsigned scope;          /* all --scope together; 0: none was given */
+	int64_t days;            /* --days or --overlap; -1: not given */
+	struct auth *auth;       /* set by admin_open() */
+	struct accounts *accounts;
+	struct err err;          /* the sentence of the last failure */
+};
+
+/* --- what commands share; td-sync-admin.c --- */
+
+/* Open the data folder, keys and all. */
+enum rc admin_open(struct admin *a);
+
+/* Say a->err on stderr; returns the exit code for the outcome. */
+int admin_fail(struct admin *a, enum rc rc);
+
+/* The same with a sentence of its own. */
+int admin_fail_with(struct admin *a, enum rc rc, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* The live project of that id or slug. RC_NOT_FOUND: a->err names it. */
+enum rc admin_project(struct admin *a, const char *id_or_slug, struct project *out);
+
+/* The user of that address. RC_NOT_FOUND: a->err names it. */
+enum rc admin_user(struct admin *a, const char *email, struct user *out);
+
+/* --- what they print; td-sync-admin-out.c --- */
+
+/* An object of one line: out_begin(), members, out_end() prints it. */
+void out_begin(struct buf *line);
+void out_string(struct buf *line, const char *name, const char *value);
+void out_time(struct buf *line, const char *name, int64_t sec); /* 0: left out */
+void out_raw(struct buf *line, const char *name, const char *json);
+void out_end(struct buf *line);
+
+/* Append text for a terminal: control characters become '?'. */
+void out_clean(struct buf *line, const char *text);
+
+/* The same, filled up with blanks to a width, and two more. */
+void out_column(struct buf *line, const char *text, size_t width);
+
+/* Print the line with a newline, and free it. */
+void out_line(struct buf *line);
+
+/* Whether everything printed arrived; false: said why on stderr. */
+bool out_flush(void);
+
+/* --- the commands: each returns an exit code --- */
+
+int init_run(struct admin *a);
+int user_add_run(struct admin *a);
+int user_list_run(struct admin *a);
+int project_add_run(struct admin *a);
+int project_list_run(struct admin *a);
+int member_set_run(struct admin *a);
+int member_remove_run(struct admin *a);
+int member_list_run(struct admin *a);
+int token_create_run(struct admin *a);
+int token_list_run(struct admin *a);
+int token_revoke_run(struct admin *a);
+int key_create_run(struct admin *a);
+int key_rotate_run(struct admin *a);
+int key_list_run(struct admin *a);
+
+#endif
