@@ -1,0 +1,224 @@
+#!/bin/sh
+# The demo of setup.sh, for real: nginx, workers and td-sync in folders with
+# blanks and other letters in their names, started, used, stopped, started again,
+# and all that can be wrong with its arguments. Uses what was built
+# (TD_SYNC_BUILD); installs nothing.
+set -eu
+
+src=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
+TD_SYNC_BUILD=${TD_SYNC_BUILD:-$src/build}
+export TD_SYNC_BUILD
+PATH=$PATH:/usr/sbin:/sbin
+unset TD_SYNC_URL TD_AUTH_KEY MAKEFLAGS MFLAGS || true
+# Nobody's settings but ours.
+no_proxy='*'
+export no_proxy
+
+for tool in nginx sqlite3 curl; do
+	command -v "$tool" >/dev/null || {
+		echo "skipped: $tool is not installed"
+		exit 77
+	}
+done
+
+tmp=$(mktemp -d "${TMPDIR:-/tmp}/td-sync-setup.XXXXXX")
+top="$tmp/a dèmo's folder"
+mkdir -- "$top"
+passed=0
+failed=0
+
+cleanup() {
+	for each in "$top"/*/run/*.pid; do
+		[ ! -s "$each" ] || kill "$(cat -- "$each")" 2>/dev/null || true
+	done
+	rm -rf -- "$tmp"
+}
+trap cleanup EXIT
+trap 'exit 1' HUP INT TERM
+
+# is WHAT COMMAND...: a test; its output is shown where it fails.
+is() {
+	what=$1
+	shift
+	if "$@" >"$tmp/is" 2>&1; then
+		passed=$((passed + 1))
+		echo "ok: $what"
+	else
+		failed=$((failed + 1))
+		echo "NOT ok: $what"
+		echo "    $*"
+		sed 's/^/    | /' "$tmp/is"
+		[ ! -s "$tmp/out" ] || sed 's/^/    > /' "$tmp/out"
+	fi
+}
+not() { ! "$@"; }
+same() { [ "$1" = "$2" ] || { printf '%s\n--- is not ---\n%s\n' "$1" "$2"; false; }; }
+
+# A port that nobody listens on, and that another test is unlikely to take.
+free_port() {
+	port=$((20000 + $$ % 20000))
+	while awk -v p=":$(printf %04X "$port")" 'substr($2, length($2) - 4) == p { used = 1 }
+		END { exit !used }' /proc/net/tcp /proc/net/tcp6 2>/dev/null; do
+		port=$((port + 1))
+	done
+	echo "$port"
+}
+
+# demo ARGUMENT...: setup.sh demo. What it says goes to $tmp/out through a
+# pipe, so that a server which kept it open would be noticed.
+demo() {
+	{
+		timeout 120 "$src/setup.sh" demo "$@" </dev/null 2>&1
+		echo "status $?"
+	} | cat >"$tmp/out"
+	[ "$(tail -n 1 "$tmp/out")" = "status 0" ]
+}
+# refused PATTERN ARGUMENT...: it fails, and says a sentence with PATTERN and
+# what to do.
+refused() {
+	pattern=$1
+	shift
+	if demo "$@"; then
+		return 1
+	fi
+	grep -q -- "$pattern" "$tmp/out" && grep -q 'what to do: .' "$tmp/out"
+}
+said() { grep -q -- "$1" "$tmp/out"; }
+
+# of DEMO VARIABLE: what demo.env says.
+# shellcheck disable=SC1090,SC1091 # made by the demo
+of() { (
+	. "$top/$1/demo.env"
+	eval "printf '%s\n' \"\$$2\""
+); }
+pid_of() { cat -- "$top/$1/run/$2.pid"; }
+runs() { [ "$(cat "/proc/$(pid_of "$1" "$2")/comm")" = "$3" ]; }
+answers() { curl -fsS -m 5 "$(of "$1" TD_SYNC_URL)/healthz"; }
+db() { echo "$top/$1/replicas/$2/.todos/issues.db"; }
+rows() { sqlite3 -batch -init /dev/null "$1" "$2"; }
+# The log as the server gives it, without the ids of devices.
+events() {
+	curl -fsS -m 20 -H "Authorization: Bearer $(of "$1" TD_AUTH_KEY)" \
+		"$(of "$1" TD_SYNC_URL)/v1/projects/$(of "$1" TD_DEMO_PROJECT)/sync/status"
+}
+
+works_in() {
+	find /proc/[0-9]*/cwd -maxdepth 0 \( -lname "*/${1##*/}" -o -lname "*/${1##*/}/*" \) \
+		2>/dev/null | grep .
+}
+
+port=$(free_port)
+echo "# a first run"
+is "the demo runs" demo --dir "$top/first" --port "$port"
+is "it shows that the replicas are identical" said 'identical'
+is "demo.env is for its owner only" same "$(stat -c %a "$top/first/demo.env")" 600
+is "TD_SYNC_URL has the port" same "$(of first TD_SYNC_URL)" "http://127.0.0.1:$port"
+is "TD_SYNC_DATA is the server's data" test -f "$(of first TD_SYNC_DATA)/server.db"
+is "TD_SYNC_BIN is the folder of the commands" test -x "$(of first TD_SYNC_BIN)/td-sync"
+is "nginx.pid is nginx" runs first nginx nginx
+is "td-sync.pid is the pool's master" runs first td-sync td-sync.fcgi
+is "the server answers" answers first
+query='SELECT id, title, priority, status FROM issues ORDER BY id; SELECT id, text FROM comments ORDER BY id'
+is "both replicas hold the same issues and comments" \
+	same "$(rows "$(db first laptop)" "$query")" "$(rows "$(db first office)" "$query")"
+is "which are those of both" same "$(rows "$(db first office)" 'SELECT count(*) FROM issues')" 7
+is "edits of different fields of one issue both survive" \
+	same "$(rows "$(db first laptop)" "SELECT title, priority FROM issues WHERE id = 'td-de0001'")" \
+	"Write the release notes (edited on laptop)|P0"
+is "nothing waits to be sent" same "$(for r in laptop office; do
+	rows "$(db first $r)" 'SELECT count(*) FROM action_log WHERE synced_at IS NULL'; done)" "0
+0"
+is "nothing of it is readable by others" \
+	same "$(find "$top/first" -maxdepth 0 -perm /077)" ""
+
+echo "# again"
+before=$(events first)
+project=$(of first TD_DEMO_PROJECT)
+nginx_pid=$(pid_of first nginx)
+pool_pid=$(pid_of first td-sync)
+is "a second run succeeds" demo --dir "$top/first"
+is "it keeps the project" same "$(of first TD_DEMO_PROJECT)" "$project"
+is "it keeps the log" same "$(events first)" "$before"
+is "it leaves nginx as it is" same "$(pid_of first nginx)" "$nginx_pid"
+is "it leaves the pool as it is" same "$(pid_of first td-sync)" "$pool_pid"
+
+kill -KILL "$pool_pid"
+kill -TERM "$nginx_pid"
+while [ -e "/proc/$nginx_pid" ]; do sleep 0.1; done
+is "a run after both were killed succeeds" demo --dir "$top/first" --server-only
+is "nginx runs again" runs first nginx nginx
+is "the pool runs again" runs first td-sync td-sync.fcgi
+is "the log is what it was" same "$(events first)" "$before"
+
+echo "# a port in use"
+is "a used port is a sentence" refused "port $port is in use" --dir "$top/second" --port "$port"
+is "nothing of it runs" not test -s "$top/second/run/td-sync.pid"
+
+echo "# the server only"
+port=$(free_port)
+is "--server-only runs" demo --dir "$top/second" --port "$port" --server-only --limits off
+is "it makes no replicas" same "$(ls -A "$top/second/replicas")" ""
+is "it answers" answers second
+is "its token opens its project" events second
+is "the server can move to another port" demo --dir "$top/second" --server-only --port "$((port + 1))"
+is "it answers there" answers second
+is "the other demo is left alone" answers first
+
+echo "# stop"
+pool_pid=$(pid_of second td-sync)
+is "stop succeeds" demo stop --dir "$top/second"
+is "the pool is gone" not test -e "/proc/$pool_pid"
+is "nginx does not answer" not answers second
+is "no pid file is left" same "$(find "$top/second/run" -name '*.pid')" ""
+is "no process works in the folder" not works_in "$top/second"
+is "stopping what is stopped succeeds" demo stop --dir "$top/second"
+is "a folder that never was a demo can be stopped" demo stop --dir "$top/never"
+is "which does not make it" not test -e "$top/never"
+
+echo "# databases of somebody"
+for device in A B; do
+	cp "$TD_SYNC_BUILD/tests/fixtures/replay/team/after/$device.db" "$top/$device's.db"
+done
+chmod a-w "$top"/?\'s.db
+mkdir -- "$top/real"
+before=$(cksum -- "$top"/*.db && cd "$top" && echo *)
+port=$(free_port)
+is "--db takes real databases" demo --dir "$top/real" --port "$port" \
+	--db "$top/A's.db" --db "$top/B's.db"
+is "it shows that they are identical now" said identical
+is "the databases themselves are not touched" same "$(cksum -- "$top"/*.db && cd "$top" && echo *)" "$before"
+is "all that A had is in B's copy" same "$(rows "$(db real db2)" "
+	ATTACH '$(printf %s "$top" | sed "s/'/''/g")/A''s.db' AS a;
+	SELECT count(*) FROM a.comments WHERE id NOT IN (SELECT id FROM main.comments)")" 0
+is "again with the same databases: kept" demo --dir "$top/real" \
+	--db "$top/A's.db" --db "$top/B's.db"
+is "again with another one: refused" refused "copy of another file" \
+	--dir "$top/real" --db "$top/B's.db"
+is "stop" demo stop --dir "$top/real"
+
+echo "# what can be wrong with the arguments"
+printf 'This is no database.' >"$top/no.db"
+sqlite3 -batch -init /dev/null "$top/other.db" 'CREATE TABLE t (a)'
+mkdir "$top/full"
+: >"$top/full/file"
+is "a --db that is no database" refused "not a td database" --dir "$top/third" --port "$port" --db "$top/no.db"
+is "a --db of something else" refused "not a td database" --dir "$top/third" --db "$top/other.db"
+is "a --db that is not there" refused "no such file" --db "$top/none.db"
+is "a --db without a name" refused "needs a value" --db
+is "a port that is no number" refused "from 1 to 65535" --port 80a
+is "port 0" refused "from 1 to 65535" --port 0
+is "port 65536" refused "from 1 to 65535" --port 65536
+is "an unknown argument" refused "unknown argument: --fast" --fast
+is "--limits of another kind" refused "on or off" --limits many
+is "a folder with other things in it" refused "other files" --dir "$top/full"
+is "which are still there" same "$(ls "$top/full")" file
+is "an unknown command" not "$src/setup.sh" deploy
+is "no command at all" not "$src/setup.sh"
+demo stop --dir "$top/third" || true
+
+is "the first demo ran all the time" answers first
+is "and can be stopped" demo stop --dir "$top/first"
+is "no process is left" not works_in "$top"
+
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
