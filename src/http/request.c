@@ -197,7 +197,7 @@ note_token(struct request *r)
 {
 	struct accounts *accounts;
 
-	if (r->caller.token_id[0] != '\0' &&
+	if (r->caller.token_id[0] != '\0' && r->status != 401 &&
 	    server_accounts(r->server, &accounts, NULL) == RC_OK)
 		token_used(accounts, r->caller.token_id, r->caller.last_used_at);
 }
