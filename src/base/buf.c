@@ -175,7 +175,15 @@ utf8_sequence(const char *text, size_t n)
 	return len;
 }
 
-/* The escape of an ASCII character, NULL when it goes as it is. */
+/* Whether a byte goes into a JSON string as it is, whatever follows. */
+static bool
+plain(unsigned char c)
+{
+	return c >= 0x20 && c < 0x80 && c != '"' && c != '\\' && c != '<' &&
+	    c != '>' && c != '&';
+}
+
+/* The escape of an ASCII character that is not plain. */
 static const char *
 escape_ascii(unsigned char c, char hex[7])
 {
@@ -188,13 +196,11 @@ escape_ascii(unsigned char c, char hex[7])
 	case '\b': return "\\b";
 	case '\f': return "\\f";
 	}
-	if (c >= 0x20 && c != '<' && c != '>' && c != '&')
-		return NULL;
 	snprintf(hex, 7, "\\u%04x", c);
 	return hex;
 }
 
-/* The escape of what stands at p, *len bytes long; NULL: it goes as it is. */
+/* The escape of what is not plain at p, *len bytes long; NULL for none. */
 static const char *
 escape(const char *p, size_t n, size_t *len, char hex[7])
 {
@@ -217,12 +223,15 @@ void
 buf_add_json(struct buf *b, struct span s)
 {
 	size_t done = 0, len; /* bytes before `done` are written */
+	const char *e;
 	char hex[7];
 
 	buf_add_byte(b, '"');
 	for (size_t i = 0; i < s.len; i += len) {
-		const char *e = escape(s.p + i, s.len - i, &len, hex);
-
+		len = 1;
+		if (plain((unsigned char)s.p[i]))
+			continue;
+		e = escape(s.p + i, s.len - i, &len, hex);
 		if (e == NULL)
 			continue;
 		buf_add(b, s.p + done, i - done);
