@@ -9,6 +9,9 @@
  * Accepted on purpose: any number of any size, duplicate keys, lone
  * surrogate escapes and \u0000 inside strings (a payload is forwarded as it
  * came). Refused: invalid UTF-8, control characters, nesting above the depth.
+ *
+ * json-c has a `json_type` too. Where a file needs both, it includes this
+ * first and then json-c between `#define json_type json_c_type` and #undef.
  */
 #ifndef TDSYNC_BASE_JSON_H
 #define TDSYNC_BASE_JSON_H
@@ -97,21 +100,23 @@ bool json_string_odd(struct span str);
  */
 bool json_int64(struct span value, int64_t *out);
 
-/* A number as the nearest double; false for any other type. */
+/* A number as the nearest double (or infinity); false for any other type. */
 bool json_double(struct span value, double *out);
 
 /*
  * Deep equality as Go's reflect.DeepEqual of two decoded values: members in
- * any order, numbers as doubles, strings decoded; an empty span equals only
- * an empty span.
+ * any order (of equal keys the last one), numbers as doubles, strings decoded,
+ * every lone surrogate as U+FFFD; an empty span equals only an empty span.
+ * Numbers beyond the doubles, which Go refuses, are equal when spelt equal.
  */
 bool json_equal(struct span a, struct span b);
 
 /*
  * Append the canonical spelling of a value: no white space, members in
- * their order, numbers as they came, every string with one form of escapes
- * (only what must be escaped is; a lone surrogate as \udXXX in lower case).
- * Two spellings that differ only so give the same bytes.
+ * their order, numbers as they came, every string with one form of escapes:
+ * \" \\ \b \f \n \r \t, other control characters below U+0020 as \u00xx, a lone
+ * surrogate as \udxxx, hex in lower case; all else as UTF-8. Two spellings
+ * that differ only so give the same bytes. Digests rest on it: never change it.
  */
 void json_canonical(struct span value, struct buf *out);
 
