@@ -160,31 +160,70 @@ gojson_add(struct span value, struct buf *out)
 	}
 }
 
-/* The digits of a decimal without its point, "d.dddde±x" apart. */
+/* A decimal: its digits, a point behind the first, times ten to `exp`. */
 struct decimal {
 	char digits[20];
 	int len;
-	int exp; /* of the first digit: 1.5e3 has 3 */
+	int exp;
 };
 
-/* The shortest decimal that reads back as v (positive, finite). */
+/* Round v (positive, finite) to some digits. */
+static void
+round_to(double v, int len, struct decimal *d)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%.*e", len - 1, v);
+	d->len = 0;
+	for (const char *p = text; *p != 'e'; p++)
+		if (*p >= '0' && *p <= '9') /* the point is the locale's */
+			d->digits[d->len++] = *p;
+	d->exp = atoi(strchr(text, 'e') + 1);
+}
+
+/* The next larger one of as many digits; not from 99...9 on. */
+static bool
+step_up(struct decimal *d)
+{
+	int i = d->len - 1;
+
+	while (i >= 0 && d->digits[i] == '9')
+		i--;
+	if (i < 0)
+		return false;
+	d->digits[i]++;
+	memset(d->digits + i + 1, '0', (size_t)(d->len - i - 1));
+	return true;
+}
+
+static bool
+reads_back(const struct decimal *d, double v)
+{
+	char text[40]; /* an integer and an exponent: no locale has a say */
+
+	snprintf(text, sizeof(text), "%.*se%d", d->len, d->digits, d->exp - d->len + 1);
+	return strtod(text, NULL) == v;
+}
+
+/*
+ * The shortest decimal that reads back as v. That is v rounded, but for a
+ * power of two: above it doubles lie twice as far apart as below, so the next
+ * larger decimal may read back where the nearest, a smaller one, does not.
+ */
 static void
 shortest(double v, struct decimal *d)
 {
-	char text[32];
-	char *e;
+	int unused;
 
-	for (int prec = 0; prec <= 16; prec++) {
-		snprintf(text, sizeof(text), "%.*e", prec, v);
-		if (strtod(text, NULL) == v)
+	for (int len = 1; len < 17; len++) {
+		round_to(v, len, d);
+		if (reads_back(d, v) ||
+		    (frexp(v, &unused) == 0.5 && step_up(d) && reads_back(d, v)))
 			break;
+		d->len = 0;
 	}
-	e = strchr(text, 'e');
-	d->exp = atoi(e + 1);
-	d->len = 0;
-	for (const char *p = text; p < e; p++)
-		if (*p >= '0' && *p <= '9') /* the point is the locale's */
-			d->digits[d->len++] = *p;
+	if (d->len == 0)
+		round_to(v, 17, d);
 	while (d->len > 1 && d->digits[d->len - 1] == '0')
 		d->len--;
 }
