@@ -285,7 +285,20 @@ bind_value(struct job *j, sqlite3_stmt *st, int i, const struct column *c,
 	return SQLITE_MISUSE;
 }
 
-/* The same for a new row, where an absent column has its default. */
+/* A column's default. Its text is not copied: it lives with the table. */
+static int
+bind_fallback(sqlite3_stmt *st, int i, sqlite3_value *v)
+{
+	if (v == NULL)
+		return sqlite3_bind_null(st, i);
+	if (sqlite3_value_type(v) != SQLITE_TEXT)
+		return sqlite3_bind_value(st, i, v);
+	return bind_span(st, i, (struct span){ (const char *)sqlite3_value_text(v),
+	                                       (size_t)sqlite3_value_bytes(v) },
+	                 SQLITE_STATIC);
+}
+
+/* The same as bind_value() for a new row: an absent column has its default. */
 static int
 bind_new(struct job *j, sqlite3_stmt *st, int i, const struct column *c,
          struct span v)
@@ -295,8 +308,7 @@ bind_new(struct job *j, sqlite3_stmt *st, int i, const struct column *c,
 	if (c->now && (v.len == 0 || (c->not_null && json_type(v) == JSON_NULL)))
 		return bind_now(j, st, i); /* REPLACE would put the default there */
 	if (v.len == 0)
-		return c->fallback == NULL ? sqlite3_bind_null(st, i)
-		                           : sqlite3_bind_value(st, i, c->fallback);
+		return bind_fallback(st, i, c->fallback);
 	return bind_value(j, st, i, c, v);
 }
 
