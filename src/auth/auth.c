@@ -51,12 +51,11 @@ cache_clear(struct auth *a)
 enum rc
 auth_accounts(struct auth *a, struct accounts **out, struct err *err)
 {
-	char issuer[ID_MAX] = "";
 	enum rc rc = RC_OK;
 
 	*out = NULL;
 	if (a->accounts != NULL && accounts_stale(a->accounts)) {
-		snprintf(issuer, sizeof(issuer), "%s", accounts_server_id(a->accounts));
+		cache_clear(a); /* claims were checked against its server id */
 		accounts_close(a->accounts);
 		a->accounts = NULL;
 	}
@@ -65,9 +64,6 @@ auth_accounts(struct auth *a, struct accounts **out, struct err *err)
 		/* Without the accounts nobody can be judged: that passes. */
 		if (rc == RC_NOT_FOUND)
 			rc = RC_UNAVAILABLE;
-		/* Claims were checked against the issuer that was. */
-		if (rc != RC_OK || strcmp(issuer, accounts_server_id(a->accounts)) != 0)
-			cache_clear(a);
 	}
 	*out = a->accounts;
 	return rc;
