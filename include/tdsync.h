@@ -113,6 +113,23 @@ struct tdsync_status {
 enum tdsync_rc tdsync_get_status(struct tdsync *t, bool ask_server,
                                  struct tdsync_status *out);
 
+/* An action that the server refused. It stays pending and is shown here; it is
+ * not sent again until the folder is linked again (tdsync_link() to the same
+ * project), since what it holds will not change. */
+struct tdsync_rejection {
+	const char *action_id;   /* of td's action log: "al-…" */
+	const char *entity_type;
+	const char *entity_id;
+	const char *action_type; /* in td's words: "board_update" */
+	const char *reason;      /* in the server's words */
+};
+
+/* Call visit for each of them, in the order of the action log; strings are
+ * borrowed for the call. */
+enum tdsync_rc tdsync_each_rejection(struct tdsync *t,
+                                     void (*visit)(void *ctx, const struct tdsync_rejection *r),
+                                     void *ctx);
+
 #ifdef __cplusplus
 }
 #endif

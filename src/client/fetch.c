@@ -1,0 +1,430 @@
+/*
+ * Pull: pages are fetched, then applied in one local transaction: the state
+ * follows the log, and td's rows become what the state says with what is not
+ * in it yet on top (design.md, "The replica").
+ *
+ * A local row is looked at twice. Before: is it what state and own entries
+ * make of it? If not, somebody changed it without an entry, and it is kept in
+ * sync_conflicts when the log writes over it. After: is it what they make of
+ * it now? If not, it is written.
+ */
+#include "client/work.h"
+
+#include "base/json.h"
+#include "client/entries.h"
+#include "client/offer.h"
+#include "client/rows.h"
+#include "engine/apply.h"
+#include "engine/page.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Pages for one transaction: fewer syncs and fewer looks at own entries, but
+ * td waits 5 s for its lock. */
+#define BATCH_PAGES 8
+#define BATCH_BYTES ((size_t)16 << 20)
+
+struct fetch {
+	struct work *w;
+	struct rows *rows;
+	struct applier *applier;
+	struct remote_answer pages[BATCH_PAGES];
+	struct span events[BATCH_PAGES]; /* their "events" */
+	size_t n;
+	size_t bytes;
+	int64_t cursor;       /* after the pages */
+	bool cut;             /* no more pages into this batch */
+	bool more;            /* the log goes on after them */
+	bool follows;         /* td's rows follow the state, in this transaction */
+	struct buf scratch, payload;
+};
+
+/* --- pages --- */
+
+static void
+clear(struct fetch *f)
+{
+	for (size_t i = 0; i < f->n; i++)
+		remote_answer_free(&f->pages[i]);
+	f->n = f->bytes = 0;
+}
+
+/* Find a page's events and where it ends; false when it makes no sense. */
+static bool
+look_at_page(struct fetch *f, struct span json, struct span *events)
+{
+	struct json_iter it;
+	struct span v, k, ev, last = { 0 };
+	int64_t end;
+	struct event e;
+
+	if (!json_get(json, "events", events) || json_type(*events) != JSON_ARRAY ||
+	    !json_get(json, "last_server_seq", &v) || !json_int64(v, &end) ||
+	    !json_get(json, "has_more", &v) ||
+	    (json_type(v) != JSON_TRUE && json_type(v) != JSON_FALSE))
+		return false;
+	f->more = json_type(v) == JSON_TRUE;
+	json_iter_init(&it, *events);
+	while (json_next(&it, &k, &ev))
+		last = ev;
+	if (last.len == 0) {
+		f->more = false; /* an empty page is the end */
+		return true;
+	}
+	if (page_event(last, &e, &f->scratch, NULL) != RC_OK || e.seq <= f->cursor)
+		return false;
+	f->cursor = e.seq;
+	return true;
+}
+
+static enum tdsync_rc
+fetch_page(struct fetch *f)
+{
+	struct work *w = f->w;
+	struct buf path = { 0 };
+	char route[80];
+	enum tdsync_rc rc;
+
+	snprintf(route, sizeof(route), "pull?after_server_seq=%lld&limit=%d",
+	         (long long)f->cursor, PAGE_LIMIT);
+	if ((rc = work_path(w, route, &path)) == TDSYNC_OK)
+		rc = remote_call(&w->remote, path.p, (struct span){ 0 }, true, &f->pages[f->n],
+		                 &w->t->err);
+	buf_free(&path);
+	if (rc == TDSYNC_OK && !look_at_page(f, f->pages[f->n].json, &f->events[f->n]))
+		rc = remote_nonsense(&w->remote, "a page of events makes no sense", &w->t->err);
+	if (rc != TDSYNC_OK) {
+		remote_answer_free(&f->pages[f->n]);
+		return rc;
+	}
+	if (strcmp(f->pages[f->n].reply.log_id, f->pages[0].reply.log_id) != 0) {
+		/* The log was replaced between two pages: the next batch asks, by the
+		 * last event of this one, whether it is still the same. */
+		remote_answer_free(&f->pages[f->n]);
+		f->more = f->cut = true;
+		return TDSYNC_OK;
+	}
+	w->remote.log_last[0] = '\0'; /* the state is not there yet */
+	f->bytes += f->pages[f->n].reply.body.len;
+	f->n++;
+	return work_step(w, "pull.fetched");
+}
+
+/* Pages for one transaction. After a failure those that came are still good. */
+static enum tdsync_rc
+fetch_batch(struct fetch *f)
+{
+	enum tdsync_rc rc;
+
+	clear(f);
+	f->cut = false;
+	f->cursor = f->w->books.cursor;
+	work_tell_log(f->w);
+	do {
+		if ((rc = fetch_page(f)) != TDSYNC_OK) {
+			f->more = true;
+			return rc;
+		}
+	} while (f->more && !f->cut && f->n < BATCH_PAGES && f->bytes < BATCH_BYTES);
+	return TDSYNC_OK;
+}
+
+/* --- own entries on top of the state --- */
+
+static enum rc
+overlay_entry(void *ctx, const struct entry *e, bool *stop, struct err *err)
+{
+	struct fetch *f = ctx;
+	enum applied what;
+	struct err why = { "" };
+	struct event ev;
+	enum rc rc = entry_event(e, &ev, &f->payload, err);
+
+	(void)stop;
+	if (rc == RC_NOT_FOUND || rc == RC_INVALID)
+		return RC_OK; /* never an event, nothing to show */
+	if (rc == RC_OK &&
+	    (rc = applier_apply(f->applier, &ev, &what, &why)) != RC_OK) {
+		err_set(err, rc, "%s", why.text);
+		rc = local_failed(f->w->l, rc, err);
+	}
+	return rc;
+}
+
+/* Show the state with own entries; overlay_end() takes them back. */
+static enum rc
+overlay_begin(struct fetch *f, struct err *err)
+{
+	struct local *l = f->w->l;
+	enum rc rc = local_failed(l, db_exec(l->db, "SAVEPOINT overlay", err), err);
+
+	if (rc != RC_OK)
+		return rc;
+	rows_watch(f->rows, WATCH_KEYS);
+	rc = entries_walk(l, &f->w->books, ENTRIES_OVERLAY, overlay_entry, f, err);
+	rows_watch(f->rows, WATCH_OFF);
+	return rc;
+}
+
+static enum rc
+overlay_end(struct fetch *f, enum rc rc, struct err *err)
+{
+	struct local *l = f->w->l;
+
+	if (rc != RC_OK)
+		return rc; /* the whole transaction is rolled back */
+	return local_failed(l, db_exec(l->db, "ROLLBACK TO overlay; RELEASE overlay", err), err);
+}
+
+/* td's rows stand where the state stands now: compare every one. */
+static enum rc
+compare_all(struct fetch *f, struct err *err)
+{
+	enum rc rc = overlay_begin(f, err);
+	bool unheld = false;
+
+	if (rc == RC_OK && (rc = rows_judge(f->rows, err)) == RC_OK)
+		rc = rows_note_all(f->rows, &unheld, err);
+	rc = overlay_end(f, rc, err);
+	f->follows = true;
+	f->w->books.offer = unheld;
+	return rc;
+}
+
+/* td's rows stand where we left them: only own entries need a look before. */
+static enum rc
+compare_own(struct fetch *f, struct err *err)
+{
+	enum rc rc = overlay_begin(f, err);
+
+	if (rc == RC_OK)
+		rc = rows_judge(f->rows, err);
+	rc = overlay_end(f, rc, err);
+	f->follows = true;
+	return rc;
+}
+
+/* --- events --- */
+
+static void
+remember_last(struct books *b, const struct event *ev)
+{
+	struct buf hex = { 0 };
+
+	b->cursor = b->last_seq = ev->seq;
+	buf_add_hex(&hex, ev->digest, EVENT_DIGEST_LEN);
+	snprintf(b->last_digest, sizeof(b->last_digest), "%s",
+	         buf_cstr(&hex) == NULL ? "" : hex.p);
+	buf_free(&hex);
+}
+
+/* One event of the log: into the state, and into td's books where td's rows
+ * follow it. */
+static enum rc
+apply_event(struct fetch *f, const struct event *ev, struct err *err)
+{
+	struct work *w = f->w;
+	const struct profile_entity *e = profile_entity(&profile_td, ev->type);
+	int64_t now = work_now_us(w);
+	enum applied what;
+	struct err why = { "" };
+	enum rc rc;
+
+	rows_watch(f->rows, f->follows ? WATCH_OLD : WATCH_OFF);
+	rc = applier_apply(f->applier, ev, &what, &why);
+	rows_watch(f->rows, WATCH_OFF);
+	if (rc != RC_OK) {
+		err_set(err, rc, "event %lld: %s", (long long)ev->seq, why.text);
+		return local_failed(w->l, rc, err);
+	}
+	remember_last(&w->books, ev);
+	if (what == APPLIED)
+		w->result->applied++;
+	else
+		w->result->skipped++;
+	/* Only a create makes a row; what became of it, the log decides. */
+	if (ev->action == ACTION_CREATE && e != NULL &&
+	    (rc = books_held(w->l, e->table, ev->id, err)) != RC_OK)
+		return rc;
+	if (applied_reason(what) != NULL &&
+	    (rc = td_skipped(w->l, ev, applied_reason(what), why.text, now, err)) != RC_OK)
+		return rc;
+	return f->follows ? td_history(w->l, "pull", ev, ev->seq, now, err) : RC_OK;
+}
+
+static enum rc
+apply_page(struct fetch *f, struct span events, struct err *err)
+{
+	struct work *w = f->w;
+	struct json_iter it;
+	struct span k, text;
+	struct event ev;
+	enum rc rc = RC_OK;
+
+	json_iter_init(&it, events);
+	while (rc == RC_OK && json_next(&it, &k, &text)) {
+		if ((rc = page_event(text, &ev, &f->scratch, err)) != RC_OK)
+			return rc;
+		if (ev.seq <= w->books.cursor)
+			return err_set(err, RC_INVALID, "event %lld comes after event %lld",
+			               (long long)ev.seq, (long long)w->books.cursor);
+		w->result->pulled++;
+		if (!f->follows && w->books.target == TARGET_CURSOR &&
+		    ev.seq > w->td.cursor && (rc = compare_all(f, err)) != RC_OK)
+			return rc;
+		rc = apply_event(f, &ev, err);
+	}
+	return rc;
+}
+
+/* --- the transaction --- */
+
+/* Offer what the log lacks; the state is at its end. */
+static enum rc
+offer(struct fetch *f, enum offer_what what, struct err *err)
+{
+	struct work *w = f->w;
+	int64_t made;
+	enum rc rc = offer_rows(w->l, f->rows, what, work_now_us(w), &made, err);
+
+	w->offered += made;
+	w->books.offer = false;
+	return rc;
+}
+
+/* td's rows become what the state and own entries say. */
+static enum rc
+write_rows(struct fetch *f, struct err *err)
+{
+	struct work *w = f->w;
+	struct books *b = &w->books;
+	int64_t written = 0;
+	enum rc rc;
+
+	if ((rc = rows_judge(f->rows, err)) != RC_OK)
+		return rc;
+	if ((rc = overlay_begin(f, err)) == RC_OK)
+		rc = rows_want(f->rows, err);
+	if ((rc = overlay_end(f, rc, err)) != RC_OK ||
+	    (rc = rows_judge(f->rows, err)) != RC_OK ||
+	    (rc = rows_write(f->rows, b->cursor, work_now_us(w), &written, err)) != RC_OK ||
+	    (rc = td_state_pulled(w->l, b->cursor, work_now_us(w), err)) != RC_OK)
+		return rc;
+	w->result->rows += written;
+	b->td_cursor = b->cursor;
+	b->td_schema = w->l->schema;
+	books_file_id(w->l, b->td_file);
+	b->target = TARGET_NONE;
+	b->rehome = false;
+	return RC_OK;
+}
+
+/* What is done with the pages in hand; `end`: the log ends after them. */
+static enum rc
+apply_batch(struct fetch *f, bool end, struct err *err)
+{
+	struct books *b = &f->w->books;
+	enum rc rc = RC_OK;
+
+	if (f->n > 0)
+		rc = work_log_id(f->w, f->pages[f->n - 1].reply.log_id);
+	if (rc == RC_OK && b->target == TARGET_NONE)
+		rc = compare_own(f, err);
+	for (size_t i = 0; i < f->n && rc == RC_OK; i++)
+		rc = apply_page(f, f->events[i], err);
+	if (rc != RC_OK)
+		return rc;
+	if (end && b->target == TARGET_HEAD)
+		rc = offer(f, b->rehome ? OFFER_NEWER : OFFER_BACKFILL, err);
+	if (rc == RC_OK && end && !f->follows)
+		rc = compare_all(f, err);
+	if (rc == RC_OK && end && f->follows && b->offer)
+		rc = offer(f, OFFER_ROWS, err);
+	return rc;
+}
+
+static enum tdsync_rc
+apply(struct fetch *f, bool end)
+{
+	struct work *w = f->w;
+	struct tdsync_result before = *w->result;
+	struct err *err = &w->t->err;
+	struct td_state td;
+	enum tdsync_rc rc;
+	enum rc did;
+
+	if ((rc = work_begin(w)) != TDSYNC_OK)
+		return rc;
+	rows_clear(f->rows, w->books.td_schema != w->l->schema);
+	f->follows = false;
+	td = w->td;
+	if ((rc = work_step(w, "pull.begun")) != TDSYNC_OK)
+		goto done;
+	did = apply_batch(f, end, err);
+	if (did == RC_INVALID) {
+		char why[120];
+
+		snprintf(why, sizeof(why), "%.119s", err->text);
+		rc = remote_nonsense(&w->remote, why, err);
+		goto done;
+	}
+	if ((rc = work_local(w, did)) != TDSYNC_OK ||
+	    (rc = work_step(w, "pull.applied")) != TDSYNC_OK)
+		goto done;
+	if (f->follows) {
+		if ((rc = work_local(w, write_rows(f, err))) != TDSYNC_OK)
+			goto done;
+		td.cursor = w->books.cursor;
+	}
+	if ((rc = work_step(w, "pull.written")) == TDSYNC_OK)
+		rc = work_commit(w);
+done:
+	rows_clear(f->rows, false);
+	if (rc != TDSYNC_OK) {
+		local_rollback(w->l);
+		*w->result = before;
+		return rc;
+	}
+	w->td = td;
+	w->result->server_seq = w->books.cursor;
+	return work_step(w, "pull.committed");
+}
+
+/*
+ * Fetch and apply until the log's end. After a failure on the way what came
+ * before it is applied; the failure is the outcome.
+ */
+enum tdsync_rc
+fetch_run(struct work *w)
+{
+	struct fetch f = { .w = w };
+	struct err *err = &w->t->err, failure = { "" };
+	enum tdsync_rc rc, got;
+
+	w->result->server_seq = w->books.cursor;
+	if ((rc = work_local(w, rows_new(w->l, &f.rows, err))) != TDSYNC_OK ||
+	    (rc = work_local(w, applier_new(w->l->db, TDSYNC, &profile_td, &f.applier,
+	                                    err))) != TDSYNC_OK)
+		goto done;
+	do {
+		got = fetch_batch(&f);
+		failure = *err;
+		if (got != TDSYNC_OK && (f.n == 0 || got == TDSYNC_FAULT)) {
+			rc = got;
+			break;
+		}
+		if ((rc = apply(&f, !f.more)) == TDSYNC_OK && got != TDSYNC_OK) {
+			*err = failure;
+			rc = got;
+		}
+	} while (rc == TDSYNC_OK && f.more);
+done:
+	clear(&f);
+	applier_free(f.applier);
+	rows_free(f.rows);
+	buf_free(&f.scratch);
+	buf_free(&f.payload);
+	return rc;
+}

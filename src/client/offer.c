@@ -1,0 +1,440 @@
+/* Rows offered to the log, see offer.h. */
+#include "client/offer.h"
+
+#include "base/clock.h"
+#include "base/json.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Whose entries ours are: no session of td's, so its `undo` leaves them alone. */
+#define SESSION "td-sync"
+
+static const char insert_entry[] =
+    "INSERT INTO main.action_log (id, session_id, action_type, entity_type, entity_id,"
+    " previous_data, new_data, timestamp, undone)"
+    " VALUES (:id, '" SESSION "', :action, :type, :entity, :previous, :new, :time, 0)";
+static const char insert_offered[] =
+    "INSERT INTO " TDSYNC ".offered (action_id, type, id, first)"
+    " VALUES (:action, :type, :id, :first)";
+
+/* The entries of one entity, the newest first. */
+static const char entries_of[] =
+    "SELECT entity_type, action_type, coalesce(new_data, ''), timestamp,"
+    " synced_at IS NULL FROM main.action_log WHERE entity_id = :id AND undone = 0"
+    " ORDER BY rowid DESC";
+
+/* Ids in a buffer, one NUL-terminated string after the other. */
+struct ids {
+	struct buf b;
+	size_t n;
+};
+
+struct offer {
+	struct local *l;
+	struct rows *rows;
+	int64_t now_us;
+	int64_t made;
+	sqlite3_stmt *entry, *offered, *entries;
+};
+
+static enum rc
+no_memory(struct err *err)
+{
+	return err_set(err, RC_FAULT, "out of memory");
+}
+
+static enum rc
+find_ids(struct offer *o, const char *sql, const char *type, struct ids *out, struct err *err)
+{
+	sqlite3_stmt *st = NULL;
+	bool row = false;
+	enum rc rc = db_prepare(o->l->db, sql, &st, err);
+
+	*out = (struct ids){ 0 };
+	if (rc == RC_OK && sqlite3_bind_parameter_count(st) > 0)
+		db_bind_text(st, ":type", span_of(type));
+	while (rc == RC_OK && (rc = db_step(st, &row, err)) == RC_OK && row) {
+		buf_add_span(&out->b, db_span(st, 0));
+		buf_add_byte(&out->b, '\0');
+		out->n++;
+	}
+	sqlite3_finalize(st);
+	return rc == RC_OK && out->b.failed ? no_memory(err) : local_failed(o->l, rc, err);
+}
+
+/* A fresh "al-" + 8 hex, as td makes them. */
+static enum rc
+new_entry_id(char out[ID_MAX], struct err *err)
+{
+	return id_new("al-", 4, out) == RC_OK ? RC_OK
+	    : err_set(err, RC_FAULT, "no random numbers");
+}
+
+/* What a new entry holds; all borrowed. */
+struct draft {
+	const struct row_table *table;
+	struct span id;
+	enum action action;
+	struct span previous, now, time;
+	bool first;
+};
+
+static enum rc
+add_offered(struct offer *o, const struct draft *d, const char *entry, struct err *err)
+{
+	enum rc rc;
+
+	db_bind_text(o->offered, ":action", span_of(entry));
+	db_bind_text(o->offered, ":type", span_of(d->table->entity->table));
+	db_bind_text(o->offered, ":id", d->id);
+	db_bind_int(o->offered, ":first", d->first);
+	rc = local_failed(o->l, db_run(o->offered, err), err);
+	db_reset(o->offered);
+	return rc;
+}
+
+static enum rc
+add_entry(struct offer *o, const struct draft *d, struct err *err)
+{
+	const char *table = d->table->entity->table;
+	char id[ID_MAX];
+	enum rc rc = RC_OK;
+	int code = SQLITE_CONSTRAINT;
+
+	/* Ids are of 32 bits: one may be taken. */
+	for (int i = 0; i < 10 && (code & 0xff) == SQLITE_CONSTRAINT; i++) {
+		if ((rc = new_entry_id(id, err)) != RC_OK)
+			return rc;
+		db_bind_text(o->entry, ":id", span_of(id));
+		db_bind_text(o->entry, ":action", span_of(action_name(d->action)));
+		db_bind_text(o->entry, ":type",
+		             span_of(strcmp(table, "issues") == 0 ? "issue" : table));
+		db_bind_text(o->entry, ":entity", d->id);
+		db_bind_text(o->entry, ":previous", d->previous);
+		db_bind_text(o->entry, ":new", d->now);
+		db_bind_text(o->entry, ":time", d->time);
+		code = sqlite3_step(o->entry);
+		rc = local_failed(o->l, db_rc(o->l->db, code, "action_log", err), err);
+		db_reset(o->entry);
+	}
+	if (rc != RC_OK)
+		return rc;
+	o->made++;
+	return add_offered(o, d, id, err);
+}
+
+/* --- when --- */
+
+/* Append the time of a member as td's action log has times; false without one. */
+static bool
+add_member_time(struct span json, const char *member, struct buf *out)
+{
+	struct instant at;
+	struct buf text = { 0 };
+	struct span v;
+	bool ok;
+
+	ok = json_get(json, member, &v) && json_string(v, &text) &&
+	    time_parse_any(buf_span(&text), &at);
+	if (ok)
+		time_add_sqlite(out, at);
+	buf_free(&text);
+	return ok;
+}
+
+/* The time at which a row came to be, by its own columns; else now. */
+static void
+add_birth(struct span json, int64_t now_us, struct buf *out)
+{
+	static const char *const members[] = {
+		"created_at", "timestamp", "started_at", "linked_at", "tagged_at", "added_at"
+	};
+
+	for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++)
+		if (add_member_time(json, members[i], out))
+			return;
+	time_add_sqlite(out, time_of_us(now_us));
+}
+
+/* --- rows the log never held --- */
+
+/* Whether one of the pending entries will make the row. */
+static enum rc
+has_create(struct offer *o, const struct row_table *t, struct span id, bool *out,
+           struct err *err)
+{
+	bool row = false;
+	enum rc rc = RC_OK;
+
+	*out = false;
+	db_bind_text(o->entries, ":id", id);
+	while (!*out && (rc = db_step(o->entries, &row, err)) == RC_OK && row)
+		*out = sqlite3_column_int(o->entries, 4) != 0 &&
+		    profile_entity(&profile_td, db_span(o->entries, 0)) == t->entity &&
+		    profile_local_action(&profile_td, db_span(o->entries, 1)) == ACTION_CREATE;
+	db_reset(o->entries);
+	return local_failed(o->l, rc, err);
+}
+
+static enum rc
+offer_row(struct offer *o, const struct row_table *t, struct span id, struct err *err)
+{
+	struct draft d = { .table = t, .id = id, .action = ACTION_CREATE, .first = true };
+	struct buf json = { 0 }, time = { 0 };
+	bool already;
+	enum rc rc = has_create(o, t, id, &already, err);
+
+	if (rc != RC_OK || already)
+		return rc;
+	if ((rc = rows_local_json(o->rows, t, id, &json, err)) == RC_OK) {
+		d.now = buf_span(&json);
+		add_birth(d.now, o->now_us, &time);
+		d.time = buf_span(&time);
+		rc = json.failed || time.failed ? no_memory(err) : add_entry(o, &d, err);
+	}
+	buf_free(&json);
+	buf_free(&time);
+	return rc;
+}
+
+static enum rc
+offer_unheld(struct offer *o, const struct row_table *t, struct err *err)
+{
+	const char *table = t->entity->table;
+	struct buf sql = { 0 };
+	struct ids ids = { 0 };
+	const char *p;
+	enum rc rc;
+
+	buf_addf(&sql,
+	    "SELECT m.id FROM main.\"%s\" m"
+	    " WHERE NOT EXISTS (SELECT 1 FROM " TDSYNC ".\"%s\" s WHERE s.id = m.id)"
+	    " AND NOT EXISTS (SELECT 1 FROM " TDSYNC ".held h WHERE h.type = :type AND h.id = m.id)"
+	    " AND NOT EXISTS (SELECT 1 FROM " TDSYNC ".offered o WHERE o.type = :type AND o.id = m.id)"
+	    "%s ORDER BY m.rowid", table, table,
+	    strcmp(table, "boards") == 0 ? " AND m.is_builtin = 0" : "");
+	rc = buf_cstr(&sql) == NULL ? no_memory(err) : find_ids(o, sql.p, table, &ids, err);
+	p = ids.b.p;
+	for (size_t i = 0; i < ids.n && rc == RC_OK; i++, p += strlen(p) + 1)
+		rc = offer_row(o, t, span_of(p), err);
+	buf_free(&ids.b);
+	buf_free(&sql);
+	return rc;
+}
+
+/* --- issues whose log lags behind --- */
+
+/* The newest entry of an entity, copied. */
+struct newest {
+	bool there;
+	struct buf data;   /* its new_data */
+	struct instant at;
+	bool is_create;
+};
+
+static enum rc
+find_newest(struct offer *o, struct span id, struct newest *out, struct err *err)
+{
+	enum rc rc;
+
+	*out = (struct newest){ 0 };
+	db_bind_text(o->entries, ":id", id);
+	rc = db_step(o->entries, &out->there, err);
+	if (rc == RC_OK && out->there) {
+		buf_add_span(&out->data, db_span(o->entries, 2));
+		out->is_create = profile_local_action(&profile_td, db_span(o->entries, 1)) ==
+		    ACTION_CREATE;
+		if (!time_parse_any(db_span(o->entries, 3), &out->at))
+			out->at = (struct instant){ 0 };
+	}
+	db_reset(o->entries);
+	return rc == RC_OK && out->data.failed ? no_memory(err) : local_failed(o->l, rc, err);
+}
+
+/* The whole entity that new_data holds, unwrapped; empty when it holds none. */
+static struct span
+entity_of(const struct buf *data, const struct profile_entity *e)
+{
+	struct span v, inner;
+
+	if (json_scan(buf_span(data), JSON_MAX_DEPTH, &v, NULL, NULL) != RC_OK ||
+	    json_type(v) != JSON_OBJECT)
+		return (struct span){ 0 };
+	if (e->unwrap != NULL && json_get(v, e->unwrap, &inner) &&
+	    json_type(inner) == JSON_OBJECT)
+		v = inner;
+	return v;
+}
+
+static bool
+is_set(struct span json, const char *member)
+{
+	struct span v;
+
+	return json_get(json, member, &v) && json_type(v) == JSON_STRING && v.len > 2;
+}
+
+/* td's rule: a later updated_at, another status, or deleted. */
+static bool
+lags(struct span row, const struct newest *n, struct span logged)
+{
+	struct buf text = { 0 };
+	struct instant updated;
+	struct span a, b;
+	bool late;
+
+	late = json_get(row, "updated_at", &a) && json_string(a, &text) &&
+	    time_parse_any(buf_span(&text), &updated) && time_compare(updated, n->at) > 0;
+	buf_free(&text);
+	if (late || (is_set(row, "deleted_at") && !is_set(logged, "deleted_at")))
+		return true;
+	return json_get(row, "status", &a) && json_get(logged, "status", &b) &&
+	    !json_equal(a, b);
+}
+
+static enum rc
+offer_lagging(struct offer *o, const struct row_table *t, struct span id, struct err *err)
+{
+	struct draft d = { .table = t, .id = id, .action = ACTION_CREATE };
+	struct buf json = { 0 }, time = { 0 }, previous = { 0 };
+	struct newest n = { 0 };
+	struct span logged;
+	bool children = false;
+	enum rc rc;
+
+	if ((rc = find_newest(o, id, &n, err)) != RC_OK || !n.there ||
+	    (rc = rows_local_json(o->rows, t, id, &json, err)) != RC_OK)
+		goto done;
+	logged = entity_of(&n.data, t->entity);
+	d.now = buf_span(&json);
+	if (!lags(d.now, &n, logged))
+		goto done;
+	if ((rc = rows_has_children(o->rows, t, id, &children, err)) != RC_OK)
+		goto done;
+	if (children) {
+		/* A second create would take them along, on every replica. */
+		if (json_equal(logged, d.now))
+			goto done; /* the log has it all: it was offered just now */
+		d.action = ACTION_UPDATE;
+		if (logged.len > 2)
+			json_compact(logged, &previous);
+		else
+			buf_addf(&previous, "{\"id\":\"%.*s\"}", (int)id.len, id.p);
+		d.previous = buf_span(&previous);
+	}
+	if (!add_member_time(d.now, "updated_at", &time))
+		add_birth(d.now, o->now_us, &time);
+	d.time = buf_span(&time);
+	rc = json.failed || time.failed || previous.failed ? no_memory(err)
+	    : add_entry(o, &d, err);
+done:
+	buf_free(&n.data);
+	buf_free(&json);
+	buf_free(&time);
+	buf_free(&previous);
+	return rc;
+}
+
+static enum rc
+offer_backfill(struct offer *o, const struct row_table *t, struct err *err)
+{
+	struct ids ids = { 0 };
+	const char *p;
+	enum rc rc;
+
+	if (strcmp(t->entity->table, "issues") != 0)
+		return RC_OK;
+	rc = find_ids(o, "SELECT m.id FROM main.issues m"
+	              " WHERE NOT EXISTS (SELECT 1 FROM " TDSYNC ".held h"
+	              "  WHERE h.type = :type AND h.id = m.id) ORDER BY m.rowid",
+	              "issues", &ids, err);
+	p = ids.b.p;
+	for (size_t i = 0; i < ids.n && rc == RC_OK; i++, p += strlen(p) + 1)
+		rc = offer_lagging(o, t, span_of(p), err);
+	buf_free(&ids.b);
+	return rc;
+}
+
+/* --- rows that are newer than the log's --- */
+
+static enum rc
+offer_newer_row(struct offer *o, const struct row_table *t, struct span id, struct err *err)
+{
+	struct draft d = { .table = t, .id = id, .action = ACTION_UPDATE };
+	struct buf json = { 0 }, state = { 0 }, mine = { 0 }, theirs = { 0 };
+	struct instant a, b;
+	enum rc rc;
+
+	if ((rc = rows_local_json(o->rows, t, id, &json, err)) != RC_OK ||
+	    (rc = rows_state_json(o->rows, t, id, &state, err)) != RC_OK)
+		goto done;
+	if (!add_member_time(buf_span(&json), "updated_at", &mine) ||
+	    !add_member_time(buf_span(&state), "updated_at", &theirs) ||
+	    !time_parse_any(buf_span(&mine), &a) || !time_parse_any(buf_span(&theirs), &b) ||
+	    time_compare(a, b) <= 0)
+		goto done;
+	d.previous = buf_span(&state);
+	d.now = buf_span(&json);
+	d.time = buf_span(&mine);
+	rc = json.failed || state.failed || mine.failed ? no_memory(err) : add_entry(o, &d, err);
+done:
+	buf_free(&json);
+	buf_free(&state);
+	buf_free(&mine);
+	buf_free(&theirs);
+	return rc;
+}
+
+static enum rc
+offer_newer(struct offer *o, const struct row_table *t, struct err *err)
+{
+	struct buf sql = { 0 };
+	struct ids ids = { 0 };
+	const char *p;
+	bool dated = false;
+	enum rc rc;
+
+	for (size_t i = 0; i < t->n; i++)
+		dated = dated || strcmp(t->columns[i].name, "updated_at") == 0;
+	if (!dated)
+		return RC_OK;
+	buf_addf(&sql, "SELECT m.id FROM main.\"%s\" m JOIN " TDSYNC ".\"%s\" s ON s.id = m.id"
+	         " WHERE m.updated_at <> s.updated_at ORDER BY m.rowid",
+	         t->entity->table, t->entity->table);
+	rc = buf_cstr(&sql) == NULL ? no_memory(err) : find_ids(o, sql.p, NULL, &ids, err);
+	p = ids.b.p;
+	for (size_t i = 0; i < ids.n && rc == RC_OK; i++, p += strlen(p) + 1)
+		rc = offer_newer_row(o, t, span_of(p), err);
+	buf_free(&ids.b);
+	buf_free(&sql);
+	return rc;
+}
+
+enum rc
+offer_rows(struct local *l, struct rows *r, enum offer_what what, int64_t now_us,
+           int64_t *made, struct err *err)
+{
+	struct offer o = { .l = l, .rows = r, .now_us = now_us };
+	const struct row_table *t;
+	enum rc rc;
+
+	*made = 0;
+	if ((rc = db_prepare(l->db, insert_entry, &o.entry, err)) == RC_OK &&
+	    (rc = db_prepare(l->db, insert_offered, &o.offered, err)) == RC_OK)
+		rc = db_prepare(l->db, entries_of, &o.entries, err);
+	rc = local_failed(l, rc, err);
+	for (size_t i = 0; rc == RC_OK && (t = rows_table(r, i)) != NULL; i++)
+		rc = offer_unheld(&o, t, err);
+	for (size_t i = 0; rc == RC_OK && (t = rows_table(r, i)) != NULL; i++) {
+		if (what == OFFER_BACKFILL)
+			rc = offer_backfill(&o, t, err);
+		else if (what == OFFER_NEWER)
+			rc = offer_newer(&o, t, err);
+	}
+	sqlite3_finalize(o.entry);
+	sqlite3_finalize(o.offered);
+	sqlite3_finalize(o.entries);
+	*made = o.made;
+	return rc;
+}

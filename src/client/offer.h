@@ -1,0 +1,33 @@
+/*
+ * Local rows that the log never held are offered to it: as entries of td's
+ * action log, so that td or we may send them. That is td's backfill
+ * (protocol.md section 6) and the design's "Nothing local is ever just
+ * removed" in one.
+ *
+ * Where we know better than td's backfill: rows without any entry are sent
+ * before everything else (entries of others hang on them); a row that lags
+ * behind is sent as a second `create` only if no other rows would go with the
+ * REPLACE, else as an `update`; and nothing is sent for a row that the log
+ * holds already (a copy of another device's database).
+ */
+#ifndef TDSYNC_CLIENT_OFFER_H
+#define TDSYNC_CLIENT_OFFER_H
+
+#include "client/books.h"
+#include "client/rows.h"
+
+/* What is offered beside rows that the log never held. */
+enum offer_what {
+	OFFER_ROWS,      /* nothing */
+	OFFER_BACKFILL,  /* issues of ours whose log lags behind the row */
+	OFFER_NEWER      /* rows that are newer than the log's */
+};
+
+/*
+ * Make the entries; the state must stand at the log's end. Needs
+ * local_begin(). *made is their number.
+ */
+enum rc offer_rows(struct local *l, struct rows *r, enum offer_what what, int64_t now_us,
+                   int64_t *made, struct err *err);
+
+#endif

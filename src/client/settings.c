@@ -1,0 +1,166 @@
+/* How to reach the server, see settings.h. */
+#include "client/settings.h"
+
+#include "base/fs.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include <json-c/json.h>
+
+#define DEFAULT_URL "http://localhost:8080" /* td's */
+#define AUTH_FILE "/.config/td/auth.json"
+#define AUTH_MAX 65536
+#define TEXT_MAX 8192 /* of a URL, a token, a device id */
+
+/* One setting while it is looked for. */
+struct source {
+	const char *given;   /* by the caller */
+	const char *env;     /* name of a variable, NULL: none */
+	const char *member;  /* of auth.json */
+	const char *from;    /* where the value came from, for messages */
+	const char *value;   /* borrowed; NULL: none */
+};
+
+/* Printable ASCII without blanks: what may stand in a header or a URL. */
+static bool
+plain(const char *s)
+{
+	size_t n = strlen(s);
+
+	if (n == 0 || n > TEXT_MAX)
+		return false;
+	for (; *s != '\0'; s++)
+		if (*s <= ' ' || *s > '~')
+			return false;
+	return true;
+}
+
+static enum rc
+check(const struct settings *s, const struct source *url, const struct source *token,
+      const struct source *device, struct err *err)
+{
+	if (!plain(s->url) ||
+	    (strncasecmp(s->url, "http://", 7) != 0 && strncasecmp(s->url, "https://", 8) != 0))
+		return err_set(err, RC_INVALID,
+		               "the server's address (%s) must begin with http:// or https://",
+		               url->from);
+	if (strpbrk(s->url, "@?#") != NULL)
+		return err_set(err, RC_INVALID, "the server's address (%s) can't hold a user, "
+		               "a query or a fragment", url->from);
+	if (s->token != NULL && !plain(s->token))
+		return err_set(err, RC_INVALID, "the token (%s) holds blanks or control "
+		               "characters", token->from);
+	if (s->device_id != NULL &&
+	    (!plain(s->device_id) || strlen(s->device_id) > 255 ||
+	     strcmp(s->device_id, "td-sync") == 0))
+		return err_set(err, RC_INVALID, "the device id (%s) is not a valid one",
+		               device->from);
+	return RC_OK;
+}
+
+/* Read auth.json. No file is fine: *out is NULL then. */
+static enum rc
+read_auth(struct json_object **out, struct err *err)
+{
+	const char *home = getenv("HOME");
+	struct json_tokener *tok = NULL;
+	struct buf path = { 0 }, text = { 0 };
+	enum rc rc = RC_OK;
+
+	*out = NULL;
+	if (home == NULL || home[0] == '\0')
+		return RC_OK;
+	buf_addf(&path, "%s%s", home, AUTH_FILE);
+	if (buf_cstr(&path) == NULL || (tok = json_tokener_new_ex(32)) == NULL) {
+		rc = err_set(err, RC_FAULT, "out of memory");
+		goto done;
+	}
+	rc = fs_read(path.p, AUTH_MAX, &text, err);
+	if (rc == RC_NOT_FOUND) {
+		rc = RC_OK;
+		goto done;
+	}
+	if (rc != RC_OK)
+		goto done;
+	*out = json_tokener_parse_ex(tok, text.p, (int)text.len);
+	if (!json_object_is_type(*out, json_type_object))
+		rc = err_set(err, RC_INVALID, "%s is not a JSON object: log in again "
+		             "with `td auth login`", path.p);
+done:
+	json_tokener_free(tok);
+	buf_free(&path);
+	buf_free(&text);
+	return rc;
+}
+
+static const char *
+member(struct json_object *auth, const char *name)
+{
+	struct json_object *v;
+
+	if (auth == NULL || !json_object_object_get_ex(auth, name, &v) ||
+	    !json_object_is_type(v, json_type_string) || json_object_get_string_len(v) == 0)
+		return NULL;
+	return json_object_get_string(v);
+}
+
+static void
+find(struct source *s, struct json_object *auth)
+{
+	const char *env = s->env == NULL ? NULL : getenv(s->env);
+
+	if (s->given != NULL) {
+		s->value = s->given;
+		s->from = "given";
+	} else if (env != NULL && env[0] != '\0') {
+		s->value = env;
+		s->from = s->env;
+	} else {
+		s->value = member(auth, s->member);
+		s->from = "~" AUTH_FILE;
+	}
+}
+
+enum rc
+settings_load(const char *url, const char *token, const char *device_id,
+              struct settings *out, struct err *err)
+{
+	struct source u = { url, "TD_SYNC_URL", "server_url", "", NULL };
+	struct source t = { token, "TD_AUTH_KEY", "api_key", "", NULL };
+	struct source d = { device_id, NULL, "device_id", "", NULL };
+	struct json_object *auth = NULL;
+	enum rc rc;
+
+	*out = (struct settings){ 0 };
+	rc = read_auth(&auth, err);
+	find(&u, auth);
+	find(&t, auth);
+	find(&d, auth);
+	/* A bad file is no matter to one who brings all that is needed. */
+	if (rc != RC_OK && (u.value == NULL || t.value == NULL))
+		goto done;
+	out->url = strdup(u.value != NULL ? u.value : DEFAULT_URL);
+	out->token = t.value == NULL ? NULL : strdup(t.value);
+	out->device_id = d.value == NULL ? NULL : strdup(d.value);
+	if (out->url == NULL || (t.value != NULL && out->token == NULL) ||
+	    (d.value != NULL && out->device_id == NULL))
+		rc = err_set(err, RC_FAULT, "out of memory");
+	else
+		rc = check(out, &u, &t, &d, err);
+done:
+	json_object_put(auth);
+	if (rc != RC_OK)
+		settings_free(out);
+	return rc;
+}
+
+void
+settings_free(struct settings *s)
+{
+	free(s->url);
+	free(s->token);
+	free(s->device_id);
+	*s = (struct settings){ 0 };
+}

@@ -1,0 +1,26 @@
+/*
+ * How to reach the server: what the caller said, else the environment, else
+ * td's own ~/.config/td/auth.json (protocol.md section 1).
+ */
+#ifndef TDSYNC_CLIENT_SETTINGS_H
+#define TDSYNC_CLIENT_SETTINGS_H
+
+#include "base/rc.h"
+
+struct settings {
+	char *url;       /* "http://…" or "https://…" */
+	char *token;     /* NULL: none known. Never in a message. */
+	char *device_id; /* NULL: none known */
+};
+
+/*
+ * Fill *out; a NULL argument is looked up. On RC_OK settings_free() it.
+ * RC_INVALID: err names what is wrong and where it came from.
+ */
+enum rc settings_load(const char *url, const char *token, const char *device_id,
+                      struct settings *out, struct err *err);
+
+/* Free what *s holds. */
+void settings_free(struct settings *s);
+
+#endif

@@ -1,0 +1,251 @@
+/* HTTP by libcurl, see transport.h. All calls of libcurl are here. */
+#include "client/transport.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+#include <curl/curl.h>
+
+#include "config.h"
+
+/* An answer above this is no answer of a td-sync server: a page has 4 MB,
+ * or one event, which is no larger than a push may be. */
+#define MAX_BODY ((size_t)128 << 20)
+
+#define CONNECT_TIMEOUT_S 10
+
+struct http {
+	struct transport base; /* first: a transport is an http */
+	CURL *curl;
+	char *url;             /* without a slash at its end */
+	char why[CURL_ERROR_SIZE];
+};
+
+/* What the callbacks of one request write to. */
+struct sink {
+	struct transport_reply *reply;
+	bool too_large;
+};
+
+void
+transport_reply_free(struct transport_reply *r)
+{
+	buf_free(&r->body);
+	*r = (struct transport_reply){ 0 };
+}
+
+static size_t
+on_body(char *p, size_t size, size_t n, void *ctx)
+{
+	struct sink *s = ctx;
+
+	n *= size;
+	if (n > MAX_BODY - s->reply->body.len) {
+		s->too_large = true;
+		return 0;
+	}
+	buf_add(&s->reply->body, p, n);
+	return s->reply->body.failed ? 0 : n;
+}
+
+/* The value of a header line with that name, NUL-terminated in out. */
+static bool
+header(const char *line, size_t len, const char *name, char *out, size_t size)
+{
+	size_t n = strlen(name);
+
+	if (len <= n || line[n] != ':' || strncasecmp(line, name, n) != 0)
+		return false;
+	for (line += n + 1, len -= n + 1; len > 0 && (*line == ' ' || *line == '\t'); len--)
+		line++;
+	while (len > 0 && isspace((unsigned char)line[len - 1]))
+		len--;
+	snprintf(out, size, "%.*s", (int)len, line);
+	return true;
+}
+
+static size_t
+on_header(char *line, size_t size, size_t n, void *ctx)
+{
+	struct transport_reply *r = ((struct sink *)ctx)->reply;
+	char value[128];
+
+	n *= size;
+	if (n > 5 && strncmp(line, "HTTP/", 5) == 0) {
+		/* A new answer begins (after a "100 Continue"). */
+		r->content_type[0] = r->log_id[0] = '\0';
+		r->retry_after_s = 0;
+		r->server_time = 0;
+	} else if (header(line, n, "Content-Type", value, sizeof(value))) {
+		snprintf(r->content_type, sizeof(r->content_type), "%.63s", value);
+	} else if (header(line, n, "X-Log-Id", value, sizeof(value))) {
+		if (strlen(value) == sizeof(r->log_id) - 1)
+			memcpy(r->log_id, value, sizeof(r->log_id));
+	} else if (header(line, n, "Retry-After", value, sizeof(value))) {
+		long s = strtol(value, NULL, 10); /* the form with a date counts as none */
+
+		r->retry_after_s = s < 0 ? 0 : s > 86400 ? 86400 : (int)s;
+	} else if (header(line, n, "Date", value, sizeof(value))) {
+		time_t t = curl_getdate(value, NULL);
+
+		r->server_time = t < 0 ? 0 : t;
+	}
+	return n;
+}
+
+/* Add a header; false (and the list as it was) when out of memory. */
+static bool
+add_header(struct curl_slist **list, const char *name, const char *value)
+{
+	struct buf b = { 0 };
+	struct curl_slist *grown = NULL;
+
+	buf_addf(&b, "%s%s", name, value);
+	if (buf_cstr(&b) != NULL)
+		grown = curl_slist_append(*list, b.p);
+	buf_free(&b);
+	if (grown != NULL)
+		*list = grown;
+	return grown != NULL;
+}
+
+static bool
+add_headers(struct curl_slist **list, const struct transport_request *rq)
+{
+	bool ok = add_header(list, "Accept: ", "application/json");
+
+	if (rq->token != NULL)
+		ok = ok && add_header(list, "Authorization: Bearer ", rq->token);
+	if (rq->log_id != NULL)
+		ok = ok && add_header(list, "X-Log-Id: ", rq->log_id);
+	if (rq->log_last != NULL)
+		ok = ok && add_header(list, "X-Log-Last: ", rq->log_last);
+	if (rq->prefer != NULL)
+		ok = ok && add_header(list, "Prefer: ", rq->prefer);
+	if (rq->body.len > 0) {
+		ok = ok && add_header(list, "Content-Type: ", "application/json");
+		ok = ok && add_header(list, "Expect:", ""); /* none: it costs a round trip */
+	}
+	return ok;
+}
+
+/*
+ * One line for a request that got no whole answer. Nothing of the request
+ * goes into it: the token must not.
+ */
+static enum rc
+no_answer(struct http *h, CURLcode code, const struct sink *s, struct err *err)
+{
+	if (code == CURLE_OUT_OF_MEMORY || s->reply->body.failed)
+		return err_set(err, RC_FAULT, "out of memory");
+	if (s->too_large)
+		return err_set(err, RC_BUSY, "%s: an answer of more than %zu MB",
+		               h->url, MAX_BODY >> 20);
+	if (code == CURLE_PARTIAL_FILE)
+		return err_set(err, RC_BUSY, "%s: the answer ended in the middle", h->url);
+	return err_set(err, RC_BUSY, "%s: %s", h->url,
+	               h->why[0] != '\0' ? h->why : curl_easy_strerror(code));
+}
+
+static CURLcode
+perform(struct http *h, const struct transport_request *rq, struct curl_slist *headers,
+        const char *url, struct sink *s)
+{
+	CURL *c = h->curl;
+
+	curl_easy_reset(c); /* keeps connections and their TLS sessions */
+	h->why[0] = '\0';
+	curl_easy_setopt(c, CURLOPT_ERRORBUFFER, h->why);
+	curl_easy_setopt(c, CURLOPT_URL, url);
+#if LIBCURL_VERSION_NUM >= 0x075500 /* 7.85 */
+	curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
+#else
+	curl_easy_setopt(c, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
+#endif
+	curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L); /* a token goes to one host */
+	curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+	curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(c, CURLOPT_USERAGENT, "td-sync/" PACKAGE_VERSION);
+	curl_easy_setopt(c, CURLOPT_ACCEPT_ENCODING, "gzip");
+	curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_S);
+	curl_easy_setopt(c, CURLOPT_TIMEOUT, (long)rq->timeout_s);
+	curl_easy_setopt(c, CURLOPT_HTTPHEADER, headers);
+	curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
+	curl_easy_setopt(c, CURLOPT_WRITEDATA, s);
+	curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, on_header);
+	curl_easy_setopt(c, CURLOPT_HEADERDATA, s);
+	if (rq->body.len > 0) {
+		curl_easy_setopt(c, CURLOPT_POST, 1L);
+		curl_easy_setopt(c, CURLOPT_POSTFIELDS, rq->body.p);
+		curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)rq->body.len);
+	}
+	return curl_easy_perform(c);
+}
+
+static enum rc
+http_send(struct transport *t, const struct transport_request *rq,
+          struct transport_reply *reply, struct err *err)
+{
+	struct http *h = (struct http *)t;
+	struct sink s = { reply, false };
+	struct curl_slist *headers = NULL;
+	struct buf url = { 0 };
+	enum rc rc = RC_OK;
+	CURLcode code;
+	long status = 0;
+
+	buf_addf(&url, "%s%s", h->url, rq->path);
+	if (buf_cstr(&url) == NULL || !add_headers(&headers, rq)) {
+		rc = err_set(err, RC_FAULT, "out of memory");
+		goto done;
+	}
+	code = perform(h, rq, headers, url.p, &s);
+	if (code != CURLE_OK) {
+		rc = no_answer(h, code, &s, err);
+		goto done;
+	}
+	curl_easy_getinfo(h->curl, CURLINFO_RESPONSE_CODE, &status);
+	reply->status = (int)status;
+done:
+	curl_slist_free_all(headers);
+	buf_free(&url);
+	return rc;
+}
+
+static void
+http_free(struct transport *t)
+{
+	struct http *h = (struct http *)t;
+
+	curl_easy_cleanup(h->curl);
+	free(h->url);
+	free(h);
+}
+
+enum rc
+transport_http(const char *url, struct transport **out, struct err *err)
+{
+	struct http *h = calloc(1, sizeof(*h));
+	size_t n = strlen(url);
+
+	*out = NULL;
+	while (n > 0 && url[n - 1] == '/')
+		n--;
+	if (h != NULL) {
+		h->base.send = http_send;
+		h->base.free = http_free;
+		h->url = strndup(url, n);
+		h->curl = curl_easy_init();
+	}
+	if (h == NULL || h->url == NULL || h->curl == NULL) {
+		if (h != NULL)
+			http_free(&h->base);
+		return err_set(err, RC_FAULT, "out of memory");
+	}
+	*out = &h->base;
+	return RC_OK;
+}

@@ -1,0 +1,80 @@
+/*
+ * What lies behind tdsync.h: a handle, and the working set of one call on it.
+ */
+#ifndef TDSYNC_CLIENT_WORK_H
+#define TDSYNC_CLIENT_WORK_H
+
+#include "client/books.h"
+#include "client/client.h"
+#include "client/remote.h"
+#include "client/settings.h"
+
+struct tdsync {
+	char *dir;
+	struct settings settings;
+	struct transport *transport;
+	int timeout_s;
+	int retries;
+	bool (*step)(void *ctx, const char *name);
+	void *step_ctx;
+	int64_t skew_s;      /* added to the clock */
+	struct err err;      /* of the last call */
+	/* What tdsync_status borrows. */
+	char project[BOOKS_TEXT], device[BOOKS_TEXT], log_id[2 * LOG_ID_LEN + 1];
+};
+
+/* One call at work on an open database. */
+struct work {
+	struct tdsync *t;
+	struct local *l;
+	struct books books;      /* as last loaded or saved */
+	struct td_state td;      /* likewise */
+	struct remote remote;
+	const char *device;      /* whose events we push */
+	struct tdsync_result *result;
+	bool replaced;           /* something else changed the databases since they
+	                          * were read: close, open, begin again */
+	int64_t offered;         /* entries made for rows without any */
+};
+
+/*
+ * Open the databases and look at how td's side stands against the books;
+ * what follows from that is in w->books.target. On TDSYNC_OK work_close() it.
+ */
+enum tdsync_rc work_open(struct tdsync *t, struct tdsync_result *result, struct work *w);
+void work_close(struct work *w);
+
+/* A fresh look at the databases, in a transaction that work_begin() opens;
+ * TDSYNC_FAULT with w->replaced: they are not as this call knows them. */
+enum tdsync_rc work_begin(struct work *w);
+enum tdsync_rc work_commit(struct work *w);
+
+/* Now, by the handle's clock. */
+int64_t work_now_us(const struct work *w);
+
+/* The outcome of a local function that put its sentence into w->t->err. */
+enum tdsync_rc work_local(struct work *w, enum rc rc);
+
+/* A named step is reached; anything but TDSYNC_OK: stop here. */
+enum tdsync_rc work_step(struct work *w, const char *name);
+
+/* Set what the remote is told of our log from the books. */
+void work_tell_log(struct work *w);
+
+/* The path of a project's sync route; *out is reset first. */
+enum tdsync_rc work_path(struct work *w, const char *route, struct buf *out);
+
+/* An answer came from a log of this id: where it is news, own actions that it
+ * may lack become pending again. Needs work_begin(). */
+enum rc work_log_id(struct work *w, const char *log_id);
+
+/* The server's log is another one: prepare to offer it what this copy has. */
+enum tdsync_rc work_rehome(struct work *w, const char *log_id);
+
+/* Push what is pending (send.c). */
+enum tdsync_rc send_run(struct work *w);
+
+/* Pull what is new (fetch.c). */
+enum tdsync_rc fetch_run(struct work *w);
+
+#endif
