@@ -333,13 +333,6 @@ auth_check(struct auth *a, const char *authorization, const char *project_id,
 	return check_project(claims, project_id, &access, have, role, err);
 }
 
-void
-auth_used(struct auth *a, const struct caller *c)
-{
-	if (a->accounts != NULL && c->token_id[0] != '\0')
-		token_used(a->accounts, c->token_id, c->last_used_at);
-}
-
 bool
 auth_covers(struct auth *a, const char *authorization, const char *project_id)
 {

@@ -32,7 +32,7 @@ struct caller {
 	bool all_projects;     /* the token is good for all of the user's projects */
 	enum role role;        /* in the project asked for, as far as the token
 	                        * lets it reach; ROLE_NONE without a project */
-	int64_t last_used_at;  /* when the token was last noted as used */
+	int64_t last_used_at;  /* of the token, for token_used() after the answer */
 };
 
 /*
@@ -52,12 +52,6 @@ struct caller {
  */
 enum rc auth_check(struct auth *a, const char *authorization, const char *project_id,
                    unsigned scope, enum role role, struct caller *out, struct err *err);
-
-/*
- * Note the use of the caller's token; call it after the answer went out.
- * Writes at most once an hour, never waits for others.
- */
-void auth_used(struct auth *a, const struct caller *c);
 
 /*
  * Whether the caller's token covers a project (for lists). It only reads the

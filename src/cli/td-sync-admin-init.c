@@ -3,7 +3,7 @@
 
 #include "base/fs.h"
 
-#include <stdio.h>
+#include <sys/stat.h>
 
 /* Make a folder in the data folder; its path to out. */
 static enum rc
@@ -48,6 +48,18 @@ show(struct admin *a)
 	out_line(&line);
 }
 
+/* Make the data folder. One that is there is taken as it is: its parent may
+ * be closed to its owner. */
+static enum rc
+make_data(struct admin *a)
+{
+	struct stat st;
+
+	if (stat(a->data, &st) == 0 && S_ISDIR(st.st_mode))
+		return RC_OK;
+	return fs_mkdir(a->data, &a->err);
+}
+
 /* server.db comes last: where it is whole, so is the rest. */
 int
 init_run(struct admin *a)
@@ -63,7 +75,7 @@ init_run(struct admin *a)
 		    " as it is", a->data);
 	if (rc != RC_NOT_FOUND)
 		return admin_fail(a, rc);
-	rc = fs_mkdir(a->data, &a->err);
+	rc = make_data(a);
 	if (rc == RC_OK)
 		rc = make_folder(a, "projects", &path);
 	if (rc == RC_OK)

@@ -74,8 +74,9 @@ out_column(struct buf *line, const char *text, size_t width)
 	for (const char *p = text; *p != '\0'; p++)
 		n += ((unsigned char)*p & 0xc0) != 0x80;
 	out_clean(line, text);
-	for (; n < width + 2; n++)
+	for (; n < width; n++)
 		buf_add_byte(line, ' ');
+	buf_add_str(line, "  ");
 }
 
 void

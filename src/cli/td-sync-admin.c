@@ -8,7 +8,6 @@
 #include "cli/td-sync-admin.h"
 
 #include "base/conf.h"
-#include "base/json.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -365,14 +364,12 @@ find_command(int argc, char **argv, int *words)
 static bool
 is_utf8(const char *text)
 {
-	struct buf b = { 0 };
-	struct span v;
-	bool ok;
+	size_t n = strlen(text), len;
 
-	buf_add_json(&b, span_of(text));
-	ok = !b.failed && json_scan(buf_span(&b), 1, &v, NULL, NULL) == RC_OK;
-	buf_free(&b);
-	return ok;
+	for (size_t i = 0; i < n; i += len)
+		if ((len = utf8_sequence(text + i, n - i)) == 0)
+			return false;
+	return true;
 }
 
 /* --- who we are --- */

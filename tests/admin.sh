@@ -1,0 +1,367 @@
+#!/bin/sh
+# td-sync-admin as an operator uses it: what it makes, prints and refuses, and
+# each of its exit codes. Run in the build folder.
+set -u
+
+build=${TD_SYNC_BUILD:-.}
+admin=$(cd -- "$build" && pwd)/td-sync-admin
+unset TD_SYNC_SERVER_DATA
+tmp=$(mktemp -d "${TMPDIR:-/tmp}/td-sync-admin.XXXXXX")
+trap 'rm -rf -- "$tmp"' EXIT
+trap 'exit 1' HUP INT TERM
+passed=0
+failed=0
+data=$tmp/data
+
+ok() {
+	passed=$((passed + 1))
+}
+
+wrong() {
+	failed=$((failed + 1))
+	echo "NOT ok: $*"
+	echo "  stdout: $(head -c 400 "$tmp/out")"
+	echo "  stderr: $(head -c 400 "$tmp/err")"
+}
+
+# run CODE ARGUMENT...: the command ends with that exit code; what it prints
+# goes to $tmp/out and $tmp/err. A failure says why, a success says nothing.
+run() {
+	want=$1
+	shift
+	code=0
+	"$admin" "$@" >"$tmp/out" 2>"$tmp/err" || code=$?
+	if [ "$code" != "$want" ]; then
+		wrong "exit code $code, not $want: $*"
+	elif [ "$want" = 0 ] && [ -s "$tmp/err" ]; then
+		wrong "something on stderr: $*"
+	elif [ "$want" != 0 ] && { [ -s "$tmp/out" ] || ! [ -s "$tmp/err" ]; }; then
+		wrong "a failure belongs on stderr, and only there: $*"
+	else
+		ok
+	fi
+}
+
+# on CODE ARGUMENT...: the same in the data folder.
+on() {
+	code_wanted=$1
+	shift
+	run "$code_wanted" --data "$data" "$@"
+}
+
+# out, err PATTERN: a line of the last output matches.
+out() {
+	if grep -Eq -- "$1" "$tmp/out"; then ok; else wrong "no line matches: $1"; fi
+}
+
+err() {
+	if grep -Eq -- "$1" "$tmp/err"; then ok; else wrong "no line matches: $1"; fi
+}
+
+# lines N: the last output has that many.
+lines() {
+	if [ "$(wc -l <"$tmp/out")" -eq "$1" ]; then ok; else wrong "not $1 lines"; fi
+}
+
+# is TEXT TEXT WHAT
+is() {
+	if [ "$1" = "$2" ]; then ok; else wrong "$3: '$1', not '$2'"; fi
+}
+
+folders() {
+	ls "$data/projects" | wc -l | tr -d ' '
+}
+
+# member NAME: a string member of the JSON object in the last output.
+member() {
+	sed -n 's/.*"'"$1"'":"\([^"]*\)".*/\1/p' "$tmp/out" | head -n 1
+}
+
+at='[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z'
+hex='[0-9a-f]{16}'
+
+# --- the command line ---
+
+run 2
+err 'which command'
+run 2 nonsense
+err 'there is no command nonsense'
+run 2 user nonsense
+run 2 --nonsense
+run 2 user list --nonsense
+err 'td-sync-admin: unrecognized option'
+run 2 user list --owner x
+run 0 --version
+out '^td-sync-admin [0-9]'
+run 0 --help
+out 'exit codes: 0'
+for words in init 'user add' 'user list' 'project add' 'project list' 'member set' \
+	'member remove' 'member list' 'token create' 'token list' 'token revoke' \
+	'key create' 'key rotate' 'key list'; do
+	out "^  $words "
+done
+run 0 token create --help
+out '--days N'
+run 2 user list
+err 'TD_SYNC_SERVER_DATA'
+run 2 --data '' user list
+run 2 --data
+run 1 --data "$data" user list
+err 'init'
+is "$(ls "$tmp" | tr '\n' ' ')" 'err out ' 'nothing was made'
+
+# --- init ---
+
+run 1 --data "$tmp/no/such/folder" init
+on 0 init
+out "is ready, server srv_$hex$hex\$"
+for d in "$data" "$data/keys" "$data/projects"; do
+	is "$(stat -c %a "$d")" 700 "mode of $d"
+done
+for f in "$data"/server.db "$data"/server.lock "$data"/keys/*; do
+	is "$(stat -c %a "$f")" 600 "mode of $f"
+done
+is "$(ls "$data/keys" | wc -l | tr -d ' ')" 1 'keys'
+before=$(cat "$data"/server.db* "$data"/keys/* | cksum)
+on 4 init
+err 'is a data folder already'
+is "$(cat "$data"/server.db* "$data"/keys/* | cksum)" "$before" 'what init found'
+TD_SYNC_SERVER_DATA=$data
+export TD_SYNC_SERVER_DATA
+run 0 user list
+run 1 --data "$tmp/other" user list
+unset TD_SYNC_SERVER_DATA
+
+# one that was cut short is finished, with the key it has
+mkdir "$tmp/short" "$tmp/short/keys"
+cp "$data"/keys/* "$tmp/short/keys/"
+: >"$tmp/short/server.db"
+run 0 --data "$tmp/short" --json init
+out "^\{\"data\":\"$tmp/short\",\"server_id\":\"srv_$hex$hex\"\}\$"
+is "$(ls "$tmp/short/keys")" "$(ls "$data/keys")" 'the key'
+
+# what is not ours is left alone
+mkdir "$tmp/alien"
+echo 'this is no database, however long one looks at it' >"$tmp/alien/server.db"
+run 1 --data "$tmp/alien" init
+is "$(ls "$tmp/alien")" server.db 'nothing was added'
+
+# --- users ---
+
+on 0 user add alice@example.com
+out "^u_$hex\$"
+lines 1
+alice=$(cat "$tmp/out")
+on 0 --json user add bob@example.com
+out "^\{\"id\":\"u_$hex\",\"email\":\"bob@example.com\",\"created_at\":\"$at\"\}\$"
+bob=$(member id)
+on 4 user add Alice@Example.com
+on 5 user add ''
+on 5 user add "$(printf 'a\377b')"
+err 'UTF-8'
+on 5 user add "$(printf '%0321d' 0)"
+on 0 user add "$(printf '%0320d' 0)"
+on 2 user add
+on 2 user add a b
+on 0 user list
+lines 3
+out "^$alice  $at  alice@example.com\$"
+on 0 user list --json
+lines 3
+out "^\{\"id\":\"$alice\",\"email\":\"alice@example.com\",\"created_at\":\"$at\"\}\$"
+
+# --- projects ---
+
+on 2 project add 'Green House'
+err '--owner'
+on 3 project add 'Green House' --owner nobody@example.com
+err 'there is no user nobody@example.com'
+on 5 project add '' --owner alice@example.com
+err 'name is required'
+on 5 project add "$(printf '%0256d' 0)" --owner alice@example.com
+on 5 project add x --owner alice@example.com --description "$(printf '%04001d' 0)"
+on 0 project list
+lines 0
+is "$(folders)" 0 'no log was made for nothing'
+on 0 project add 'Green House' --owner alice@example.com
+out "^p_$hex\$"
+green=$(cat "$tmp/out")
+is "$(ls "$data/projects")" "$green" 'the folder of the log'
+is "$([ -f "$data/projects/$green/events.db" ] && echo yes)" yes 'the log'
+is "$(stat -c %a "$data/projects/$green/events.db")" 600 'mode of the log'
+on 0 --json project add --owner alice@example.com --description 'Sensors & <valves>' 'Green House'
+out "^\{\"id\":\"p_$hex\",\"name\":\"Green House\",\"description\":\"Sensors [\\]u0026 [\\]u003cvalves[\\]u003e\",\"slug\":\"green-house-2\",\"created_at\":\"$at\",\"updated_at\":\"$at\"\}\$"
+two=$(member id)
+on 0 project add --owner alice@example.com -- "--odd$(printf '\033')[31m"
+on 0 project list
+lines 3
+out "^$green  $at  green-house  +Green House\$"
+out ' --odd\?\[31m$'
+on 0 --json project list
+out '"name":"--odd\\u001b\[31m"'
+
+# --- members ---
+
+on 0 member set "$green" bob@example.com reader
+lines 0
+on 0 member set green-house bob@example.com writer --json
+out "^\{\"project_id\":\"$green\",\"user_id\":\"$bob\",\"email\":\"bob@example.com\",\"role\":\"writer\",\"invited_by\":\"\",\"created_at\":\"$at\"\}\$"
+on 0 member list green-house
+lines 2
+out "^$bob  $at  writer  bob@example.com\$"
+on 5 member set green-house bob@example.com boss
+err 'reader, writer or owner'
+on 3 member set nowhere bob@example.com writer
+on 3 member set green-house nobody@example.com writer
+on 3 member list p_0000000000000000
+on 4 member set green-house alice@example.com writer
+err 'at least one owner'
+on 4 member remove green-house alice@example.com
+on 2 member set green-house bob@example.com
+on 0 member remove "$green" bob@example.com
+on 3 member remove "$green" bob@example.com
+err 'bob@example.com is not a member'
+on 3 member remove "$green" nobody@example.com
+err 'there is no user'
+on 0 member set "$green" bob@example.com owner
+on 0 --json member remove "$green" alice@example.com
+out "\"user_id\":\"$alice\",\"status\":\"removed\""
+on 0 member list green-house --json
+lines 1
+
+# --- tokens ---
+
+# claims TOKEN: its payload.
+claims() {
+	p=$(printf %s "$1" | cut -d. -f2 | tr _- /+)
+	while [ $((${#p} % 4)) -ne 0 ]; do p=$p=; done
+	printf %s "$p" | base64 -d
+}
+
+# number NAME: a number among the claims.
+number() {
+	printf %s "$payload" | sed -n 's/.*"'"$1"'":\([0-9]*\).*/\1/p'
+}
+
+on 2 token create
+err '--user'
+on 3 token create --user nobody@example.com
+on 3 token create --user alice@example.com --project nowhere
+on 5 token create --user alice@example.com --scope sync:all
+on 5 token create --user alice@example.com --days 0
+on 5 token create --user alice@example.com --days 3651
+on 5 token create --user alice@example.com --days 1.5
+on 5 token create --user alice@example.com --name "$(printf '%0321d' 0)"
+on 0 token list
+lines 0
+on 0 token create --user alice@example.com
+lines 1
+out '^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$'
+token=$(cat "$tmp/out")
+payload=$(claims "$token")
+is $(($(number exp) - $(number iat))) $((365 * 86400)) 'a year'
+is "$(printf %s "$payload" | grep -c '"scope":"sync:read sync:write project:admin"')" 1 'scopes'
+is "$(printf %s "$payload" | grep -c '"prj":"\*"')" 1 'all projects'
+is "$(printf %s "$payload" | grep -c '"aud":"td-sync"')" 1 'audience'
+is "$(printf %s "$payload" | grep -c "\"sub\":\"$alice\"")" 1 'the user'
+on 0 token create --json --user bob@example.com --project green-house --project "$green" \
+	--project "$two" --scope sync:read --scope sync:write --days 1 --name 'a laptop'
+out "^\{\"id\":\"ak_$hex\",\"token\":\"[^\"]+\",\"user_id\":\"$bob\",\"email\":\"bob@example.com\",\"name\":\"a laptop\",\"scope\":\"sync:read sync:write\",\"projects\":\[\"$green\",\"$two\"\],\"created_at\":\"$at\",\"expires_at\":\"$at\"\}\$"
+id=$(member id)
+payload=$(claims "$(member token)")
+is $(($(number exp) - $(number iat))) 86400 'a day'
+is "$(printf %s "$payload" | grep -c "\"jti\":\"$id\"")" 1 'the id'
+on 0 token list
+lines 2
+out "^$id  valid    $at  bob@example.com +sync:read sync:write +$green $two  a laptop\$"
+on 0 token list --json
+lines 2
+is "$(grep -c "$token" "$tmp/out")" 0 'no secret is listed'
+on 0 token revoke "$id"
+on 4 token revoke "$id"
+on 3 token revoke ak_0000000000000000
+on 2 token revoke
+on 0 token list
+out "^$id  revoked "
+if [ -w /dev/full ]; then
+	code=0
+	"$admin" --data "$data" token create --user bob@example.com >/dev/full 2>"$tmp/err" || code=$?
+	is "$code" 1 'a token that can not be shown'
+	on 0 token list
+	is "$(grep -c ' revoked ' "$tmp/out")" 2 'it is revoked'
+fi
+
+# --- keys ---
+
+on 0 key list
+lines 1
+out "^k_$hex  HS256  signs     $at\$"
+first=$(cut -d' ' -f1 "$tmp/out")
+on 0 key create
+out "^k_$hex\$"
+second=$(cat "$tmp/out")
+on 0 key list
+out "^$first  HS256  verifies  $at\$"
+out "^$second  HS256  signs     $at\$"
+on 0 --json key rotate
+third=$(member kid)
+on 0 --json key list
+out "^\{\"kid\":\"$first\",\"alg\":\"HS256\",\"state\":\"verifies\",\"created_at\":\"$at\",\"retired_at\":\"$at\"\}\$"
+out "^\{\"kid\":\"$third\",\"alg\":\"HS256\",\"state\":\"signs\",\"created_at\":\"$at\"\}\$"
+# until the last token ends: that is the one of a year, by default
+is "$(sed -n 's/.*"retired_at":"\([0-9]*\).*/\1/p' "$tmp/out" | head -n 1)" \
+	"$(date -u -d '+365 days' +%Y)" 'the overlap'
+on 5 key rotate --overlap -1
+on 5 key rotate --overlap 3651
+on 0 key rotate --overlap 0
+on 0 key list
+is "$(grep -c ' retired ' "$tmp/out")" 3 'the old keys ended at once'
+: >"$data/keys/k_broken.json"
+chmod 600 "$data/keys/k_broken.json"
+on 1 key list
+err 'k_broken.json'
+rm "$data/keys/k_broken.json"
+
+# --- what else may be in the way ---
+
+if command -v flock >/dev/null; then
+	code=0
+	flock "$data/server.lock" "$admin" --data "$data" user add busy@example.com \
+		>"$tmp/out" 2>"$tmp/err" || code=$?
+	is "$code" 1 'somebody holds the lock'
+	err 'try again'
+	on 0 user add busy@example.com
+fi
+if command -v sqlite3 >/dev/null; then
+	sqlite3 "$data/server.db" "UPDATE project SET deleted_at = 1 WHERE id = '$two'"
+	on 3 member list "$two"
+	err 'is deleted'
+	on 3 token create --user bob@example.com --project green-house-2
+	on 0 project list
+	out "^$two .*\\(deleted\\)\$"
+	on 0 project list --json
+	out '"deleted_at":"1970-01-01T00:00:01Z"'
+	sqlite3 "$data/server.db" "UPDATE meta SET value = 99 WHERE key = 'format'"
+	on 1 user list
+	err 'newer td-sync'
+	on 1 init
+fi
+
+# --- root in a folder of the server's user ---
+
+if [ "$(id -u)" = 0 ] && id nobody >/dev/null 2>&1; then
+	chmod 711 "$tmp"
+	mkdir -m 700 "$tmp/theirs"
+	chown nobody "$tmp/theirs"
+	run 0 --data "$tmp/theirs" init
+	run 0 --data "$tmp/theirs" user add a@example.com
+	run 0 --data "$tmp/theirs" project add x --owner a@example.com
+	run 0 --data "$tmp/theirs" token create --user a@example.com
+	run 0 --data "$tmp/theirs" key rotate
+	is "$(find "$tmp/theirs" ! -user nobody | wc -l | tr -d ' ')" 0 'files of another user'
+else
+	echo "skipped: what root makes belongs to the folder's owner (not root)"
+fi
+
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
