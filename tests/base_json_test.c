@@ -53,10 +53,13 @@ value_of(const char *text)
 	return value;
 }
 
+/* For "%.*s": Check dies of long messages. */
+#define SHOW(s) (int)((s).len < 1000 ? (s).len : 1000), (s).p
+
 #define ck_span(got, want) do { \
 	struct span got_ = (got); \
 	ck_assert_msg(span_is(got_, (want)), "got %.*s, want %s", \
-	              (int)got_.len, got_.p, (want)); \
+	              SHOW(got_), (want)); \
 } while (0)
 
 /* --- json_scan --- */
@@ -95,7 +98,7 @@ static const struct span good[] = {
 START_TEST(valid_texts_are_accepted)
 {
 	ck_assert_msg(is_json(good[_i], JSON_MAX_DEPTH), "%.*s",
-	              (int)good[_i].len, good[_i].p);
+	              SHOW(good[_i]));
 }
 END_TEST
 
@@ -189,17 +192,38 @@ START_TEST(invalid_texts_are_refused_with_place_and_cause)
 		ck_assert_uint_eq(rest.len, bad[_i].text.len - bad[_i].at);
 		ck_assert(!is_json(bad[_i].text, JSON_MAX_DEPTH));
 	} else {
-		ck_assert_msg(rc == RC_INVALID, "%.*s", (int)bad[_i].text.len, bad[_i].text.p);
+		ck_assert_msg(rc == RC_INVALID, "%.*s", SHOW(bad[_i].text));
 		ck_assert_uint_eq(value.len, 0);
 		ck_assert_uint_eq(rest.len, 0);
 		snprintf(place, sizeof(place), ", at byte %zu", bad[_i].at);
 		ck_assert_msg(strstr(err.text, bad[_i].why) != NULL &&
 		              strstr(err.text, place) != NULL &&
 		              strstr(err.text, place)[strlen(place)] == '\0',
-		              "%.*s: %s; wanted %s%s", (int)bad[_i].text.len,
-		              bad[_i].text.p, err.text, bad[_i].why, place);
+		              "%.*s: %s; wanted %s%s", SHOW(bad[_i].text), err.text, bad[_i].why, place);
 	}
 	free(copy);
+}
+END_TEST
+
+/* Strings are looked at eight bytes at a time: each place must see each byte. */
+START_TEST(every_byte_is_judged_wherever_it_stands)
+{
+	char text[26];
+
+	for (size_t at = 1; at <= 24; at++)
+		for (int c = 0; c < 256; c++) {
+			bool want = c >= 0x20 && c < 0x80 && c != '\\';
+
+			memset(text, 'a', sizeof(text));
+			text[0] = text[25] = '"';
+			text[at] = (char)c;
+			if (c == '"') /* it ends here, and the rest is too much */
+				want = false;
+			if (c == '\\' && at < 24)
+				text[at + 1] = 'n', want = true;
+			if (is_json((struct span){ text, sizeof(text) }, 0) != want)
+				ck_abort_msg("byte %02x at %zu", c, at);
+		}
 }
 END_TEST
 
@@ -620,9 +644,9 @@ check_equal(struct span a, struct span b, bool equal, const char *why)
 {
 	for (int memory = -1; memory <= 1; memory++) {
 		ck_assert_msg(STARVED(memory, json_equal(a, b)) == equal, "%s: %.*s and %.*s",
-		              why, (int)a.len, a.p, (int)b.len, b.p);
+		              why, SHOW(a), SHOW(b));
 		ck_assert_msg(STARVED(memory, json_equal(b, a)) == equal, "%s: %.*s and %.*s",
-		              why, (int)b.len, b.p, (int)a.len, a.p);
+		              why, SHOW(b), SHOW(a));
 	}
 }
 
@@ -676,6 +700,10 @@ START_TEST(large_objects_with_duplicates_are_equal_either_way)
 	check_equal(va, vb, true, "the same");
 	b.p[b.len - 2] ^= 1;
 	check_equal(va, vb, false, "the last value is another one");
+	b.p[b.len - 2] ^= 1;
+	b.len--;
+	buf_add_str(&b, ",\"more\":null}");
+	check_equal(va, value_of(buf_cstr(&b)), false, "one has more");
 	buf_free(&a);
 	buf_free(&b);
 }
@@ -1060,11 +1088,11 @@ check_spellings(struct span v, unsigned long long seed)
 		buf_reset(&twice);
 		respell(v, &once);
 		ck_assert_msg(json_scan(buf_span(&once), JSON_MAX_DEPTH, &again, &rest, NULL) == RC_OK &&
-		              rest.len == 0, "seed %llu: %.*s", seed, (int)once.len, once.p);
-		ck_assert_msg(json_equal(v, again), "seed %llu: %.*s", seed, (int)once.len, once.p);
+		              rest.len == 0, "seed %llu: %.*s", seed, SHOW(once));
+		ck_assert_msg(json_equal(v, again), "seed %llu: %.*s", seed, SHOW(once));
 		respell(again, &twice);
 		ck_assert_msg(span_eq(buf_span(&once), buf_span(&twice)), "seed %llu: %.*s", seed,
-		              (int)once.len, once.p);
+		              SHOW(once));
 	}
 	buf_free(&once);
 	buf_free(&twice);
@@ -1086,14 +1114,14 @@ START_TEST(generated_texts_of_one_value_are_equal)
 		buf_reset(&b);
 		add_value(&a, seed, &spell_a, 0);
 		add_value(&b, seed, &spell_b, 0);
-		ck_assert_msg(is_json(buf_span(&a), 64), "seed %llu: %.*s", seed, (int)a.len, a.p);
-		ck_assert_msg(is_json(buf_span(&b), 64), "seed %llu: %.*s", seed, (int)b.len, b.p);
+		ck_assert_msg(is_json(buf_span(&a), 64), "seed %llu: %.*s", seed, SHOW(a));
+		ck_assert_msg(is_json(buf_span(&b), 64), "seed %llu: %.*s", seed, SHOW(b));
 		json_scan(buf_span(&a), 64, &va, NULL, NULL);
 		json_scan(buf_span(&b), 64, &vb, NULL, NULL);
 		ck_assert_msg(json_equal(va, vb), "seed %llu: %.*s and %.*s", seed,
-		              (int)a.len, a.p, (int)b.len, b.p);
+		              SHOW(a), SHOW(b));
 		o = second_opinion(&a, &ok);
-		ck_assert_msg(ok && same_value(va, o), "seed %llu: %.*s", seed, (int)a.len, a.p);
+		ck_assert_msg(ok && same_value(va, o), "seed %llu: %.*s", seed, SHOW(a));
 		json_object_put(o);
 		check_spellings(va, seed);
 	}
@@ -1126,21 +1154,21 @@ START_TEST(mutated_texts_are_judged_as_json_c_judges_them)
 		o = second_opinion(&b, &theirs);
 		if (ours && theirs) {
 			both++;
-			ck_assert_msg(same_value(v, o), "seed %llu: %.*s", seed, (int)b.len, b.p);
+			ck_assert_msg(same_value(v, o), "seed %llu: %.*s", seed, SHOW(b));
 			check_spellings(v, seed);
 			oa = second_opinion(&a, &ok);
 			ck_assert(ok && json_scan(buf_span(&a), 64, &va, NULL, NULL) == RC_OK);
 			ok = same_tree(oa, o);
 			ck_assert_msg(json_equal(va, v) == ok, "seed %llu: %d: %.*s and %.*s", seed, ok,
-			              (int)a.len, a.p, (int)b.len, b.p);
+			              SHOW(a), SHOW(b));
 			*(ok ? &equal : &differ) += 1;
 			json_object_put(oa);
 		} else if (!ours && theirs) {
 			ck_assert_msg(json_c_is_lax(&b, v, &err), "seed %llu: json-c takes %.*s: %s",
-			              seed, (int)b.len, b.p, err.text);
+			              seed, SHOW(b), err.text);
 			lax++;
 		} else {
-			ck_assert_msg(!ours, "seed %llu: json-c refuses %.*s", seed, (int)b.len, b.p);
+			ck_assert_msg(!ours, "seed %llu: json-c refuses %.*s", seed, SHOW(b));
 			neither++;
 		}
 		json_object_put(o);
@@ -1163,6 +1191,7 @@ json_suite(void)
 	tcase_add_loop_test(t, valid_texts_are_accepted, 0, sizeof(good) / sizeof(good[0]));
 	tcase_add_loop_test(t, invalid_texts_are_refused_with_place_and_cause, 0,
 	                    sizeof(bad) / sizeof(bad[0]));
+	tcase_add_test(t, every_byte_is_judged_wherever_it_stands);
 	tcase_add_test(t, no_text_is_refused);
 	tcase_add_test(t, every_start_of_a_text_is_refused);
 	tcase_add_test(t, the_first_value_ends_where_the_rest_starts);

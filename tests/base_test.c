@@ -1395,9 +1395,13 @@ START_TEST(a_line_of_the_error_log_is_one_json_object)
 	char *p;
 
 	ck_assert_int_eq(log_open(in_dir("error"), in_dir("access"), NULL), RC_OK);
-	errno = ENOSPC;
 	log_write(LOG_ERROR, "%s of %d", "one", 2);
+	write_errno = EIO; /* a line that can't be written is lost, nothing else: */
+	errno = ENOSPC;
+	log_write(LOG_ERROR, "lost");
+	log_access(LIT("{}"));
 	ck_assert_int_eq(errno, ENOSPC); /* whoever logs may still look at it */
+	write_errno = 0;
 	log_request("0123456789abcdef0123456789abcdef");
 	log_write(LOG_WARN, "a\nb\x1b[31m \"q\" \xc3\xa4 \xff \x7f \xc2\x9b" "2J");
 	log_request(NULL);

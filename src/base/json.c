@@ -801,9 +801,8 @@ contained(struct span a, struct span b)
 
 	json_iter_init(&it, a);
 	while (json_next(&it, &m.key, &m.value)) {
-		if (!find_last(a, m.key, &in_a) || !find_last(b, m.key, &in_b))
-			return false;
-		if (m.key.p == in_a.key.p && !json_equal(in_a.value, in_b.value))
+		if (!find_last(a, m.key, &in_a) || !find_last(b, m.key, &in_b) ||
+		    !json_equal(in_a.value, in_b.value))
 			return false;
 	}
 	return true;
