@@ -7,6 +7,7 @@
 #include "store/devices.h"
 
 #include <stdio.h>
+#include <string.h>
 
 /* Room for an ETag of a page: a log id and three numbers. */
 #define ETAG_TEXT 128
@@ -85,6 +86,8 @@ pull_run(struct request *r)
 		return RC_OK;
 	}
 	rc = page_write(r->project->log, after, limit, &r->out, &page, &r->err);
+	if (rc == RC_OK && memcmp(page.head.log_id, r->head.log_id, LOG_ID_LEN) != 0)
+		return err_set(&r->err, RC_BUSY, "the log was replaced during a pull");
 	if (rc == RC_OK || rc == RC_CURSOR_AHEAD)
 		r->head = page.head;
 	if (rc != RC_OK)
