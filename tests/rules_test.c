@@ -84,6 +84,10 @@ struct short_event {
 	const char *time; /* NULL: 10:00:00.5 in a zone of +02:00 */
 };
 
+/* The allocation that is to fail while an event is applied, -1: none; after
+ * it -1 when it did fail. */
+static long fail_at = -1, arm = -1;
+
 static enum rc
 apply(const struct short_event *e, enum applied *what)
 {
@@ -102,7 +106,10 @@ apply(const struct short_event *e, enum applied *what)
 	ev.time = span_of(e->time != NULL ? e->time : "2026-03-01T10:00:00.5+02:00");
 	ck_assert_msg(json_scan(span_of(payload), JSON_MAX_DEPTH, &ev.payload, NULL,
 	                        &bad) == RC_OK, "%s: %s", payload, bad.text);
+	fail_at = arm;
 	rc = applier_apply(applier, &ev, what, &err);
+	arm = fail_at;
+	fail_at = -1;
 	free(payload);
 	return rc;
 }
@@ -398,6 +405,10 @@ static const struct rule creates[] = {
 	  { CREATE, "issue_dependencies", "d", NEW("{'issue_id':'td-1','depends_on_id':'td-x'}") },
 	  APPLIED_ORPHAN,
 	  "orphaned issue_dependencies/d: depends_on_id references missing issues/td-x" },
+	{ "of two parents that are gone SQLite's first is named, the last declared", NULL,
+	  { CREATE, "board_issue_positions", "b", NEW("{'board_id':'bd-x','issue_id':'td-x',"
+	    "'position':1}") }, APPLIED_ORPHAN,
+	  "orphaned board_issue_positions/b: issue_id references missing issues/td-x" },
 	{ "an orphan that lacks a text too is an orphan", NULL,
 	  { CREATE, "comments", "c", NEW("{'issue_id':'td-x','session_id':'s'}") },
 	  APPLIED_ORPHAN, "orphaned comments/c: issue_id references missing issues/td-x" },
@@ -838,39 +849,216 @@ START_TEST(a_database_that_is_read_only_is_no_quarantine)
 }
 END_TEST
 
+/* Interrupts once, at the n-th call. */
 static int
 interrupt(void *calls)
 {
-	return --*(int *)calls < 0;
+	return (*(int *)calls)-- == 0;
 }
 
-/* Stop SQLite's work at every possible step: what is not done is told. */
+static const struct {
+	struct short_event event;
+	enum applied want;
+} interrupted[] = {
+	{ EDGE("dep-12", "td-1", "td-2"), APPLIED }, /* puts its reverse out */
+	{ EDGE("dep-31", "td-3", "td-3"), APPLIED_EDGE },
+	{ { CREATE, "comments", "c", NEW("{'issue_id':'td-x','session_id':'s','text':'t'}") },
+	  APPLIED_ORPHAN },
+	{ { CREATE, "comments", "cm-1", NEW("{'issue_id':'td-x','session_id':'s','text':'t'}") },
+	  APPLIED_BAD },
+	{ { CREATE, "issues", "td-1", NEW("{'title':'Again'}") }, APPLIED },
+	{ { UPDATE, "issues", "td-1", NEW("{'title':'Again'}") }, APPLIED },
+	{ { UPDATE, "issues", "td-1", BOTH("{'title':'Again'}", "{'title':'One'}") }, APPLIED },
+	{ { DELETE, "issues", "td-1", "{}" }, APPLIED },
+	{ { HIDE, "issues", "td-1", "{}" }, APPLIED },
+	{ { SHOW, "issues", "td-1", "{}" }, APPLIED },
+};
+
+/* Stop SQLite's work once, at every possible step: what is not done is told. */
 START_TEST(an_event_that_is_interrupted_is_no_quarantine)
 {
-	struct short_event turn = EDGE("dep-12", "td-1", "td-2");
+	char *before, *after;
+	enum applied what;
 	enum rc rc = RC_FAULT;
 	int steps;
 
 	exec(CHAIN("('dep-21', 'td-2', 'td-1')"));
+	before = everything();
 	for (steps = 0; rc != RC_OK; steps++) {
 		int calls = steps;
-		enum applied what;
 
 		exec("BEGIN");
 		sqlite3_progress_handler(db, 1, interrupt, &calls);
-		rc = apply(&turn, &what);
+		rc = apply(&interrupted[_i].event, &what);
 		sqlite3_progress_handler(db, 0, NULL, NULL);
-		if (rc == RC_OK) {
-			ck_assert(what == APPLIED);
-			exec("COMMIT");
-		} else {
-			ck_assert_msg(rc == RC_FAULT, "%s", err.text);
-			exec(sqlite3_get_autocommit(db) ? "BEGIN; ROLLBACK" : "ROLLBACK");
-			ck_assert_str_eq(look(EDGES), "dep-21");
-		}
+		if (rc == RC_OK)
+			break;
+		ck_assert_msg(rc == RC_FAULT, "%s", err.text);
+		exec(sqlite3_get_autocommit(db) ? "BEGIN; ROLLBACK" : "ROLLBACK");
+		after = everything();
+		ck_assert_str_eq(before, after);
+		free(after);
 	}
-	ck_assert_int_gt(steps, 20);
-	ck_assert_str_eq(look(EDGES), "dep-12");
+	exec("COMMIT");
+	ck_assert_msg(what == interrupted[_i].want, "%s", err.text);
+	ck_assert_int_gt(steps, 0);
+	free(before);
+}
+END_TEST
+
+/*
+ * Memory: the link puts these in front of the allocator (Makefile.am), and
+ * SQLite's is told to use one of ours. The allocation number fail_at from now
+ * on fails, once.
+ */
+static bool
+fails(void)
+{
+	return fail_at >= 0 && fail_at-- == 0;
+}
+
+void *__real_malloc(size_t n);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t n);
+char *__real_strdup(const char *s);
+void *__wrap_malloc(size_t n);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *p, size_t n);
+char *__wrap_strdup(const char *s);
+
+void *
+__wrap_malloc(size_t n)
+{
+	return fails() ? NULL : __real_malloc(n);
+}
+
+void *
+__wrap_calloc(size_t n, size_t size)
+{
+	return fails() ? NULL : __real_calloc(n, size);
+}
+
+void *
+__wrap_realloc(void *p, size_t n)
+{
+	return fails() ? NULL : __real_realloc(p, n);
+}
+
+char *
+__wrap_strdup(const char *s)
+{
+	return fails() ? NULL : __real_strdup(s);
+}
+
+static sqlite3_mem_methods sqlites;
+
+static void *
+sqlite_malloc(int n)
+{
+	return fails() ? NULL : sqlites.xMalloc(n);
+}
+
+static void *
+sqlite_realloc(void *p, int n)
+{
+	return fails() ? NULL : sqlites.xRealloc(p, n);
+}
+
+static void
+fail_in_sqlite_too(void)
+{
+	sqlite3_mem_methods ours;
+
+	if (sqlite3_config(SQLITE_CONFIG_GETMALLOC, &sqlites) != SQLITE_OK)
+		abort();
+	ours = sqlites;
+	ours.xMalloc = sqlite_malloc;
+	ours.xRealloc = sqlite_realloc;
+	if (sqlite3_config(SQLITE_CONFIG_MALLOC, &ours) != SQLITE_OK)
+		abort();
+}
+
+static const struct short_event hungry[] = {
+	EDGE("dep-12", "td-1", "td-2"), /* puts its reverse out */
+	EDGE("dep-31", "td-3", "td-3"),
+	{ CREATE, "comments", "c", NEW("{'issue_id':'td-\\u0078','session_id':'s','text':'t'}") },
+	{ CREATE, "issues", "td-1", NEW("{'ti\\u0074le':'\\u00e9','labels':['a',{'b':['c']}]}") },
+	{ CREATE, "handoffs", "ho-1", NEW("{'issue_id':'td-1','session_id':'s',"
+	  "'done':[1.5e-7,'x\\n',{'b':1,'a':{'d':2,'c':[]}}]}") },
+	{ UPDATE, "issues", "td-1", NEW("{'title':'Again'}") },
+	{ UPDATE, "issues", "td-1", BOTH("{'title':'Same','x':[1]}", "{'x':[1.0],'title':'Same'}") },
+	{ UPDATE, "issues", "td-1", BOTH("{'mood':1}", "{'mood':2}") },
+	{ UPDATE, "issues", "td-1", BOTH("{'title':'\\u0041','sprint':[true]}", "{'title':'One'}") },
+	{ DELETE, "issues", "td-1", "{}" },
+	{ HIDE, "issues", "td-1", "{}" },
+	{ SHOW, "issues", "td-1", "{}" },
+};
+
+/* With each allocation failing in turn the event is applied rightly, or it
+ * is told that it was not. */
+START_TEST(an_event_without_memory_is_no_quarantine)
+{
+	char *before, *want, *got;
+	enum applied should, what;
+	long n;
+	enum rc rc = RC_FAULT;
+
+	exec(CHAIN("('dep-21', 'td-2', 'td-1')"));
+	before = everything();
+	exec("BEGIN");
+	ck_assert(apply(&hungry[_i], &should) == RC_OK);
+	want = everything();
+	exec("ROLLBACK");
+	for (n = 0; ; n++) {
+		bool over;
+
+		if (_i % 4 == 0) /* else its statements are there already */
+			renew_applier();
+		exec("BEGIN");
+		arm = n;
+		rc = apply(&hungry[_i], &what);
+		over = arm >= 0;
+		arm = -1;
+		got = everything();
+		if (rc == RC_OK) {
+			ck_assert_msg(what == should, "%ld: %s", n, err.text);
+			ck_assert_str_eq(got, want);
+		} else {
+			ck_assert_msg(rc == RC_FAULT, "%ld: %s: %s", n, rc_name(rc), err.text);
+		}
+		free(got);
+		exec(sqlite3_get_autocommit(db) ? "BEGIN; ROLLBACK" : "ROLLBACK");
+		got = everything();
+		ck_assert_str_eq(got, before);
+		free(got);
+		if (over)
+			break;
+	}
+	ck_assert(rc == RC_OK);
+	ck_assert_int_gt(n, 0);
+	free(before);
+	free(want);
+}
+END_TEST
+
+START_TEST(an_applier_without_memory_is_none)
+{
+	struct applier *a;
+	enum rc rc = RC_FAULT;
+	bool over = false;
+	long n;
+
+	for (n = 0; !over; n += n < 200 ? 1 : 17) { /* it makes thousands, all alike */
+		fail_at = n;
+		rc = applier_new(db, "main", &profile_td, &a, &err);
+		over = fail_at >= 0;
+		fail_at = -1;
+		ck_assert_msg((rc == RC_OK) == (a != NULL), "%ld", n);
+		ck_assert_msg(rc == RC_OK || rc == RC_FAULT, "%ld: %s", n, err.text);
+		applier_free(a);
+	}
+	ck_assert(rc == RC_OK);
+	ck_assert_int_gt(n, 100);
 }
 END_TEST
 
@@ -1023,10 +1211,14 @@ suite(void)
 	tcase_add_test(t, reasons_are_tds);
 	suite_add_tcase(s, t);
 	t = tcase_create("environment");
+	tcase_set_timeout(t, 60);
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, a_disk_that_is_full_is_no_quarantine);
 	tcase_add_test(t, a_database_that_is_read_only_is_no_quarantine);
-	tcase_add_test(t, an_event_that_is_interrupted_is_no_quarantine);
+	tcase_add_loop_test(t, an_event_that_is_interrupted_is_no_quarantine, 0,
+	                    COUNT(interrupted));
+	tcase_add_loop_test(t, an_event_without_memory_is_no_quarantine, 0, COUNT(hungry));
+	tcase_add_test(t, an_applier_without_memory_is_none);
 	suite_add_tcase(s, t);
 	t = tcase_create("applier");
 	tcase_add_checked_fixture(t, setup, teardown);
@@ -1042,9 +1234,11 @@ suite(void)
 int
 main(void)
 {
-	SRunner *r = srunner_create(suite());
+	SRunner *r;
 	int failed;
 
+	fail_in_sqlite_too();
+	r = srunner_create(suite());
 	srunner_run_all(r, CK_ENV);
 	failed = srunner_ntests_failed(r);
 	srunner_free(r);

@@ -221,8 +221,7 @@ bind_number(sqlite3_stmt *st, int i, struct span v)
 	double number;
 	int64_t n;
 
-	if (json_int64(v, &n) && n > -(INT64_C(1) << 53) && n < INT64_C(1) << 53 &&
-	    (n != 0 || v.p[0] != '-'))
+	if (json_int64(v, &n) && n > -(INT64_C(1) << 53) && n < INT64_C(1) << 53)
 		return sqlite3_bind_double(st, i, (double)n);
 	json_double(v, &number);
 	if (!isfinite(number))
@@ -314,17 +313,18 @@ bind_new(struct job *j, sqlite3_stmt *st, int i, const struct column *c,
 
 /* --- rows of payloads --- */
 
+/* The column that a member's key names, -1 when there is none. */
 static int
-find_column(struct job *j, struct span key, int hint)
+find_column(const struct table *t, struct span key, int hint)
 {
 	struct span name = { key.p + 1, key.len - 2 };
 
-	if (memchr(name.p, '\\', name.len) != NULL) {
-		buf_reset(&j->a->scratch);
-		json_string(key, &j->a->scratch);
-		name = buf_span(&j->a->scratch);
-	}
-	return table_column(j->t, name, hint);
+	if (memchr(name.p, '\\', name.len) == NULL)
+		return table_column(t, name, hint);
+	for (int i = 0; i < t->n_columns; i++)
+		if (json_string_is(key, t->columns[i].name))
+			return i;
+	return -1;
 }
 
 /*
@@ -343,7 +343,7 @@ read_members(struct job *j, struct span object, struct row *out)
 	memset(out->values, 0, (size_t)j->t->n_columns * sizeof(*out->values));
 	json_iter_init(&it, object);
 	while (json_next(&it, &key, &value)) {
-		i = find_column(j, key, i + 1);
+		i = find_column(j->t, key, i + 1);
 		if (i >= 0 && !j->t->columns[i].is_key && !j->t->columns[i].local)
 			out->values[i] = value;
 		else if (i < 0 && unwrap != NULL && json_string_is(key, unwrap))
@@ -367,33 +367,43 @@ read_row(struct job *j, struct span *object, struct row *out)
 	read_members(j, inner, out);
 }
 
-/* Whether two rows are deeply equal but for their ids. */
-static bool
-same_but_id(struct span a, struct span b)
+/* Append an object without its id. */
+static void
+add_without_id(struct span object, struct buf *out)
 {
-	struct buf text[2] = { { 0 }, { 0 } };
-	struct span rows[2] = { a, b }, key, value;
+	struct span key, value;
 	struct json_iter it;
-	bool same;
+	bool first = true;
 
-	for (int i = 0; i < 2; i++) {
-		json_iter_init(&it, rows[i]);
-		buf_add_byte(&text[i], '{');
-		while (json_next(&it, &key, &value)) {
-			if (json_string_is(key, "id"))
-				continue;
-			if (text[i].len > 1)
-				buf_add_byte(&text[i], ',');
-			buf_add_span(&text[i], key);
-			buf_add_byte(&text[i], ':');
-			buf_add_span(&text[i], value);
-		}
-		buf_add_byte(&text[i], '}');
+	buf_add_byte(out, '{');
+	json_iter_init(&it, object);
+	while (json_next(&it, &key, &value)) {
+		if (json_string_is(key, "id"))
+			continue;
+		if (!first)
+			buf_add_byte(out, ',');
+		first = false;
+		buf_add_span(out, key);
+		buf_add_byte(out, ':');
+		buf_add_span(out, value);
 	}
-	same = json_equal(buf_span(&text[0]), buf_span(&text[1]));
-	buf_free(&text[0]);
-	buf_free(&text[1]);
-	return same;
+	buf_add_byte(out, '}');
+}
+
+/* Whether two rows are deeply equal but for their ids. */
+static enum rc
+same_but_id(struct job *j, struct span a, struct span b, bool *same)
+{
+	struct buf ta = { 0 }, tb = { 0 };
+	bool failed;
+
+	add_without_id(a, &ta);
+	add_without_id(b, &tb);
+	*same = json_equal(buf_span(&ta), buf_span(&tb));
+	failed = ta.failed || tb.failed;
+	buf_free(&ta);
+	buf_free(&tb);
+	return failed ? no_memory(j->err) : RC_OK;
 }
 
 /* --- create --- */
@@ -686,6 +696,8 @@ update(struct job *j, struct span object, struct span previous)
 	struct json_iter it;
 	struct span key, value;
 	uint64_t set = 0;
+	bool same;
+	enum rc rc;
 
 	read_row(j, &object, &row);
 	read_row(j, &previous, &before);
@@ -698,9 +710,9 @@ update(struct job *j, struct span object, struct span previous)
 			set |= UINT64_C(1) << i;
 	if (set != 0)
 		return set_columns(j, &row, set);
-	if (same_but_id(object, previous))
-		return replace_if_present(j, &row);
-	return RC_OK; /* this table has no column for what it changed */
+	if ((rc = same_but_id(j, object, previous, &same)) != RC_OK || !same)
+		return rc; /* this table has no column for what it changed */
+	return replace_if_present(j, &row);
 }
 
 /* --- delete, soft_delete, restore --- */
