@@ -1,0 +1,23 @@
+/*
+ * What must hold after every run, once all is quiet:
+ *   - the log's numbers have no gap, and no event is in it twice
+ *   - nothing is in it that was not sent
+ *   - every ack that ever left the server names an event that is there, under
+ *     that number, whether the client lived to hear it or not
+ *   - every action of every replica is in it, and the replica's books say so
+ *   - a pull from 0 through the transport gives the log, byte for byte
+ *   - every replica holds, row by row, what the log adds up to
+ */
+#ifndef TDSYNC_HARNESS_CHECK_H
+#define TDSYNC_HARNESS_CHECK_H
+
+#include "run.h"
+
+/* Check everything; false (and the run fails) at the first thing that does
+ * not hold. Writes the log and the digests of all states to the trace. */
+bool check_run(struct run *run);
+
+/* Make a database of what the log adds up to (schema 38). */
+sqlite3 *check_replay(struct run *run, const char *path);
+
+#endif

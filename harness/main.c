@@ -1,0 +1,453 @@
+/*
+ * td-sync-harness: runs scenarios, each in a process of its own with its own
+ * server and replicas, and tells in a table how they ended.
+ *
+ *	--list             the scenarios
+ *	--scenario NAME    only this one (may be given again)
+ *	--script FILE      only the script in this file (script.h says how)
+ *	--transport NAME   only over direct, cgi or fastcgi
+ *	--seeds N          so many random runs; 100 unless said
+ *	--replay SEED      from this seed (the scenario "random" unless one is named;
+ *	                   over direct unless a transport is)
+ *	--self-test        only the self-test: that the checks can fail
+ *	--jobs N           so many runs at the same time; 2 unless said
+ *	--keep             keep the folders of all runs, not only of failed ones
+ *	--trace FILE       one trace for all runs, not one in each folder
+ *
+ * Without options everything, as `make check` wants it.
+ *
+ * Exit: 0 all passed, 1 some failed, 2 the harness itself could not go on.
+ */
+#include "emitter.h"
+#include "scenario.h"
+#include "selftest.h"
+
+#include "base/clock.h"
+#include "base/fs.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MAX_RUNS 2000
+#define EMITTER SIZE_MAX
+#define EMITTER_SEEDS 6
+#define MAX_JOBS 16
+#define RUN_SECONDS 120 /* then a run is killed, with all it started */
+
+/* A run to be done, and how it ended. */
+struct job {
+	const struct scenario *scenario; /* NULL: of the self-test */
+	size_t sabotage;                 /* its number; EMITTER: the emitter's */
+	enum server_kind kind;
+	uint64_t seed;
+	pid_t pid;
+	int fd;
+	int64_t started_ms;
+	struct result {
+		bool ok, done;
+		int64_t events, ms;
+		char why[640], skipped[160], dir[PATH_LEN];
+	} result;
+};
+
+static struct options {
+	const char *scenarios[16];
+	int n_scenarios;
+	int kind;      /* -1: as the scenario says */
+	int seeds;     /* -1: the default */
+	bool replay, self_test, keep;
+	uint64_t seed;
+	int jobs;
+	const char *trace, *script;
+	char parent[PATH_LEN / 4];
+} opt = { .kind = -1, .seeds = -1, .jobs = 2 };
+
+static struct job jobs[MAX_RUNS];
+static int n_jobs;
+
+static void
+add(const struct scenario *s, size_t sabotage, enum server_kind kind, uint64_t seed)
+{
+	if (n_jobs == MAX_RUNS)
+		die("more than %d runs", MAX_RUNS);
+	jobs[n_jobs++] = (struct job){ .scenario = s, .sabotage = sabotage, .kind = kind,
+	    .seed = seed, .fd = -1 };
+}
+
+/* A scenario over the transports it is for, or the one that is asked for; its
+ * seed is its place in the table, unless one is given. */
+static void
+add_scenario(const struct scenario *s)
+{
+	int k;
+
+	for (k = 0; k < SERVER__MAX; k++)
+		if (opt.kind >= 0 ? opt.kind == k : opt.replay ? k == SERVER_DIRECT :
+		    (s->on & 1u << k) != 0)
+			add(s, 0, (enum server_kind)k,
+			    opt.replay ? opt.seed : (uint64_t)(s - scenarios) + 1);
+}
+
+/* Random runs, from seed 1 on. */
+static void
+add_random(int n, int k, uint64_t first)
+{
+	int i;
+
+	for (i = 0; i < n; i++)
+		add(scenario_find("random"), 0, (enum server_kind)k, first + (uint64_t)i);
+}
+
+static void
+add_self_test(void)
+{
+	size_t n;
+
+	for (n = 1; n <= EMITTER_SEEDS; n++)
+		add(NULL, EMITTER, SERVER_DIRECT, n);
+	for (n = 0; n < selftest_count(); n++)
+		add(NULL, n, SERVER_DIRECT, 1);
+}
+
+/* What was asked for; without options what `make check` wants: everything. */
+static void
+plan(void)
+{
+	const struct scenario *s;
+	int i, seeds = opt.seeds >= 0 ? opt.seeds : 100;
+
+	for (i = 0; i < opt.n_scenarios; i++) {
+		if ((s = scenario_find(opt.scenarios[i])) == NULL)
+			die("no scenario is called %s (see --list)", opt.scenarios[i]);
+		if (s->script != NULL || opt.replay)
+			add_scenario(s);
+		else
+			add_random(seeds, opt.kind >= 0 ? opt.kind : SERVER_DIRECT, 1);
+	}
+	if (opt.n_scenarios > 0)
+		return;
+	if (opt.replay) {
+		add_scenario(scenario_find("random"));
+		return;
+	}
+	if (opt.kind < 0 || opt.self_test)
+		add_self_test();
+	if (opt.self_test)
+		return;
+	for (s = scenarios; s->script != NULL; s++)
+		add_scenario(s);
+	if (opt.kind >= 0) {
+		add_random(seeds, opt.kind, 1);
+		return;
+	}
+	add_random(seeds, SERVER_DIRECT, 1);
+	add_random(seeds < 3 ? seeds : 3, SERVER_CGI, 1001);
+	add_random(seeds < 3 ? seeds : 3, SERVER_FASTCGI, 2001);
+}
+
+/* A scenario read from a file. */
+static void
+add_script(const char *path)
+{
+	static struct scenario s = { "script", "of a file", ON_DIRECT, NULL };
+	struct buf text = { 0 };
+	struct err err;
+
+	if (fs_read(path, 1 << 20, &text, &err) != RC_OK || buf_cstr(&text) == NULL)
+		die("%s", err.text);
+	s.script = text.p; /* kept until the end */
+	add(&s, 0, opt.kind >= 0 ? (enum server_kind)opt.kind : SERVER_DIRECT,
+	    opt.replay ? opt.seed : 1);
+}
+
+static const char *
+job_name(const struct job *j)
+{
+	return j->scenario != NULL ? j->scenario->name : j->sabotage == EMITTER ?
+	    "the emitter's rows are what its log says" : selftest_name(j->sabotage);
+}
+
+/* --- one run, in its own process --- */
+
+static void
+do_job(const struct job *j, struct result *out)
+{
+	static struct run run;
+	int64_t start = clock_mono_ms();
+	char name[40];
+
+	if (j->scenario != NULL)
+		snprintf(name, sizeof(name), "%s", j->scenario->name);
+	else if (j->sabotage == EMITTER)
+		snprintf(name, sizeof(name), "emitter");
+	else
+		snprintf(name, sizeof(name), "self-test-%zu", j->sabotage);
+	run_begin(&run, name, j->kind, j->seed, opt.parent, opt.trace);
+	if (j->scenario != NULL)
+		scenario_run(&run, j->scenario);
+	else if (j->sabotage == EMITTER)
+		emitter_run(&run);
+	else
+		selftest_run(&run, j->sabotage);
+	out->ok = run_ok(&run);
+	out->done = true;
+	out->events = run.events;
+	out->ms = clock_mono_ms() - start;
+	snprintf(out->why, sizeof(out->why), "%s", run.why);
+	snprintf(out->skipped, sizeof(out->skipped), "%s", run.skipped);
+	snprintf(out->dir, sizeof(out->dir), "%s", run.dir);
+	trace_line(&run.trace, "end", "s:outcome", out->ok ? "passed" : "failed", "i:events",
+	    out->events, "i:ms", out->ms, NULL);
+	run_end(&run, opt.keep || !out->ok);
+}
+
+static void
+start(struct job *j)
+{
+	struct result r = { 0 };
+	int ends[2];
+
+	fflush(NULL);
+	if (pipe(ends) != 0 || (j->pid = fork()) < 0)
+		die("fork: %s", strerror(errno));
+	j->started_ms = clock_mono_ms();
+	if (j->pid == 0) {
+		close(ends[0]);
+		setpgid(0, 0); /* so that all of it can be ended together */
+		do_job(j, &r);
+		if (write(ends[1], &r, sizeof(r)) != (ssize_t)sizeof(r))
+			exit(2);
+		exit(0);
+	}
+	setpgid(j->pid, j->pid);
+	close(ends[1]);
+	j->fd = ends[0];
+}
+
+/* Read how a run ended; its process is gone. */
+static void
+finish(struct job *j, int status)
+{
+	struct result *r = &j->result;
+	ssize_t n = read(j->fd, r, sizeof(*r));
+
+	close(j->fd);
+	j->fd = -1;
+	if (n == (ssize_t)sizeof(*r) && WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return;
+	memset(r, 0, sizeof(*r));
+	r->ms = clock_mono_ms() - j->started_ms;
+	if (WIFSIGNALED(status))
+		snprintf(r->why, sizeof(r->why), "%s", r->ms >= RUN_SECONDS * 1000 ?
+		    "took too long" : strsignal(WTERMSIG(status)));
+	else
+		snprintf(r->why, sizeof(r->why), "the harness gave up (see above)");
+	kill(-j->pid, SIGKILL); /* its group: what it started and left behind */
+}
+
+static void
+print_job(const struct job *j)
+{
+	const struct result *r = &j->result;
+
+	printf("%-20s %-8s %6llu  %-7s %7lld %7lld\n",
+	    j->scenario ? job_name(j) : "self-test", server_kind_name(j->kind),
+	    (unsigned long long)j->seed,
+	    r->skipped[0] ? "skipped" : r->ok ? "passed" : "FAILED",
+	    (long long)r->events, (long long)r->ms);
+	if (r->skipped[0])
+		printf("    skipped: %s\n", r->skipped);
+	if (j->scenario == NULL && r->ok)
+		printf("    seen: %s\n", job_name(j));
+	if (!r->ok) {
+		printf("    %s\n", r->why);
+		if (j->scenario != NULL)
+			printf("    again: td-sync-harness --scenario %s --transport %s"
+			    " --replay %llu\n", job_name(j), server_kind_name(j->kind),
+			    (unsigned long long)j->seed);
+		if (r->dir[0])
+			printf("    trace: %s/trace.jsonl\n", r->dir);
+	}
+	fflush(stdout);
+}
+
+/* Wait until one of the running jobs ends. */
+static void
+wait_one(int first, int until)
+{
+	int status, i;
+	pid_t pid;
+
+	for (;;) {
+		pid = waitpid(-1, &status, WNOHANG);
+		if (pid < 0 && errno != EINTR)
+			die("waitpid: %s", strerror(errno));
+		for (i = first; i < until; i++) {
+			if (jobs[i].fd < 0)
+				continue;
+			if (pid == jobs[i].pid) {
+				finish(&jobs[i], status);
+				print_job(&jobs[i]);
+				return;
+			}
+			if (clock_mono_ms() - jobs[i].started_ms > RUN_SECONDS * 1000)
+				kill(-jobs[i].pid, SIGKILL);
+		}
+		if (pid <= 0)
+			usleep(1000);
+	}
+}
+
+static void
+run_all(void)
+{
+	int next = 0, running = 0;
+
+	while (next < n_jobs || running > 0) {
+		while (next < n_jobs && running < opt.jobs) {
+			start(&jobs[next++]);
+			running++;
+		}
+		wait_one(0, next);
+		running--;
+	}
+}
+
+/* --- the command --- */
+
+static void
+list(void)
+{
+	const struct scenario *s;
+
+	for (s = scenarios; s->name != NULL; s++)
+		printf("%-20s %s%s%s  %s\n", s->name, s->on & ON_DIRECT ? "direct " : "",
+		    s->on & ON_CGI ? "cgi " : "", s->on & ON_FASTCGI ? "fastcgi " : "",
+		    s->about);
+}
+
+static int
+kind_of(const char *name)
+{
+	int k;
+
+	for (k = 0; k < SERVER__MAX; k++)
+		if (strcmp(server_kind_name((enum server_kind)k), name) == 0)
+			return k;
+	die("no transport is called %s (direct, cgi, fastcgi)", name);
+}
+
+static void
+read_options(int argc, char **argv)
+{
+	static const struct option longs[] = {
+		{ "list", no_argument, NULL, 'l' },
+		{ "scenario", required_argument, NULL, 's' },
+		{ "script", required_argument, NULL, 'f' },
+		{ "transport", required_argument, NULL, 't' },
+		{ "seeds", required_argument, NULL, 'n' },
+		{ "replay", required_argument, NULL, 'r' },
+		{ "self-test", no_argument, NULL, 'S' },
+		{ "jobs", required_argument, NULL, 'j' },
+		{ "keep", no_argument, NULL, 'k' },
+		{ "trace", required_argument, NULL, 'T' },
+		{ NULL, 0, NULL, 0 }
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+		switch (c) {
+		case 'l':
+			list();
+			exit(0);
+		case 's':
+			if (opt.n_scenarios == 16)
+				die("more than 16 scenarios");
+			opt.scenarios[opt.n_scenarios++] = optarg;
+			break;
+		case 'f':
+			opt.script = optarg;
+			break;
+		case 't':
+			opt.kind = kind_of(optarg);
+			break;
+		case 'n':
+			opt.seeds = atoi(optarg);
+			break;
+		case 'r':
+			opt.replay = true;
+			opt.seed = strtoull(optarg, NULL, 10);
+			break;
+		case 'S':
+			opt.self_test = true;
+			break;
+		case 'j':
+			opt.jobs = atoi(optarg);
+			if (opt.jobs < 1 || opt.jobs > MAX_JOBS)
+				die("--jobs takes 1 to %d", MAX_JOBS);
+			break;
+		case 'k':
+			opt.keep = true;
+			break;
+		case 'T':
+			opt.trace = optarg;
+			unlink(opt.trace);
+			break;
+		default:
+			exit(2);
+		}
+	}
+	if (optind < argc)
+		die("what is %s? (see the head of main.c)", argv[optind]);
+}
+
+/* A folder for all runs: in memory where there is such a place, for what is
+ * lost with the power is not what these tests are about. */
+static void
+make_parent(void)
+{
+	const char *tmp = getenv("TMPDIR");
+
+	if (tmp == NULL)
+		tmp = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+	snprintf(opt.parent, sizeof(opt.parent), "%s/td-sync-harness-XXXXXX", tmp);
+	if (mkdtemp(opt.parent) == NULL)
+		die("%s: %s", opt.parent, strerror(errno));
+}
+
+int
+main(int argc, char **argv)
+{
+	int i, passed = 0, failed = 0, skipped = 0;
+
+	read_options(argc, argv);
+	make_parent();
+	if (opt.script != NULL)
+		add_script(opt.script);
+	else
+		plan();
+	printf("%-20s %-8s %6s  %-7s %7s %7s\n", "scenario", "over", "seed", "outcome",
+	    "events", "ms");
+	run_all();
+	for (i = 0; i < n_jobs; i++) {
+		if (jobs[i].result.skipped[0] != '\0')
+			skipped++;
+		else if (jobs[i].result.ok)
+			passed++;
+		else
+			failed++;
+	}
+	rmdir(opt.parent); /* stays when something in it was kept */
+	printf("%d passed, %d failed", passed, failed);
+	if (skipped > 0)
+		printf(", %d skipped", skipped);
+	printf("\n");
+	return failed > 0 ? 1 : 0;
+}

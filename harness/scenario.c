@@ -1,0 +1,263 @@
+#include "scenario.h"
+
+#include "check.h"
+#include "script.h"
+#include "sync.h"
+
+#include <string.h>
+
+/* Every one ends with `quiet` and the checks of check.h, said or not. */
+const struct scenario scenarios[] = {
+	{ "one-way", "what one replica has comes to another, that comes late", ON_ALL,
+	  "new 38\n"
+	  "A create i1 'Check the valve wiring'; A comment i1 'Seen'; A log i1 'Tried 9 V'\n"
+	  "A sync; expect-log 3\n"
+	  "new 38; B sync\n"
+	  "expect i1 title 'Check the valve wiring'; expect-rows comments 1\n" },
+
+	{ "both-ways", "two replicas edit by turns, each sees the other's work", ON_ALL,
+	  "new 38; new 38\n"
+	  "A create i1 'From A'; A sync; B sync\n"
+	  "B start i1; B create i2 'From B'; B depend i2 i1; B sync; A sync\n"
+	  "expect i1 status in_progress; expect i2 title 'From B'\n"
+	  "A close i1; A sync; B sync; expect i1 status closed; expect i1 closed_at SET\n" },
+
+	{ "fields", "different fields both survive, of one field the last arrival", ON_ALL,
+	  "new 38; new 38\n"
+	  "A create i1 First; A create i2 Second; A labels i1 zone-1; all sync; all sync\n"
+	  "A priority i1 P0; B points i1 8\n"
+	  "A title i2 'By A'; B title i2 'By B'\n"
+	  "A labels i1 zone-1,urgent; B labels i1 zone-1,spring\n"
+	  "B sync; A sync; B sync\n"
+	  "expect i1 priority P0; expect i1 points 8; expect i1 labels zone-1,urgent\n"
+	  "expect i2 title 'By A'\n" },
+
+	{ "every-command", "each replica walks through every command of td", ON_ALL,
+	  "new 38; new 38\n"
+	  "repeat 6 : A create i 'To walk on'\n"
+	  "A walk; A sync; B sync; B walk; A random 30; B sync; A sync; A walk\n" },
+
+	{ "lost-request", "a request never arrives; it is sent again", ON_ALL,
+	  "new 38; new 38\n"
+	  "A create i1 One; A sync lost-request; expect-log 0\n"
+	  "A create i2 Two; A sync; expect-log 2; B sync lost-request on pull; B sync\n"
+	  "expect i2 title Two\n" },
+
+	{ "lost-answer", "the server committed, the client never hears of it", ON_ALL,
+	  "new 38; new 38\n"
+	  "A create i1 One; A sync; B sync\n"
+	  "A title i1 Uno; A sync lost-answer; expect-log 2\n"
+	  "B title i1 Eins; B sync\n"
+	  "A create i2 Two; A sync; expect-log 4; B sync\n"
+	  "expect i1 title Eins\n" },
+
+	{ "sent-twice", "every push and pull arrives twice", ON_ALL,
+	  "new 38; new 38\n"
+	  "A create i1 One; A random 12; A sync twice; B sync twice on pull\n"
+	  "B random 12; B sync twice; A pull twice; A title i1 End; A push twice; B sync\n"
+	  "expect i1 title End\n" },
+
+	{ "slow-and-busy", "latency, and a front end that answers 503 in HTML", ON_ALL,
+	  "new 38; new 38\n"
+	  "A create i1 One; A sync slow; B sync busy on pull; B random 5; B sync busy\n"
+	  "A sync busy on pull; B sync slow; A sync slow\n" },
+
+	{ "retries", "the library tries again by itself", ON_DIRECT,
+	  "new 38\n"
+	  "A create i1 One; A sync lost-request retries 2; A title i1 Uno\n"
+	  "A sync lost-answer retries 2; expect-log 2\n" },
+
+	{ "dies-anywhere", "a client is killed at each of its steps in turn", ON_DIRECT | ON_CGI,
+	  "new 38; new 38\n"
+	  "A create i1 One; all sync\n"
+	  "A die-everywhere : B random 3 & A random 3 & B sync\n" },
+
+	{ "dies-anywhere-old", "the same in a database of schema 27, with its WAL", ON_DIRECT,
+	  "new 27; new 31\n"
+	  "A create i1 One; all sync\n"
+	  "A die-everywhere : B random 2 & A random 2 & B sync\n"
+	  "B die-everywhere : A random 2 & B random 2 & A sync\n" },
+
+	{ "wrong-clocks", "clocks 17 minutes ahead and 9 behind: arrival counts", ON_ALL,
+	  "new 38; new 38; new 38\n"
+	  "A clock 1020; B clock -540\n"
+	  "A create i1 One; A create i2 Two; all sync; all sync\n"
+	  "A title i1 'A says'; B title i1 'B says'; A sync; B sync\n"
+	  "A delete i2; B describe i2 'Still needed'; A sync; B sync; C sync; C restore i2\n"
+	  "C sync; A sync; B sync\n"
+	  "expect i1 title 'B says'; expect i2 deleted_at NULL\n"
+	  "expect i2 description 'Still needed'\n" },
+
+	{ "schemas", "replicas of schema 27, 31 and 38 edit the same things", ON_ALL,
+	  "new 27; new 31; new 38\n"
+	  "C create i1 One; C date i1 2026-12-07; all sync; all sync\n"
+	  "repeat 4 : all create i 'To walk on'\n"
+	  "all sync; all sync; all walk; all sync; all random 15; all sync\n"
+	  "A title i1 'By the oldest'; A sync; all sync; expect i1 title 'By the oldest'\n" },
+
+	{ "intervals", "one syncs after every edit, one seldom, one only pulls", ON_ALL,
+	  "new 38; new 38; new 38\n"
+	  "A create i1 One; all sync\n"
+	  "repeat 12 : A random 1 & A sync & B random 3 & C pull\n"
+	  "B sync; repeat 6 : C random 2 & C push & A random 1 & A sync\n" },
+
+	{ "undo", "undone before and after the push; an undone create restored", ON_ALL,
+	  "new 38; new 38\n"
+	  "A create i1 One; A create i2 Two; A sync; B sync\n"
+	  "A title i1 Uno; A undo; A sync\n"
+	  "A title i1 Eins; A sync; B describe i1 'By B'; B sync; A undo; A sync\n"
+	  "expect-log 6\n"
+	  "A create i3 Three; A undo; A sync; A restore i3; A sync\n"
+	  "B depend i2 i1; B undo; B link i1 src/pump.c; B undo; B sync\n"
+	  "A board b1 Bench; A sync; B sync; B board-delete b1; B undo; B sync; A sync\n" },
+
+	{ "boards", "a board edited (a create) loses its places, a session ended its tags",
+	  ON_ALL,
+	  "new 38; new 38\n"
+	  "A create i1 One; A create i2 Two; A board b1 Bench; A ws-start w1 Round\n"
+	  "A place b1 i1 65536; A place b1 i2 131072; A ws-tag w1 i1; all sync; all sync\n"
+	  "expect-rows board_issue_positions 2; expect-rows work_session_issues 1\n"
+	  "A board-edit b1 Shelf; B place b1 i1 32768; A sync; B sync; A sync\n"
+	  "expect-rows board_issue_positions 1\n"
+	  "B ws-tag w1 i2; A ws-end w1; B sync; A sync; B sync\n"
+	  "expect-rows work_session_issues 0\n" },
+
+	{ "cycles", "dependencies that together make cycles of two, three and four", ON_ALL,
+	  "new 38; new 38; new 38\n"
+	  "A create i1 1; A create i2 2; A create i3 3; A create i4 4; A create i5 5\n"
+	  "all sync; all sync\n"
+	  "A depend i1 i2; B depend i2 i1; A sync; B sync; A sync\n"
+	  "A depend i3 i4; all sync; B depend i4 i5; C depend i5 i3; B sync; C sync\n"
+	  "all sync; A depend i2 i3; B depend i4 i2; all sync\n" },
+
+	{ "deletes", "deleted here, worked on there: issues, boards, notes", ON_ALL,
+	  "new 38; new 38\n"
+	  "A create i1 One; A create i2 Two; A board b1 Bench; A note n1 Text; all sync\n"
+	  "B sync; A delete i1; B comment i1 'Meanwhile'; B title i1 'Still mine'\n"
+	  "A board-delete b1; B place b1 i2 65536; A note-delete n1; B note-edit n1 More\n"
+	  "A sync; B sync; A sync\n"
+	  "expect i1 title 'Still mine'; expect i1 deleted_at SET; expect b1 name absent\n"
+	  "expect-rows comments 1; expect-rows board_issue_positions 0\n" },
+
+	{ "in-between", "others push between a client's steps", ON_ALL,
+	  "new 38; new 38\n"
+	  "A create i1 One; all sync\n"
+	  "A random 6; A sync meanwhile * : B random 1 & B sync\n"
+	  "A title i1 Last; A sync meanwhile * : B title i1 'No, mine' & B push\n" },
+
+	{ "beside-td", "td writes to the database while the client syncs it", ON_ALL,
+	  "new 38; new 31\n"
+	  "A create i1 One; all sync\n"
+	  "repeat 3 : B random 4 & B sync & A random 4 & A sync meanwhile * : A random 1\n"
+	  "repeat 3 : A random 4 & A sync & B random 4 & B sync meanwhile * : B random 1\n" },
+
+	{ "by-turns", "a stock td and the client by turns in the same database", ON_ALL,
+	  "new 38; new 38; new 31\n"
+	  "A create i1 One; A create i2 Two; A random 10; A stock sync; all sync\n"
+	  "repeat 3 : A random 6 & A stock sync & B random 6 & B sync & A random 4 & A sync\n"
+	  "repeat 3 : B random 5 & B stock push & A random 5 & A stock auto & B sync & A sync\n"
+	  "C random 6; C stock push; C sync; B random 6; B sync; B stock pull\n"
+	  "A title i1 Last; A stock push; B sync\n" },
+
+	{ "many-events", "more than two blocks and five pushes, there and back",
+	  ON_DIRECT | ON_FASTCGI,
+	  "new 38; new 38\n"
+	  "repeat 10 : A create i Base\n"
+	  "A random 1300; B random 400; B sync; A sync; B sync; new 31\n"
+	  "C sync; C random 40; C sync\n" },
+
+	{ "crowd", "five processes sync at the same moment, three times over", ON_ALL,
+	  "new 38; new 38; new 31; new 38; new 27\n"
+	  "A create i1 One; all sync\n"
+	  "all random 12; crowd 1; all random 12; crowd 2\n" },
+
+	{ "backfill", "rows older than the action log are offered first", ON_ALL,
+	  "new 38; new 38; new 31\n"
+	  "repeat 5 : A create i Old\n"
+	  "A random 30; A create i Old; A forget-log; A title i New; all sync\n"
+	  "expect i title New\n"
+	  "repeat 3 : C create j Older\n"
+	  "C forget-log; C sync; B sync; B title j Newer; all sync; all sync\n"
+	  "expect j title Newer\n" },
+
+	{ "numbers-again", "the action log's numbers start again (a bootstrap)", ON_ALL,
+	  "new 38; new 38\n"
+	  "A create i1 One; A create i2 Two; A sync; B sync; A forget-log\n"
+	  "A title i1 Uno; A title i2 Due; A sync; B sync; expect-log 4\n"
+	  "expect i1 title Uno; expect i2 title Due\n" },
+
+	{ "same-database", "copies of one database (in git) pushed by several people", ON_ALL,
+	  "new 38; new 38\n"
+	  "A create i1 One; A comment i1 Seen; A random 12; clone A; A sync\n"
+	  "A title i1 Uno; A labels i1 zone-1; A sync; B sync\n"
+	  "C title i1 Eins; C create i2 Two; C sync; all sync\n"
+	  "expect i1 title Eins; expect i1 labels zone-1\n"
+	  "fork A; D random 6; A random 6; D sync; A sync; C sync\n" },
+
+	{ "set-back", "git puts an older database in place, twice", ON_ALL,
+	  "new 38; new 38\n"
+	  "A create i1 One; A sync; B sync; A keep old\n"
+	  "A title i1 Two; A create i2 More; A sync; B describe i1 Text; B sync; A sync\n"
+	  "A set-back old; A sync; expect i1 title Two; expect i1 description Text\n"
+	  "expect i2 title More\n"
+	  "A keep newer; B title i1 Three; B sync; A sync; A set-back newer\n"
+	  "A points i1 5; A sync; B sync; expect i1 title Three; expect i1 points 5\n" },
+
+	{ "log-replayed", "the action logs of recorded replicas, lived again in new ones",
+	  ON_ALL,
+	  "new 38; new 38; new 38\n"
+	  "A replay replay/team/after/A.db 0 60; A sync; B sync\n"
+	  "B replay replay/team/after/B.db 0 80; A replay replay/team/after/A.db 60 130\n"
+	  "B sync; A sync; C sync\n"
+	  "C replay replay/team/after/C.db 0 400; A replay replay/team/after/A.db 130 400\n"
+	  "B replay replay/team/after/B.db 80 400; A sync; C sync; B sync\n" },
+
+	{ "real-team", "three real databases of one team, all actions pending again", ON_ALL,
+	  "copy replay/team/after/A.db; copy replay/team/after/B.db\n"
+	  "copy replay/team/after/C.db; new 38\n"
+	  "A sync; B sync; C sync; D sync; D random 20; A random 20; all sync\n" },
+
+	{ "real-versions", "real databases of schema 31 and 38, and a crash", ON_ALL,
+	  "copy replay/versions/after/A.db; copy replay/versions/after/B.db; new 27\n"
+	  "A sync lost-answer; A sync; B sync die 3; B sync; all sync; all random 10\n"
+	  "all sync\n" },
+
+	{ "real-rows", "real databases whose action logs are gone: all is backfill", ON_ALL,
+	  "copy-rows replay/team/after/A.db; copy-rows replay/conflicts/after/B.db; new 31\n"
+	  "A sync; B sync; A sync; C sync; C random 20; all sync\n" },
+
+	{ "real-nightshift", "a real project of schema 27 meets two others", ON_ALL,
+	  "skip-unless nightshift-v27.db\n"
+	  "copy nightshift-v27.db; new 38; copy nightshift-v27.db\n"
+	  "A sync; B sync; B random 10; A random 10; B sync; A sync; C sync; all random 5\n" },
+
+	{ "real-sindri", "a real project of schema 31, with and without its log", ON_ALL,
+	  "skip-unless sindri-v31.db\n"
+	  "copy sindri-v31.db; copy-rows sindri-v31.db; new 38\n"
+	  "A sync; B sync; C sync; C random 10; A random 10; C sync; A sync; all sync\n" },
+
+	{ "random", "everything by chance, from a seed", 0, NULL },
+	{ NULL }
+};
+
+const struct scenario *
+scenario_find(const char *name)
+{
+	const struct scenario *s;
+
+	for (s = scenarios; s->name != NULL; s++)
+		if (strcmp(s->name, name) == 0)
+			return s;
+	return NULL;
+}
+
+void
+scenario_run(struct run *run, const struct scenario *s)
+{
+	if (s->script != NULL)
+		script_run(run, s->script);
+	else
+		random_run(run);
+	if (run->skipped[0] == '\0' && run_ok(run) && sync_quiet(run))
+		check_run(run);
+}

@@ -1,0 +1,535 @@
+#include "script.h"
+
+#include "check.h"
+#include "emit.h"
+#include "stock.h"
+#include "sync.h"
+
+#include "store/events.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define WORDS 24
+
+/* A line cut into words; `rest` is what follows a colon, else NULL. */
+struct line {
+	char text[400];
+	char *word[WORDS + 1]; /* ended by NULL */
+	int n;
+	const char *rest;
+};
+
+static bool run_line(struct run *run, const char *text);
+
+static void
+cut(const char *text, struct line *l)
+{
+	char *p, *to;
+
+	memset(l, 0, sizeof(*l));
+	if (strlen(text) >= sizeof(l->text))
+		die("script: the line is too long: %s", text);
+	strcpy(l->text, text);
+	for (p = l->text; *p != '\0';) {
+		while (isspace((unsigned char)*p))
+			p++;
+		if (*p == '\0')
+			break;
+		if (p[0] == ':' && (p[1] == ' ' || p[1] == '\0')) {
+			l->rest = text + (p + 1 - l->text);
+			break;
+		}
+		if (l->n == WORDS)
+			die("script: too many words: %s", text);
+		l->word[l->n++] = p;
+		if (*p == '\'') {
+			l->word[l->n - 1] = ++p;
+			if ((to = strchr(p, '\'')) == NULL)
+				die("script: no end of the text: %s", text);
+		} else {
+			for (to = p; *to != '\0' && !isspace((unsigned char)*to); to++)
+				;
+		}
+		p = to + (*to != '\0');
+		*to = '\0';
+	}
+}
+
+/* --- names --- */
+
+static const char *
+id_of(struct run *run, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < run->n_names; i++)
+		if (strcmp(run->names[i].name, name) == 0)
+			return run->names[i].id;
+	die("script: nothing is called %s", name);
+}
+
+static void
+name_it(struct run *run, const char *name, const char *id)
+{
+	size_t i;
+
+	for (i = 0; i < run->n_names; i++)
+		if (strcmp(run->names[i].name, name) == 0)
+			break;
+	if (i == RUN_NAMES)
+		die("script: too many names");
+	snprintf(run->names[i].name, sizeof(run->names[i].name), "%s", name);
+	snprintf(run->names[i].id, sizeof(run->names[i].id), "%s", id);
+	if (i == run->n_names)
+		run->n_names++;
+}
+
+/* --- edits --- */
+
+static void
+tell_edit(struct run *run, const struct replica *r, const char *command,
+          const char *id, int entries)
+{
+	trace_line(&run->trace, "edit", "s:replica", r->name, "s:command", command, "s:id",
+	    id, "i:entries", (int64_t)entries, NULL);
+}
+
+static bool
+edit(struct run *run, struct replica *r, const struct command *c, char **word)
+{
+	struct emit_args a = { 0 };
+	struct emit *e;
+	const char *made = NULL, *t;
+	char id[ID_MAX];
+	bool done;
+
+	if (*c->takes == '+')
+		made = *word ? *word++ : "it";
+	for (t = c->takes; *t != '\0'; t++) {
+		if (*t == '+' || *word == NULL)
+			continue;
+		if (*t == 't')
+			a.text = *word++;
+		else if (a.id == NULL)
+			a.id = id_of(run, *word++);
+		else
+			a.other = id_of(run, *word++);
+	}
+	if (*c->takes == '+' && *word != NULL) /* create NAME TEXT PARENT */
+		a.other = id_of(run, *word);
+	if (a.text == NULL && strchr(c->takes, 't') != NULL)
+		a.text = "Text";
+	/* Within a call of the library td would wait for the lock it holds. */
+	if ((e = emit_open(r, run->depth == 0)) == NULL)
+		return true;
+	done = emit_run(e, c, &a, id);
+	if (done)
+		tell_edit(run, r, c->name, id, emit_entries(e));
+	emit_close(e);
+	if (!done)
+		return run_fail(run, "script: %s: td would refuse to %s", r->name, c->name);
+	if (made != NULL)
+		name_it(run, made, id);
+	return true;
+}
+
+static bool
+random_edits(struct run *run, struct replica *r, int n)
+{
+	struct emit *e = emit_open(r, run->depth == 0);
+	const struct command *c;
+	char id[ID_MAX];
+	int before;
+
+	if (e == NULL)
+		return true;
+	while (n-- > 0) {
+		before = emit_entries(e);
+		if ((c = emit_random(e, id)) != NULL)
+			tell_edit(run, r, c->name, id, emit_entries(e) - before);
+	}
+	emit_close(e);
+	return true;
+}
+
+/* One command with arguments by chance. */
+static bool
+try_command(struct run *run, struct emit *e, struct replica *r, const struct command *c,
+            int tries)
+{
+	int before = emit_entries(e);
+	char id[ID_MAX];
+
+	if (!emit_chance(e, c, tries, id))
+		return false;
+	tell_edit(run, r, c->name, id, emit_entries(e) - before);
+	return true;
+}
+
+/* Every command once, in the order of the table; what could not be done is
+ * tried again at the end, when there is more to do it to. */
+static bool
+walk(struct run *run, struct replica *r)
+{
+	struct emit *e = emit_open(r, true);
+	const struct command *c, *missed[64];
+	size_t n = 0, i, left = 0;
+
+	for (c = commands; c->name != NULL; c++)
+		if (!try_command(run, e, r, c, 40))
+			missed[n++] = c;
+	for (i = 0; i < 4; i++) /* an issue and a board with it on, a tag */
+		try_command(run, e, r, command_find("create"), 1);
+	for (i = 0; i < 3; i++) {
+		try_command(run, e, r, command_find("place"), 40);
+		try_command(run, e, r, command_find("start"), 40);
+	}
+	for (i = 0; i < n; i++)
+		if (!try_command(run, e, r, missed[i], 400))
+			missed[left++] = missed[i];
+	emit_close(e);
+	/* Before schema 38 two of them are not there. */
+	if (left > (r->schema < 38 ? 4 : 2))
+		return run_fail(run, "script: %s: walk: %zu commands were not possible,"
+		    " as %s", r->name, left, missed[left - 1]->name);
+	return true;
+}
+
+/* --- calls --- */
+
+struct meanwhile {
+	struct run *run;
+	const char *line;
+};
+
+static void
+do_meanwhile(void *ctx, const char *step)
+{
+	struct meanwhile *m = ctx;
+
+	(void)step;
+	if (run_ok(m->run) && m->run->depth < 3)
+		run_line(m->run, m->line);
+}
+
+static bool
+call(struct run *run, struct replica *r, enum call c, const struct line *l, int at)
+{
+	struct meanwhile m = { run, l->rest };
+	struct plan p = { .faults = { .where = c == CALL_PULL ? "/sync/pull" :
+	    c == CALL_STATUS ? NULL : "/sync/push", .times = 1 } };
+	struct outcome out;
+	enum fault f;
+	bool fails = false, lossy;
+
+	for (; at < l->n; at++) {
+		const char *w = l->word[at], *next = l->word[at + 1];
+
+		if ((f = fault_find(w)) != FAULT_NONE)
+			p.faults.kind = f;
+		else if (strcmp(w, "fails") == 0)
+			fails = true;
+		else if (next == NULL)
+			die("script: what is %s in: %s", w, l->text);
+		else if (strcmp(w, "on") == 0)
+			p.faults.where = strcmp(next, "pull") == 0 ? "/sync/pull" : "/sync/push";
+		else if (strcmp(w, "die") == 0)
+			p.die_at = atoi(next);
+		else if (strcmp(w, "retries") == 0)
+			p.retries = atoi(next);
+		else if (strcmp(w, "meanwhile") == 0) {
+			p.at_step = next;
+			p.hook = do_meanwhile;
+			p.ctx = &m;
+		} else
+			die("script: what is %s in: %s", w, l->text);
+		if (f == FAULT_NONE && strcmp(w, "fails") != 0)
+			at++;
+	}
+	lossy = p.retries == 0 && (p.faults.kind == FAULT_LOST_REQUEST ||
+	    p.faults.kind == FAULT_LOST_ANSWER || p.faults.kind == FAULT_BUSY);
+	sync_call(run, r, c, &p, &out);
+	if (p.die_at > 0 && out.died)
+		return run_ok(run);
+	if (lossy && p.faults.struck == 0)
+		return run_fail(run, "%s: the fault met no request", r->name);
+	if ((out.rc != TDSYNC_OK) != (fails || lossy))
+		return run_fail(run, "%s: %s: %s: %s", r->name, l->word[1],
+		    tdsync_rc_name(out.rc), out.error);
+	return run_ok(run);
+}
+
+static bool
+die_everywhere(struct run *run, struct replica *r, const char *line)
+{
+	struct outcome out = { .died = true };
+	int n;
+
+	for (n = 1; out.died && run_ok(run); n++) {
+		struct plan p = { .die_at = n };
+
+		if (!run_line(run, line))
+			break;
+		sync_call(run, r, CALL_SYNC, &p, &out);
+		if (!out.died && out.rc != TDSYNC_OK)
+			run_fail(run, "%s: sync after %d deaths: %s", r->name, n - 1, out.error);
+	}
+	if (run_ok(run) && n < 6)
+		run_fail(run, "%s: a sync has only %d steps to die at", r->name, n - 2);
+	return run_ok(run);
+}
+
+/* --- expectations --- */
+
+static const char *
+table_of(const char *id)
+{
+	return strncmp(id, "td-", 3) == 0 ? "issues" : strncmp(id, "bd-", 3) == 0 ? "boards" :
+	    strncmp(id, "nt-", 3) == 0 ? "notes" : "work_sessions";
+}
+
+static bool
+expect(struct run *run, const char *name, const char *column, const char *value)
+{
+	const char *id = id_of(run, name), *table = table_of(id), *have;
+	struct buf text = { 0 };
+	char sql[200];
+	size_t i;
+	bool ok = true;
+
+	for (i = 0; i < run->n && ok; i++) {
+		sqlite3 *db = sql_open(run->replicas[i].db, false);
+
+		if (!sql_has(db, table, column)) {
+			sql_close(db);
+			continue;
+		}
+		snprintf(sql, sizeof(sql), "SELECT coalesce(\"%s\", 'NULL') FROM \"%s\""
+		    " WHERE id = ?", column, table);
+		have = sql_text(db, &text, sql, "s", id) ? text.p : "absent";
+		if (strcmp(value, "SET") == 0 ? strcmp(have, "NULL") == 0 :
+		    strcmp(have, value) != 0)
+			ok = run_fail(run, "%s: %s %s (%s): %s expected, but it is %s",
+			    run->replicas[i].name, name, column, id, value, have);
+		sql_close(db);
+	}
+	buf_free(&text);
+	return ok;
+}
+
+static bool
+expect_rows(struct run *run, const char *table, int64_t n)
+{
+	char sql[200];
+	int64_t have;
+	size_t i;
+	bool ok = true;
+
+	for (i = 0; i < run->n && ok; i++) {
+		sqlite3 *db = sql_open(run->replicas[i].db, false);
+
+		if (sql_has(db, table, "id")) {
+			snprintf(sql, sizeof(sql), "SELECT count(*) FROM \"%s\"%s%s", table,
+			    sql_has(db, table, "deleted_at") ? " WHERE deleted_at IS NULL" : "",
+			    strcmp(table, "boards") == 0 ? " WHERE is_builtin = 0" : "");
+			have = sql_int(db, 0, sql, "");
+			if (have != n)
+				ok = run_fail(run, "%s: %lld rows of %s, %lld expected",
+				    run->replicas[i].name, (long long)have, table, (long long)n);
+		}
+		sql_close(db);
+	}
+	return ok;
+}
+
+static bool
+expect_log(struct run *run, int64_t n)
+{
+	struct events *log;
+	struct events_head head;
+	struct err err;
+	char dir[700];
+
+	if (events_open(server_log(&run->server, dir), &log, &err) != RC_OK ||
+	    events_head(log, &head, &err) != RC_OK)
+		die("%s", err.text);
+	events_close(log);
+	return head.count == n || run_fail(run, "%lld events in the log, %lld expected",
+	    (long long)head.count, (long long)n);
+}
+
+/* --- lines --- */
+
+/* A path of a recording: below the build's copy, or ../shared where it is. */
+static const char *
+path_of(const char *name, char out[PATH_LEN])
+{
+	snprintf(out, PATH_LEN, "%s/tests/fixtures/%s", TOP_BUILDDIR, name);
+	if (access(out, R_OK) != 0)
+		snprintf(out, PATH_LEN, "%s/../shared/fixtures/%s", TOP_SRCDIR, name);
+	return out;
+}
+
+static int64_t
+number(const struct line *l, int at)
+{
+	if (at >= l->n)
+		die("script: a number is missing: %s", l->text);
+	return strtoll(l->word[at], NULL, 10);
+}
+
+/* A step of one replica; word 0 is its name. */
+static bool
+run_own(struct run *run, struct replica *r, struct line *l)
+{
+	const char *verb = l->n > 1 ? l->word[1] : "";
+	const struct command *c;
+	struct emit *e;
+	enum call which;
+	char path[PATH_LEN];
+	sqlite3 *db;
+
+	if ((c = command_find(verb)) != NULL)
+		return edit(run, r, c, &l->word[2]);
+	if (sync_find(verb, &which))
+		return call(run, r, which, l, 2);
+	if (strcmp(verb, "stock") == 0 && l->n == 3)
+		return stock_sync(run, r, strcmp(l->word[2], "pull") != 0,
+		    strcmp(l->word[2], "push") != 0, strcmp(l->word[2], "auto") == 0);
+	if (strcmp(verb, "random") == 0)
+		return random_edits(run, r, (int)number(l, 2));
+	if (strcmp(verb, "walk") == 0)
+		return walk(run, r);
+	if (strcmp(verb, "die-everywhere") == 0)
+		return die_everywhere(run, r, l->rest);
+	if (strcmp(verb, "keep") == 0 && l->n == 3) {
+		replica_keep(r, l->word[2]);
+	} else if (strcmp(verb, "set-back") == 0 && l->n == 3) {
+		replica_set_back(r, l->word[2]);
+	} else if (strcmp(verb, "clock") == 0) {
+		r->skew_s = number(l, 2);
+	} else if (strcmp(verb, "forget-log") == 0) {
+		db = replica_open(r);
+		sql_run(db, "DELETE FROM action_log", "");
+		sql_close(db);
+	} else if (strcmp(verb, "replay") == 0 && l->n > 2) {
+		e = emit_open(r, true);
+		emit_log(e, path_of(l->word[2], path), l->n > 4 ? number(l, 3) : 0,
+		    l->n > 4 ? number(l, 4) : INT64_MAX);
+		emit_close(e);
+	} else {
+		die("script: %s: no such step: %s", run->scenario, l->text);
+	}
+	return true;
+}
+
+/* Another replica begins with the database of one that is there. */
+static bool
+clone(struct run *run, struct replica *of, bool as_it_is)
+{
+	if (of == NULL)
+		die("script: %s: a clone of whom?", run->scenario);
+	replica_keep(of, "cloned.db"); /* closes its journal */
+	run_copy(run, of->db, as_it_is ? COPY_AS_IT_IS : COPY_UNSYNCED);
+	return true;
+}
+
+/* A step of the run itself. */
+static bool
+run_common(struct run *run, struct line *l)
+{
+	const char *verb = l->word[0];
+	char path[PATH_LEN];
+	int64_t n;
+
+	if (strcmp(verb, "quiet") == 0)
+		return sync_quiet(run);
+	if (strcmp(verb, "crowd") == 0) {
+		for (n = number(l, 1); n > 0 && run_ok(run); n--)
+			sync_crowd(run);
+	} else if (strcmp(verb, "repeat") == 0) {
+		for (n = number(l, 1); n > 0 && run_line(run, l->rest); n--)
+			;
+	} else if (strcmp(verb, "name") == 0 && l->n == 3) {
+		name_it(run, l->word[1], l->word[2]);
+	} else if (strcmp(verb, "new") == 0) {
+		run_add(run, (int)number(l, 1));
+	} else if (strcmp(verb, "clone") == 0 || strcmp(verb, "fork") == 0) {
+		return clone(run, l->n == 2 ? run_replica(run, l->word[1]) : NULL,
+		    strcmp(verb, "fork") == 0);
+	} else if (strcmp(verb, "copy") == 0 && l->n == 2) {
+		run_copy(run, path_of(l->word[1], path), COPY_UNSYNCED);
+	} else if (strcmp(verb, "copy-rows") == 0 && l->n == 2) {
+		run_copy(run, path_of(l->word[1], path), COPY_ROWS_ONLY);
+	} else if (strcmp(verb, "expect") == 0 && l->n == 4) {
+		return expect(run, l->word[1], l->word[2], l->word[3]);
+	} else if (strcmp(verb, "expect-rows") == 0 && l->n == 3) {
+		return expect_rows(run, l->word[1], number(l, 2));
+	} else if (strcmp(verb, "expect-log") == 0) {
+		return expect_log(run, number(l, 1));
+	} else if (strcmp(verb, "skip-unless") == 0 && l->n == 2) {
+		if (access(path_of(l->word[1], path), R_OK) != 0)
+			snprintf(run->skipped, sizeof(run->skipped), "%s is not here",
+			    l->word[1]);
+	} else {
+		die("script: %s: no such step: %s", run->scenario, l->text);
+	}
+	return run_ok(run);
+}
+
+/* One step, without '&'. */
+static bool
+run_step(struct run *run, const char *text)
+{
+	struct line l;
+	struct replica *r;
+	size_t i;
+
+	cut(text, &l);
+	if (l.n == 0 || l.word[0][0] == '#')
+		return true;
+	trace_line(&run->trace, "step", "s:line", text, NULL);
+	if (strcmp(l.word[0], "all") != 0) {
+		r = run_replica(run, l.word[0]);
+		return r != NULL ? run_own(run, r, &l) : run_common(run, &l);
+	}
+	for (i = 0; i < run->n && run_ok(run); i++) {
+		cut(text, &l);
+		run_own(run, &run->replicas[i], &l);
+	}
+	return run_ok(run);
+}
+
+/* Steps with '&' between; what follows a colon belongs to its step. */
+static bool
+run_line(struct run *run, const char *text)
+{
+	char step[400];
+	const char *colon = strstr(text, " : "), *and = strstr(text, " & ");
+
+	if (and == NULL || (colon != NULL && colon < and))
+		return run_step(run, text);
+	snprintf(step, sizeof(step), "%.*s", (int)(and - text), text);
+	return run_step(run, step) && run_line(run, and + 3);
+}
+
+bool
+script_run(struct run *run, const char *script)
+{
+	char text[400];
+	const char *end;
+
+	for (; *script != '\0' && run_ok(run) && run->skipped[0] == '\0'; script = end) {
+		end = script + strcspn(script, "\n;");
+		if ((size_t)(end - script) >= sizeof(text))
+			die("script: the line is too long: %.80s", script);
+		snprintf(text, sizeof(text), "%.*s", (int)(end - script), script);
+		run_line(run, text);
+		end += *end != '\0';
+	}
+	return run_ok(run);
+}

@@ -1,0 +1,46 @@
+/*
+ * The language of scenarios: a line is a step, words with blanks between,
+ * 'quotes' around a text with blanks. A name ("i1") stands for the id of
+ * what the line that first had it made. "X & Y" is X, then Y; a step with a
+ * colon takes all that follows.
+ *
+ *	A COMMAND ARGS…           a td command on replica A (emit.h's table)
+ *	A random N                N commands by chance
+ *	A walk                    every command there is, once, as far as it can
+ *	A push|pull|sync|status   a call of the client library, with, after it:
+ *	    lost-request, lost-answer, twice, slow, busy    the fault, of its push
+ *	    on pull               ... of its pull instead
+ *	    die N                 the process is killed at its N-th step
+ *	    meanwhile STEP : …    another line runs at the steps of that name (*: all)
+ *	    retries N             the library tries again by itself
+ *	    fails                 it must not succeed (a loss or busy implies that)
+ *	A stock sync|push|pull|auto   a stock td does it (auto: its automatic sync)
+ *	A die-everywhere : …      the line, then a sync killed at its 1st step, the
+ *	                          line, a sync killed at its 2nd … until none is left
+ *	A keep NAME, A set-back NAME   the database aside, and back, as git does it
+ *	A replay PATH [FROM TO]   live another database's action log again
+ *	A forget-log              empty the action log: its numbers start again
+ *	A clock SECONDS           set its clock off by that much
+ *	all …                     the same for every replica, in order
+ *	crowd N                   N times, all replicas sync at once, in processes
+ *	quiet                     everybody syncs until there is nothing to do
+ *	new SCHEMA, copy PATH, copy-rows PATH    another replica joins
+ *	clone A, fork A           another joins with a copy of A's database, as if it
+ *	                          had never been synced, or as it is
+ *	name NAME ID              call something that is there already by a name
+ *	repeat N : …              the line N times
+ *	expect NAME COLUMN VALUE  every replica has that value (NULL, absent)
+ *	expect-rows TABLE N       every replica has so many rows (not deleted)
+ *	expect-log N              the log has so many events
+ *	skip-unless PATH          the scenario can't run here without that file
+ */
+#ifndef TDSYNC_HARNESS_SCRIPT_H
+#define TDSYNC_HARNESS_SCRIPT_H
+
+#include "run.h"
+
+/* Run all lines (ended by newlines or semicolons). False at the first that
+ * fails; the run then says why. */
+bool script_run(struct run *run, const char *script);
+
+#endif

@@ -1,0 +1,161 @@
+#include "selftest.h"
+
+#include "check.h"
+#include "script.h"
+#include "sync.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char script[] =
+    "new 38; new 31\n"
+    "A create i1 One; A create i2 Two; A comment i1 'Seen'; A depend i1 i2; A note n1\n"
+    "all sync; B title i1 Uno; B close i2; all random 8; all sync\n";
+
+/* Where a sabotage strikes. */
+enum place { IN_LOG, IN_A, IN_B, ON_WIRE, BETWEEN };
+
+static const struct sabotage {
+	const char *name;
+	enum place where;
+	const char *sql;    /* what it does there */
+	const char *says;   /* what the check has to say */
+} sabotages[] = {
+	{ "nothing at all", IN_A, "SELECT 1", NULL },
+	{ "the last event is gone", IN_LOG,
+	  "DELETE FROM event WHERE seq = (SELECT max(seq) FROM event)",
+	  "but the head says" },
+	{ "the last event is gone, and the head hides it", IN_LOG,
+	  "DELETE FROM event WHERE seq = (SELECT max(seq) FROM event);"
+	  "UPDATE head SET seq = seq - 1, count = count - 1, visible = seq - 1",
+	  "was acked as seq" },
+	{ "an event in the middle is gone", IN_LOG, "DELETE FROM event WHERE seq = 3",
+	  "where 3 was due" },
+	{ "an event is there twice", IN_LOG,
+	  "INSERT INTO event SELECT (SELECT max(seq) + 1 FROM event), author, action_id,"
+	  " zeroblob(16), action, by_server, parked, server_us, type, entity, time, payload"
+	  " FROM event WHERE seq = 2;"
+	  "UPDATE head SET seq = seq + 1, count = count + 1, visible = seq + 1",
+	  "the same event twice" },
+	{ "an event that nobody sent", IN_LOG,
+	  "INSERT INTO event SELECT (SELECT max(seq) + 1 FROM event), author, 4711,"
+	  " zeroblob(16), action, by_server, parked, server_us, type, entity, time, payload"
+	  " FROM event WHERE seq = 2;"
+	  "UPDATE head SET seq = seq + 1, count = count + 1, visible = seq + 1",
+	  "was never sent" },
+	{ "two events changed places", IN_LOG,
+	  "UPDATE event SET seq = -1 WHERE seq = 1; UPDATE event SET seq = 1 WHERE seq = 2;"
+	  "UPDATE event SET seq = 2 WHERE seq = -1", "is another event" },
+	{ "a letter of a payload is another", IN_LOG,
+	  "UPDATE event SET payload = replace(payload, '\"One\"', '\"0ne\"') WHERE seq = 1",
+	  "was never sent" },
+	{ "an event is hidden from pulls", IN_LOG,
+	  "UPDATE event SET parked = 1 WHERE seq = 2", "differs from what the log" },
+	{ "a value in a replica is another", IN_A,
+	  "UPDATE issues SET title = 'No' WHERE title = 'Uno'", "title: 'No' here" },
+	{ "a number became a text", IN_A,
+	  "UPDATE board_issue_positions SET position = 'x'; UPDATE issues SET minor = 'no'",
+	  "minor: 'no' here" },
+	{ "a time is a second off", IN_B,
+	  "UPDATE comments SET created_at = '2027-01-31T10:00:59Z'", "created_at:" },
+	{ "a row is missing in a replica", IN_B,
+	  "PRAGMA foreign_keys = OFF; DELETE FROM issue_dependencies"
+	  " WHERE id = (SELECT min(id) FROM issue_dependencies)", "absent here" },
+	{ "a row too many in a replica", IN_A,
+	  "INSERT INTO notes(id, title, content, created_at, updated_at)"
+	  " VALUES('nt-zzzz', '', '', '', '')", "absent by the log" },
+	{ "a title in other letters' case", IN_B,
+	  "UPDATE issues SET title = 'uno' WHERE title = 'Uno'", "title: 'uno' here" },
+	{ "an action is marked as sent under another number", IN_A,
+	  "UPDATE action_log SET server_seq = server_seq - 1 WHERE rowid = 3", "says seq" },
+	{ "an action was marked as sent and never was", IN_A,
+	  "INSERT INTO action_log(id, session_id, action_type, entity_type, entity_id,"
+	  " synced_at) VALUES('al-x', 's', 'create', 'issue', 'td-none', 'now')",
+	  "is not in the log" },
+	{ "an action is pending still", IN_B,
+	  "UPDATE action_log SET synced_at = NULL, server_seq = NULL"
+	  " WHERE rowid = (SELECT min(rowid) FROM action_log WHERE undone = 0)",
+	  "is still pending" },
+	{ "td's cursor is one short", IN_A,
+	  "UPDATE sync_state SET last_pulled_server_seq = last_pulled_server_seq - 1",
+	  "td's cursor" },
+	{ "an ack that the log does not know", ON_WIRE, "lost log", "the log ends at" },
+	{ "an edit after the last sync", BETWEEN, "A title i1 Late", "differs" },
+};
+
+size_t
+selftest_count(void)
+{
+	return sizeof(sabotages) / sizeof(sabotages[0]);
+}
+
+const char *
+selftest_name(size_t n)
+{
+	return sabotages[n].name;
+}
+
+/* The server forgets everything: a new, empty log under the same name. */
+static void
+lose_log(struct run *run)
+{
+	char dir[700], path[800];
+	sqlite3 *db;
+
+	snprintf(path, sizeof(path), "%s/events.db", server_log(&run->server, dir));
+	db = sql_open(path, false);
+	sql_run(db, "PRAGMA foreign_keys = OFF; DELETE FROM event;"
+	    "UPDATE head SET seq = 0, count = 0, visible = 0", "");
+	sql_close(db);
+}
+
+static void
+strike(struct run *run, const struct sabotage *s)
+{
+	char dir[700], path[800];
+	sqlite3 *db;
+
+	if (s->where == BETWEEN) {
+		script_run(run, s->sql);
+		return;
+	}
+	if (s->where == ON_WIRE) {
+		lose_log(run);
+		return;
+	}
+	snprintf(path, sizeof(path), "%s/events.db", server_log(&run->server, dir));
+	db = sql_open(s->where == IN_LOG ? path :
+	    run->replicas[s->where == IN_A ? 0 : 1].db, false);
+	sql_run(db, s->sql, "");
+	if (s->says != NULL && sqlite3_total_changes(db) == 0)
+		run_fail(run, "self-test: '%s' changed nothing", s->name);
+	sql_close(db);
+}
+
+void
+selftest_run(struct run *run, size_t n)
+{
+	const struct sabotage *s = &sabotages[n];
+
+	if (!script_run(run, script) || !sync_quiet(run))
+		return;
+	strike(run, s);
+	if (!run_ok(run))
+		return;
+	check_run(run);
+	if (s->says == NULL)
+		return;
+	if (run_ok(run)) {
+		run_fail(run, "self-test: '%s' went unnoticed", s->name);
+	} else if (strstr(run->why, s->says) == NULL) {
+		char why[sizeof(run->why)];
+
+		memcpy(why, run->why, sizeof(why));
+		run->why[0] = '\0';
+		run_fail(run, "self-test: '%s' should say '%s', but it says: %.300s",
+		    s->name, s->says, why);
+	} else {
+		run->why[0] = '\0';
+	}
+}

@@ -1,0 +1,220 @@
+#include "sync.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const char *const calls[] = { "link", "push", "pull", "sync", "status" };
+
+bool
+sync_find(const char *name, enum call *c)
+{
+	for (*c = CALL_LINK; *c <= CALL_STATUS; (*c)++)
+		if (strcmp(calls[*c], name) == 0)
+			return true;
+	return false;
+}
+
+/* What the step hook needs. */
+struct steps {
+	const struct plan *p;
+	struct outcome *out;
+};
+
+static bool
+on_step(void *ctx, const char *name)
+{
+	struct steps *s = ctx;
+
+	s->out->steps++;
+	snprintf(s->out->step, sizeof(s->out->step), "%s", name);
+	if (s->p->die_at == s->out->steps)
+		raise(SIGKILL);
+	if (s->p->hook != NULL && (strcmp(s->p->at_step, "*") == 0 ||
+	    strcmp(s->p->at_step, name) == 0))
+		s->p->hook(s->p->ctx, name);
+	return true;
+}
+
+/* The call itself, in this process. */
+static enum tdsync_rc
+perform(struct run *run, struct replica *r, enum call c, struct plan *p,
+        struct outcome *out)
+{
+	size_t place = (size_t)(r - run->replicas);
+	struct tdsync_options options = {
+		.dir = r->dir,
+		.url = "http://harness.invalid",
+		.token = run->server.tokens[place % SERVER_TOKENS],
+		.device_id = r->device,
+		.retries = p->retries > 0 ? p->retries : -1,
+	};
+	struct tdsync_status status;
+	struct steps steps = { p, out };
+	struct tdsync *t;
+	enum tdsync_rc rc;
+
+	if (options.token == NULL)
+		options.token = "none";
+	rc = tdsync_open(&options, &t, out->error, sizeof(out->error));
+	if (rc != TDSYNC_OK)
+		return rc;
+	tdsync_use_transport(t, faults_wrap(run, r, &p->faults,
+	    server_connect(&run->server, place)));
+	tdsync_skew_clock(t, r->skew_s);
+	if (!r->linked || c == CALL_LINK) {
+		rc = tdsync_link(t, run->server.project);
+		r->linked = rc == TDSYNC_OK;
+	}
+	tdsync_on_step(t, on_step, &steps);
+	if (rc == TDSYNC_OK && c == CALL_PUSH)
+		rc = tdsync_push(t, &out->result);
+	else if (rc == TDSYNC_OK && c == CALL_PULL)
+		rc = tdsync_pull(t, &out->result);
+	else if (rc == TDSYNC_OK && c == CALL_SYNC)
+		rc = tdsync_sync(t, &out->result);
+	if (rc == TDSYNC_OK && c == CALL_STATUS &&
+	    (rc = tdsync_get_status(t, false, &status)) == TDSYNC_OK) {
+		out->pending = status.pending;
+		out->cursor = status.cursor;
+		out->rejected = status.rejected;
+	}
+	if (rc != TDSYNC_OK)
+		snprintf(out->error, sizeof(out->error), "%s", tdsync_error(t));
+	tdsync_close(t);
+	return rc;
+}
+
+/* The same in a process of its own; *fd is where its outcome comes from. */
+static pid_t
+perform_apart(struct run *run, struct replica *r, enum call c, struct plan *p, int *fd)
+{
+	struct outcome out = { 0 };
+	int ends[2];
+	pid_t pid;
+
+	fflush(NULL);
+	if (pipe(ends) != 0 || (pid = fork()) < 0)
+		die("fork: %s", strerror(errno));
+	if (pid == 0) {
+		close(ends[0]);
+		out.rc = perform(run, r, c, p, &out);
+		if (write(ends[1], &out, sizeof(out)) != (ssize_t)sizeof(out))
+			_exit(3);
+		_exit(0);
+	}
+	close(ends[1]);
+	*fd = ends[0];
+	return pid;
+}
+
+static void
+await(pid_t pid, int fd, struct outcome *out)
+{
+	ssize_t n = read(fd, out, sizeof(*out));
+	int status;
+
+	close(fd);
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			die("waitpid: %s", strerror(errno));
+	if (n == (ssize_t)sizeof(*out) && WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return;
+	memset(out, 0, sizeof(*out));
+	out->died = true;
+	out->rc = TDSYNC_FAULT;
+	if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
+		snprintf(out->error, sizeof(out->error), "ended with status %d", status);
+}
+
+static void
+tell(struct run *run, const struct replica *r, enum call c, const struct outcome *o)
+{
+	trace_line(&run->trace, "call", "s:replica", r->name, "s:call", calls[c],
+	    "s:outcome", o->died ? "died" : tdsync_rc_name(o->rc), "i:pushed",
+	    o->result.pushed, "i:duplicates", o->result.duplicates, "i:rejected",
+	    o->result.rejected, "i:pulled", o->result.pulled, "i:applied",
+	    o->result.applied, "i:skipped", o->result.skipped, "i:rows", o->result.rows,
+	    "i:server_seq", o->result.server_seq, "i:steps", (int64_t)o->steps, "s:step",
+	    o->step, "s:error", o->error, NULL);
+}
+
+void
+sync_call(struct run *run, struct replica *r, enum call c, struct plan *p,
+          struct outcome *out)
+{
+	int fd;
+	pid_t pid;
+
+	memset(out, 0, sizeof(*out));
+	run->depth++;
+	if (p->die_at > 0) {
+		pid = perform_apart(run, r, c, p, &fd);
+		await(pid, fd, out);
+		if (out->died && out->error[0] != '\0')
+			run_fail(run, "%s: %s did not die of us: %s", r->name, calls[c],
+			    out->error);
+	} else {
+		out->rc = perform(run, r, c, p, out);
+	}
+	run->depth--;
+	if (c != CALL_STATUS)
+		tell(run, r, c, out);
+}
+
+bool
+sync_crowd(struct run *run)
+{
+	struct plan p[RUN_REPLICAS] = { 0 };
+	struct outcome out;
+	pid_t pids[RUN_REPLICAS];
+	int fds[RUN_REPLICAS];
+	size_t i;
+
+	for (i = 0; i < run->n; i++)
+		pids[i] = perform_apart(run, &run->replicas[i], CALL_SYNC, &p[i], &fds[i]);
+	for (i = 0; i < run->n; i++) {
+		await(pids[i], fds[i], &out);
+		tell(run, &run->replicas[i], CALL_SYNC, &out);
+		if (out.died || out.rc != TDSYNC_OK)
+			run_fail(run, "%s: sync in a crowd: %s %s",
+			    run->replicas[i].name, tdsync_rc_name(out.rc), out.error);
+	}
+	return run_ok(run);
+}
+
+bool
+sync_quiet(struct run *run)
+{
+	struct faults ambient = run->faults;
+	struct outcome out = { 0 };
+	bool still = false;
+	int round;
+	size_t i;
+
+	memset(&run->faults, 0, sizeof(run->faults));
+	for (round = 0; round < 5 && !still && run_ok(run); round++) {
+		still = true;
+		for (i = 0; i < run->n && run_ok(run); i++) {
+			struct plan p = { 0 };
+
+			sync_call(run, &run->replicas[i], CALL_SYNC, &p, &out);
+			if (out.rc != TDSYNC_OK) {
+				run_fail(run, "%s: sync without faults: %s: %s",
+				    run->replicas[i].name, tdsync_rc_name(out.rc), out.error);
+				break;
+			}
+			/* Its own events come back: that is no news. */
+			if (out.result.pushed + out.result.duplicates + out.result.pulled > 0 ||
+			    replica_pending(&run->replicas[i]) > 0)
+				still = false;
+		}
+	}
+	run->faults = ambient;
+	if (run_ok(run) && !still)
+		return run_fail(run, "not quiet after %d rounds", round);
+	return run_ok(run);
+}

@@ -1,0 +1,52 @@
+/*
+ * The client library at work in a replica: one call in one handle, as a
+ * process of the command line would do it; optionally in a process of its
+ * own that is killed on the way.
+ */
+#ifndef TDSYNC_HARNESS_SYNC_H
+#define TDSYNC_HARNESS_SYNC_H
+
+#include "run.h"
+
+#include "client/client.h"
+
+enum call { CALL_LINK, CALL_PUSH, CALL_PULL, CALL_SYNC, CALL_STATUS };
+
+/* What shall happen during a call. Zero-initialised: nothing. */
+struct plan {
+	struct faults faults;
+	int die_at;          /* the process gets SIGKILL at its n-th step; 0: never */
+	const char *at_step; /* call the hook at steps of this name, "*": at each */
+	void (*hook)(void *ctx, const char *step);
+	void *ctx;
+	int retries;         /* of the library; 0: none */
+};
+
+struct outcome {
+	enum tdsync_rc rc;
+	struct tdsync_result result;
+	int steps;           /* steps that were passed */
+	char step[48];       /* the last of them */
+	bool died;
+	int64_t pending, cursor, rejected; /* of CALL_STATUS */
+	char error[256];
+};
+
+/* Make a call. It links first where the replica never was. */
+void sync_call(struct run *run, struct replica *r, enum call c, struct plan *p,
+               struct outcome *out);
+
+/* All replicas sync at once, each in a process of its own. False when one of
+ * the processes did not end well. */
+bool sync_crowd(struct run *run);
+
+/*
+ * All replicas sync, without faults, until nothing is pending and nothing is
+ * to be fetched; a few rounds have to do. False (and the run fails) else.
+ */
+bool sync_quiet(struct run *run);
+
+/* The call of that name; false when there is none. */
+bool sync_find(const char *name, enum call *c);
+
+#endif
