@@ -7,7 +7,9 @@
 
 #include <check.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -240,6 +242,52 @@ START_TEST(a_replaced_or_deleted_server_db_makes_the_handle_stale)
 	ck_assert(accounts_stale(a));
 	ok(accounts_create(dir, &err));
 	ck_assert(accounts_stale(a));
+}
+END_TEST
+
+START_TEST(nothing_is_written_to_a_file_that_was_replaced)
+{
+	char old[2 * TEMP_PATH];
+	struct user u;
+
+	user("a@example.com");
+	snprintf(old, sizeof(old), "%s", path("old.db"));
+	ck_assert_int_eq(rename(path("server.db"), old), 0);
+	is(user_add(a, span_of("b@example.com"), &u, &err), RC_BUSY);
+	unlink(path("server.db-wal"));
+	unlink(path("server.db-shm"));
+	ok(accounts_create(dir, &err));
+	is(user_add(a, span_of("b@example.com"), &u, &err), RC_BUSY);
+	accounts_close(a);
+	ok(accounts_open(dir, &a, &err));
+	user("b@example.com");
+}
+END_TEST
+
+START_TEST(a_write_that_the_disk_refuses_is_no_write)
+{
+	struct rlimit limit, was;
+	struct stat st;
+	struct user u;
+	enum rc rc = RC_OK;
+
+	signal(SIGXFSZ, SIG_IGN);
+	user("before@example.com");
+	ck_assert_int_eq(stat(path("server.db-wal"), &st), 0);
+	ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &was), 0);
+	limit = was;
+	limit.rlim_cur = (rlim_t)st.st_size + 5000; /* a page, not a commit */
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	rc = user_add(a, span_of("full@example.com"), &u, &err);
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &was), 0);
+	ck_assert_msg(rc == RC_UNAVAILABLE || rc == RC_FAULT, "%s", rc_name(rc));
+	ck_assert(accounts_stale(a));
+	is(user_add(a, span_of("full@example.com"), &u, &err), RC_BUSY);
+	accounts_close(a);
+	ok(accounts_open(dir, &a, &err));
+	is(user_by_email(a, span_of("full@example.com"), &u, &err), RC_NOT_FOUND);
+	ok(user_by_email(a, span_of("before@example.com"), &u, &err));
+	user("full@example.com");
 }
 END_TEST
 
@@ -780,6 +828,8 @@ main(void)
 	tcase_add_test(t, a_newer_format_is_refused_with_a_sentence);
 	tcase_add_test(t, anothers_database_is_refused_and_left_alone);
 	tcase_add_test(t, a_replaced_or_deleted_server_db_makes_the_handle_stale);
+	tcase_add_test(t, nothing_is_written_to_a_file_that_was_replaced);
+	tcase_add_test(t, a_write_that_the_disk_refuses_is_no_write);
 	tcase_add_test(t, a_write_waits_for_the_lock_and_then_is_busy);
 	tcase_add_test(t, a_failed_write_leaves_no_lock_and_no_transaction);
 	tcase_add_test(t, writers_of_several_processes_lose_nothing);

@@ -320,6 +320,8 @@ is "$(grep -c ' retired ' "$tmp/out")" 3 'the old keys ended at once'
 chmod 600 "$data/keys/k_broken.json"
 on 1 key list
 err 'k_broken.json'
+on 1 token create --user bob@example.com
+on 0 user list
 rm "$data/keys/k_broken.json"
 
 # --- what else may be in the way ---

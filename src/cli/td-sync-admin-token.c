@@ -117,6 +117,7 @@ token_create_run(struct admin *a)
 	char (*ids)[ID_MAX] = NULL, id[ID_MAX];
 	const char **list = NULL;
 	struct buf token = { 0 };
+	struct auth *auth = NULL;
 	struct user u;
 	size_t n = 0;
 	enum rc rc;
@@ -133,12 +134,15 @@ token_create_run(struct admin *a)
 			list[i] = ids[i];
 	}
 	if (rc == RC_OK)
-		rc = auth_issue(a->auth, u.id, a->name != NULL ? a->name : "",
+		rc = auth_open(a->data, &auth, &a->err);
+	if (rc == RC_OK)
+		rc = auth_issue(auth, u.id, a->name != NULL ? a->name : "",
 		    a->scope != 0 ? a->scope : DEFAULT_SCOPE, list, n,
 		    (a->days < 0 ? DEFAULT_DAYS : a->days) * DAY, id, &token, &a->err);
 	if (rc == RC_OK && buf_cstr(&token) == NULL)
 		rc = err_set(&a->err, RC_FAULT, "out of memory");
 	code = rc == RC_OK ? show_token(a, id, u.email, &token) : admin_fail(a, rc);
+	auth_close(auth);
 	buf_free(&token);
 	free(list);
 	free(ids);

@@ -149,13 +149,13 @@ admin_fail_with(struct admin *a, enum rc rc, const char *fmt, ...)
 enum rc
 admin_open(struct admin *a)
 {
-	enum rc rc = auth_open(a->data, &a->auth, &a->err);
+	enum rc rc = accounts_open(a->data, &a->accounts, &a->err);
 
 	if (rc == RC_NOT_FOUND)
 		return err_set(&a->err, RC_UNAVAILABLE,
 		    "%s is no data folder of td-sync yet: run td-sync-admin --data DIR init",
 		    a->data);
-	return rc == RC_OK ? auth_accounts(a->auth, &a->accounts, &a->err) : rc;
+	return rc;
 }
 
 enum rc
@@ -464,7 +464,7 @@ main(int argc, char **argv)
 	/* getopt names argv[0], now the last word of the command, in its errors */
 	argv[words - 1] = program;
 	code = run_command(&a, c, argc - words + 1, argv + words - 1);
-	auth_close(a.auth);
+	accounts_close(a.accounts);
 	free(a.projects);
 	return code;
 }

@@ -30,14 +30,14 @@ struct admin {
 	size_t n_projects;
 	unsigned scope;          /* all --scope together; 0: none was given */
 	int64_t days;            /* --days or --overlap; -1: not given */
-	struct auth *auth;       /* set by admin_open() */
-	struct accounts *accounts;
+	struct accounts *accounts; /* set by admin_open() */
 	struct err err;          /* the sentence of the last failure */
 };
 
 /* --- what commands share; td-sync-admin.c --- */
 
-/* Open the data folder, keys and all. */
+/* Open server.db. The keys are not looked at: a broken one must not keep
+ * anybody from revoking a token. */
 enum rc admin_open(struct admin *a);
 
 /* Say a->err on stderr; returns the exit code for the outcome. */

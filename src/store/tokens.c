@@ -1,0 +1,127 @@
+/* server.db: what clients are let in by, see accounts.h. */
+#include "store/accounts_int.h"
+
+/* How often the use of a token is noted, in seconds. */
+#define USED_EVERY 3600
+
+/* Record a token; needs acc_begin(). */
+static enum rc
+insert_token(struct accounts *a, const struct token_row *t, struct err *err)
+{
+	struct user u;
+	sqlite3_stmt *st;
+	enum rc rc = RC_OK;
+
+	if (t->user_id[0] != '\0')
+		rc = acc_find_user(&a->wr, Q_USER_BY_ID, ":id", span_of(t->user_id), &u, err);
+	if (rc == RC_OK)
+		rc = acc_query(&a->wr, Q_TOKEN_ADD, &st, err);
+	if (rc != RC_OK)
+		return rc;
+	acc_bind(st, ":id", t->id);
+	acc_bind(st, ":user", t->user_id);
+	acc_bind(st, ":name", t->name);
+	acc_bind(st, ":scope", t->scope);
+	acc_bind(st, ":projects", t->projects);
+	db_bind_int(st, ":created_at", t->created_at);
+	db_bind_int(st, ":expires_at", t->expires_at);
+	return db_run(st, err);
+}
+
+enum rc
+token_add(struct accounts *a, const struct token_row *t, struct err *err)
+{
+	enum rc rc = acc_begin(a, err);
+
+	return rc != RC_OK ? rc : acc_finish(a, insert_token(a, t, err), err);
+}
+
+/* Stamp a token with now by one of the two updates; needs acc_begin(). */
+static enum rc
+stamp_token(struct accounts *a, enum query q, const char *id, struct err *err)
+{
+	sqlite3_stmt *st;
+	enum rc rc = acc_query(&a->wr, q, &st, err);
+
+	if (rc != RC_OK)
+		return rc;
+	acc_bind(st, ":id", id);
+	db_bind_int(st, ":now", acc_now());
+	return db_run(st, err);
+}
+
+/* Revoke a token that is not; needs acc_begin(). */
+static enum rc
+mark_revoked(struct accounts *a, const char *id, struct err *err)
+{
+	sqlite3_stmt *st;
+	int64_t revoked_at;
+	enum rc rc = acc_query(&a->wr, Q_TOKEN_GET, &st, err);
+
+	if (rc != RC_OK)
+		return rc;
+	acc_bind(st, ":id", id);
+	rc = acc_row(st, err);
+	if (rc == RC_NOT_FOUND)
+		return err_set(err, rc, "token not found");
+	if (rc != RC_OK)
+		return rc;
+	revoked_at = sqlite3_column_int64(st, 0);
+	db_reset(st);
+	if (revoked_at != 0)
+		return err_set(err, RC_CONFLICT, "the token is revoked already");
+	return stamp_token(a, Q_TOKEN_REVOKE, id, err);
+}
+
+enum rc
+token_revoke(struct accounts *a, const char *id, struct err *err)
+{
+	enum rc rc = acc_begin(a, err);
+
+	return rc != RC_OK ? rc : acc_finish(a, mark_revoked(a, id, err), err);
+}
+
+static void
+read_token(sqlite3_stmt *st, struct token_row *out)
+{
+	*out = (struct token_row){ 0 };
+	acc_column(st, 0, out->id, sizeof(out->id));
+	acc_column(st, 1, out->user_id, sizeof(out->user_id));
+	acc_column(st, 2, out->name, sizeof(out->name));
+	acc_column(st, 3, out->scope, sizeof(out->scope));
+	acc_column(st, 4, out->projects, sizeof(out->projects));
+	out->created_at = sqlite3_column_int64(st, 5);
+	out->expires_at = sqlite3_column_int64(st, 6);
+	out->last_used_at = sqlite3_column_int64(st, 7);
+	out->revoked_at = sqlite3_column_int64(st, 8);
+}
+
+enum rc
+token_list(struct accounts *a, token_visit *visit, void *ctx, struct err *err)
+{
+	struct token_row t;
+	sqlite3_stmt *st;
+	bool row = true;
+	enum rc rc = acc_query(&a->rd, Q_TOKEN_LIST, &st, err);
+
+	if (rc != RC_OK)
+		return rc;
+	while ((rc = db_step(st, &row, err)) == RC_OK && row) {
+		read_token(st, &t);
+		if ((rc = visit(ctx, &t)) != RC_OK)
+			break;
+	}
+	db_reset(st);
+	return rc;
+}
+
+void
+token_used(struct accounts *a, const char *id, int64_t last_used_at)
+{
+	int64_t since = acc_now() - last_used_at;
+
+	if (since >= 0 && since < USED_EVERY)
+		return;
+	if (acc_begin_until(a, 0, NULL) == RC_OK)
+		acc_finish(a, stamp_token(a, Q_TOKEN_USED, id, NULL), NULL);
+}
