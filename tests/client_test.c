@@ -1,6 +1,9 @@
 /*
  * The client: replicas of real td databases against a real log, without HTTP.
  */
+#include "client/entries.h"
+#include "engine/page.h"
+#include "tests/client_test.h"
 #include "tests/replica.h"
 
 #include <stdlib.h>
@@ -157,6 +160,218 @@ START_TEST(a_fresh_replica_equals_a_stock_one_that_replayed)
 }
 END_TEST
 
+/* --- the wire --- */
+
+/* What a log says of one seq, as recorded; false when it doesn't. */
+static bool
+recorded_event(struct span log, int64_t seq, struct span *out)
+{
+	struct span line, v;
+	int64_t n;
+
+	while (fixture_line(&log, &line))
+		if (json_get(line, "server_seq", &v) && json_int64(v, &n) && n == seq) {
+			*out = line;
+			return true;
+		}
+	return false;
+}
+
+struct wire {
+	struct span log;
+	int compared;
+};
+
+/* An entry that the stock client pushed, against what it pushed. */
+static enum rc
+compare_wire(void *ctx, const struct entry *e, bool *stop, struct err *err)
+{
+	struct wire *w = ctx;
+	struct buf scratch = { 0 }, text = { 0 }, ours = { 0 }, theirs = { 0 };
+	struct span line, a, b, value;
+	struct event ev;
+
+	(void)stop;
+	if (e->seq == 0 || !recorded_event(w->log, e->seq, &line))
+		return RC_OK;
+	ck_assert_msg(entry_event(e, &ev, &scratch, err) == RC_OK, "%s", err->text);
+	entry_add_wire(&ev, &text);
+	ck_assert(json_scan(buf_span(&text), JSON_MAX_DEPTH, &value, NULL, err) == RC_OK);
+	for (size_t i = 0; i < 5; i++) {
+		static const char *const members[] = { "client_action_id", "action_type",
+			"entity_type", "entity_id", "client_timestamp" };
+
+		ck_assert(json_get(value, members[i], &a) && json_get(line, members[i], &b));
+		ck_assert_msg(span_eq(a, b), "seq %lld: %s", (long long)e->seq, members[i]);
+	}
+	ck_assert(json_get(value, "payload", &a) && json_get(line, "payload", &b));
+	json_canonical(a, &ours);
+	json_canonical(b, &theirs);
+	/* The Go server writes a payload of work_sessions anew, keys sorted. */
+	if (span_is(ev.type, "work_sessions"))
+		ck_assert_msg(json_equal(a, b), "seq %lld", (long long)e->seq);
+	else
+		ck_assert_msg(span_eq(buf_span(&ours), buf_span(&theirs)), "seq %lld:\n%s\n%s",
+		              (long long)e->seq, buf_cstr(&ours), buf_cstr(&theirs));
+	w->compared++;
+	buf_free(&scratch);
+	buf_free(&text);
+	buf_free(&ours);
+	buf_free(&theirs);
+	return RC_OK;
+}
+
+START_TEST(an_entry_is_sent_as_the_stock_client_sends_it)
+{
+	const char *h = recorded[_i].history;
+	char name[80], log[80], path[FIXTURE_PATH];
+	struct books books = { .cursor = -1, .foreign_rowid = -1 };
+	struct buf text = { 0 };
+	struct wire w = { 0 };
+	struct replica r;
+	struct local *l;
+	struct err err;
+
+	snprintf(name, sizeof(name), "replay/%s/after/%s.db", h, recorded[_i].device);
+	snprintf(log, sizeof(log), "replay/%s/log.jsonl", h);
+	if (!fixture_find(name, path) || !fixture_find(log, path)) {
+		fprintf(stderr, "skipped: no recording %s\n", name);
+		return;
+	}
+	if (strcmp(h, "large") == 0)
+		return; /* of one kind, and looked up by scanning */
+	fixture_read(log, &text);
+	w.log = buf_span(&text);
+	replica_make(&r, "R", name);
+	ck_assert_msg(local_open(r.dir, false, &l, &err) == RC_OK, "%s", err.text);
+	ck_assert(books_prepare(l, &err) == RC_OK);
+	ck_assert_msg(entries_walk(l, &books, ENTRIES_OVERLAY, compare_wire, &w, &err) == RC_OK,
+	              "%s", err.text);
+	ck_assert_str_eq(ask(&r, "SELECT count(*) FROM action_log WHERE server_seq > 0"),
+	                 ask(&r, "SELECT %d", w.compared));
+	local_close(l);
+	buf_free(&text);
+	replica_close(&r);
+}
+END_TEST
+
+/* --- backfill --- */
+
+/* Compare the server's log with the first n events of a recorded one. */
+static enum rc
+same_as_recorded(void *ctx, const struct event *ev, bool *stop)
+{
+	struct span *rest = ctx, line, v;
+	struct buf ours = { 0 }, theirs = { 0 }, scratch = { 0 };
+	struct event want;
+	struct err err;
+
+	*stop = false;
+	ck_assert(fixture_line(rest, &line));
+	ck_assert(json_get(line, "payload", &v));
+	json_canonical(v, &theirs);
+	json_canonical(ev->payload, &ours);
+	ck_assert_msg(page_event(line, &want, &scratch, &err) == RC_OK, "%s", err.text);
+	ck_assert_msg(span_eq(ev->type, want.type) && span_eq(ev->id, want.id) &&
+	              ev->action == want.action && ev->action_id == want.action_id &&
+	              span_eq(ev->time, want.time), "seq %lld", (long long)ev->seq);
+	ck_assert_msg(span_eq(buf_span(&ours), buf_span(&theirs)), "seq %lld:\n%s\n%s",
+	              (long long)ev->seq, buf_cstr(&ours), buf_cstr(&theirs));
+	buf_free(&ours);
+	buf_free(&theirs);
+	buf_free(&scratch);
+	return RC_OK;
+}
+
+START_TEST(the_first_push_of_an_old_database_is_the_stock_client_s)
+{
+	static const struct {
+		const char *history;
+		int events, backfilled;
+	} cases[] = { { "legacy", 119, 0 }, { "legacy-backfill", 25, 25 } };
+	char before[80], log[80], path[FIXTURE_PATH];
+	struct buf text = { 0 };
+	struct events *events;
+	struct replica a, b;
+	struct span rest;
+	struct err err;
+
+	snprintf(before, sizeof(before), "replay/%s/before/A.db", cases[_i].history);
+	snprintf(log, sizeof(log), "replay/%s/log.jsonl", cases[_i].history);
+	if (!fixture_find(before, path)) {
+		fprintf(stderr, "skipped: no recording %s\n", before);
+		return;
+	}
+	replica_make(&a, "A", before);
+	sql(&a, "UPDATE sync_state SET project_id = '" PROJECT "'");
+	SYNC(&a);
+	ck_assert_int_eq(a.res.pushed, cases[_i].events);
+	ck_assert_int_eq(server_seq(), cases[_i].events);
+	ck_assert_str_eq(ask(&a, "SELECT count(*) FROM action_log WHERE session_id='td-sync'"),
+	                 ask(&a, "SELECT %d", cases[_i].backfilled));
+	fixture_read(log, &text);
+	rest = buf_span(&text);
+	events = server_log();
+	ck_assert(events_walk(events, 0, INT64_MAX, true, NULL, same_as_recorded, &rest,
+	                      &err) == RC_OK);
+	events_close(events);
+	buf_free(&text);
+	assert_settled(&a);
+
+	replica_make(&b, "B", "empty-v38.db");
+	LINK(&b);
+	SYNC(&b);
+	assert_same(&a, &b);
+	ck_assert_int_eq(b.res.pushed, 0);
+	ck_assert_str_eq(ask(&a, "SELECT count(*) FROM sync_conflicts"), "0");
+	replica_close(&a);
+	replica_close(&b);
+}
+END_TEST
+
+/* Real projects of old schemas, as found. */
+START_TEST(databases_of_old_schemas_sync_with_new_ones)
+{
+	static const char *const files[] = { "nightshift-v27.db", "sindri-v31.db" };
+	char path[FIXTURE_PATH], mode[16];
+	struct replica old, new, third;
+
+	if (!fixture_find(files[_i], path)) {
+		fprintf(stderr, "skipped: no recording %s\n", files[_i]);
+		return;
+	}
+	replica_make(&old, "old", files[_i]);
+	replica_make(&new, "new", "empty-v38.db");
+	replica_make(&third, "third", files[_i]); /* a copy of the first */
+	snprintf(mode, sizeof(mode), "%s", ask(&old, "PRAGMA journal_mode"));
+	LINK(&old);
+	LINK(&new);
+	td_create(&new, "td-00000f", "Made on the new one");
+	SYNC(&old);
+	ck_assert_int_gt(old.res.pushed, 10);
+	SYNC(&new);
+	SYNC(&old);
+	assert_same(&old, &new);
+	assert_settled(&old);
+	ck_assert_str_eq(ask(&old, "PRAGMA journal_mode"), mode);
+	ck_assert_str_eq(ask(&old, "SELECT count(*) FROM sync_conflicts"), "0");
+
+	/* The copy: the same entries, pushed by somebody else, are known. */
+	LINK(&third);
+	td_update(&third, ask(&third, "SELECT min(id) FROM issues"), "title", "Edited in the copy");
+	SYNC(&third);
+	ck_assert_int_eq(third.res.pushed, 1);
+	ck_assert_int_eq(third.res.duplicates, 0); /* seen in the log, not sent */
+	SYNC(&old);
+	SYNC(&new);
+	assert_same(&old, &new);
+	assert_same(&third, &new);
+	replica_close(&old);
+	replica_close(&new);
+	replica_close(&third);
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -170,7 +385,12 @@ suite(void)
 	tcase_add_loop_test(tc, a_stock_device_taken_over_ends_as_the_log_says, 0,
 	                    sizeof(recorded) / sizeof(recorded[0]));
 	tcase_add_loop_test(tc, a_fresh_replica_equals_a_stock_one_that_replayed, 0, 7);
+	tcase_add_loop_test(tc, an_entry_is_sent_as_the_stock_client_sends_it, 0,
+	                    sizeof(recorded) / sizeof(recorded[0]));
+	tcase_add_loop_test(tc, the_first_push_of_an_old_database_is_the_stock_client_s, 0, 2);
+	tcase_add_loop_test(tc, databases_of_old_schemas_sync_with_new_ones, 0, 2);
 	suite_add_tcase(s, tc);
+	suite_add_tcase(s, client_beside_cases());
 	return s;
 }
 

@@ -62,7 +62,7 @@ static const char schema[] =
 
 enum query {
 	Q_LOAD, Q_INSERT, Q_SAVE, Q_TD_STATE, Q_TD_LINK, Q_TD_UNLINK, Q_TD_PULLED,
-	Q_TD_PUSHED, Q_MARK, Q_ACKED, Q_REJECTED, Q_UNREJECT, Q_FORGIVE, Q_UNACK, Q_FORGET_ACKED,
+	Q_TD_PUSHED, Q_MARK, Q_ACKED, Q_REJECTED, Q_UNREJECT, Q_FORGIVE, Q_UNACK, Q_UNPLACE, Q_RESEND, Q_IS_HELD, Q_FORGET_ACKED,
 	Q_FORGET_OFFERED, Q_HELD, Q_FORGET_HELD, Q_HISTORY, Q_CONFLICT, Q_COUNT, Q_REJECTIONS, Q_FOREIGN, Q_SKIPPED,
 	Q__MAX
 };
@@ -114,6 +114,10 @@ static const char *const queries[Q__MAX] = {
 	[Q_UNACK] =
 	    "UPDATE main.action_log SET synced_at = NULL, server_seq = NULL"
 	    " WHERE server_seq > :after AND undone = 0",
+	[Q_UNPLACE] =
+	    "UPDATE main.action_log SET server_seq = NULL WHERE server_seq IS NOT NULL",
+	[Q_RESEND] = "UPDATE main.action_log SET synced_at = NULL WHERE id = :id",
+	[Q_IS_HELD] = "SELECT 1 FROM " TDSYNC ".held WHERE type = :type AND id = :id",
 	[Q_FORGET_ACKED] = "DELETE FROM " TDSYNC ".acked WHERE seq > :after",
 	[Q_FORGET_OFFERED] = "DELETE FROM " TDSYNC ".offered",
 	[Q_HELD] =
@@ -451,25 +455,48 @@ books_forgive(struct local *l, struct err *err)
 }
 
 enum rc
-books_unack(struct local *l, int64_t after, struct err *err)
+books_unack(struct local *l, int64_t after, bool *any, struct err *err)
 {
 	sqlite3_stmt *st;
 	enum rc rc;
 
+	*any = false;
 	if ((rc = statement(l, Q_UNACK, &st, err)) != RC_OK)
 		return rc;
 	db_bind_int(st, ":after", after);
-	if ((rc = run(l, st, err)) != RC_OK ||
-	    (rc = statement(l, Q_FORGET_ACKED, &st, err)) != RC_OK)
+	if ((rc = run(l, st, err)) != RC_OK)
+		return rc;
+	*any = sqlite3_changes(l->db) > 0;
+	if ((rc = statement(l, Q_FORGET_ACKED, &st, err)) != RC_OK)
 		return rc;
 	db_bind_int(st, ":after", after);
 	return run(l, st, err);
 }
 
 enum rc
-books_forget_offers(struct local *l, struct err *err)
+books_lose_log(struct local *l, struct err *err)
 {
-	return run_plain(l, Q_FORGET_OFFERED, err);
+	sqlite3_stmt *st;
+	enum rc rc;
+
+	if ((rc = run_plain(l, Q_UNPLACE, err)) != RC_OK ||
+	    (rc = run_plain(l, Q_FORGET_OFFERED, err)) != RC_OK ||
+	    (rc = statement(l, Q_FORGET_ACKED, &st, err)) != RC_OK)
+		return rc;
+	db_bind_int(st, ":after", -1);
+	return run(l, st, err);
+}
+
+enum rc
+books_resend(struct local *l, const struct entry *a, struct err *err)
+{
+	sqlite3_stmt *st;
+	enum rc rc = statement(l, Q_RESEND, &st, err);
+
+	if (rc != RC_OK)
+		return rc;
+	db_bind_text(st, ":id", a->id);
+	return run(l, st, err);
 }
 
 enum rc
@@ -498,6 +525,22 @@ books_held(struct local *l, const char *type, struct span id, struct err *err)
 	db_bind_text(st, ":type", span_of(type));
 	db_bind_text(st, ":id", id);
 	return run(l, st, err);
+}
+
+enum rc
+books_is_held(struct local *l, const char *type, struct span id, bool *out, struct err *err)
+{
+	sqlite3_stmt *st;
+	enum rc rc = statement(l, Q_IS_HELD, &st, err);
+
+	*out = false;
+	if (rc != RC_OK)
+		return rc;
+	db_bind_text(st, ":type", span_of(type));
+	db_bind_text(st, ":id", id);
+	rc = local_failed(l, db_step(st, out, err), err);
+	db_reset(st);
+	return rc;
 }
 
 /* The number that a query without parameters gives. */

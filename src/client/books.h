@@ -91,19 +91,28 @@ enum rc books_rejected(struct local *l, const struct entry *a, struct span reaso
 enum rc books_forgive(struct local *l, struct err *err);
 
 /*
- * The server's log is another one. Own actions that it may lack become
- * pending again: those acked under a seq after `after`.
+ * The log is another one but holds our last event: own actions that were
+ * acked under a seq after it become pending again. *any: there were some.
  */
-enum rc books_unack(struct local *l, int64_t after, struct err *err);
+enum rc books_unack(struct local *l, int64_t after, bool *any, struct err *err);
 
-/* Forget which rows were offered: another log may lack them. */
-enum rc books_forget_offers(struct local *l, struct err *err);
+/*
+ * The log is another one altogether: no seq means anything any more. Own
+ * actions keep their synced_at until it is known whether the new log holds
+ * them (ENTRIES_LOST); offers are forgotten.
+ */
+enum rc books_lose_log(struct local *l, struct err *err);
+
+/* Make an action pending again. */
+enum rc books_resend(struct local *l, const struct entry *a, struct err *err);
 
 /* Forget what belongs to the project of before: acks, offers, rejections. */
 enum rc books_forget_project(struct local *l, struct err *err);
 
-/* That the log held (or tells of) this row. */
+/* That the log held (or tells of) this row; and whether it did. */
 enum rc books_held(struct local *l, const char *type, struct span id, struct err *err);
+enum rc books_is_held(struct local *l, const char *type, struct span id, bool *out,
+                      struct err *err);
 
 /* A line of td's sync_history. */
 enum rc td_history(struct local *l, const char *direction, const struct event *ev,

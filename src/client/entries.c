@@ -17,6 +17,9 @@
 	" a.timestamp, o.first IS 1 AS first FROM main.action_log a" \
 	" LEFT JOIN " TDSYNC ".offered o ON o.action_id = a.id"
 
+static const char find[] =
+    COLUMNS " WHERE a.rowid = :rowid AND a.entity_id = :id AND a.server_seq IS NULL";
+
 static const char *const queries[] = {
 	[ENTRIES_TO_SEND] =
 	    COLUMNS
@@ -30,6 +33,11 @@ static const char *const queries[] = {
 	    " OR (a.server_seq > :cursor AND (a.rowid > :foreign OR"
 	    "  EXISTS (SELECT 1 FROM " TDSYNC ".acked k WHERE k.action_id = a.id)))"
 	    " ORDER BY a.synced_at IS NULL, a.server_seq, first DESC, a.rowid",
+	[ENTRIES_LOST] =
+	    COLUMNS
+	    " WHERE a.synced_at IS NOT NULL AND a.server_seq IS NULL AND a.undone = 0"
+	    " AND :cursor IS NOT NULL AND :foreign IS NOT NULL"
+	    " ORDER BY a.rowid",
 };
 
 static struct entry
@@ -49,24 +57,50 @@ read_entry(sqlite3_stmt *st)
 	};
 }
 
-enum rc
-entries_walk(struct local *l, const struct books *b, enum entries_which which,
-             entries_visit *visit, void *ctx, struct err *err)
+/* Step a statement to its end and visit what it gives. */
+static enum rc
+walk(struct local *l, sqlite3_stmt *st, entries_visit *visit, void *ctx, struct err *err)
 {
-	sqlite3_stmt *st = NULL;
 	bool row = false, stop = false;
-	enum rc rc = local_failed(l, db_prepare(l->db, queries[which], &st, err), err);
+	enum rc rc = RC_OK;
 
-	if (rc != RC_OK)
-		return rc;
-	db_bind_int(st, ":cursor", b->cursor);
-	db_bind_int(st, ":foreign", b->foreign_rowid);
 	while (!stop && (rc = local_failed(l, db_step(st, &row, err), err)) == RC_OK && row) {
 		struct entry a = read_entry(st);
 
 		if ((rc = visit(ctx, &a, &stop, err)) != RC_OK)
 			break;
 	}
+	return rc;
+}
+
+enum rc
+entry_find(struct local *l, int64_t rowid, struct span entity_id, entries_visit *visit,
+           void *ctx, struct err *err)
+{
+	sqlite3_stmt *st = NULL;
+	enum rc rc = local_failed(l, db_prepare(l->db, find, &st, err), err);
+
+	if (rc != RC_OK)
+		return rc;
+	db_bind_int(st, ":rowid", rowid);
+	db_bind_text(st, ":id", entity_id);
+	rc = walk(l, st, visit, ctx, err);
+	sqlite3_finalize(st);
+	return rc;
+}
+
+enum rc
+entries_walk(struct local *l, const struct books *b, enum entries_which which,
+             entries_visit *visit, void *ctx, struct err *err)
+{
+	sqlite3_stmt *st = NULL;
+	enum rc rc = local_failed(l, db_prepare(l->db, queries[which], &st, err), err);
+
+	if (rc != RC_OK)
+		return rc;
+	db_bind_int(st, ":cursor", b->cursor);
+	db_bind_int(st, ":foreign", b->foreign_rowid);
+	rc = walk(l, st, visit, ctx, err);
 	sqlite3_finalize(st);
 	return rc;
 }

@@ -25,7 +25,9 @@ enum entries_which {
 	ENTRIES_TO_SEND,
 	/* All that local rows show and the state does not: acked beyond its
 	 * cursor, by seq; then everything pending, as it is (or was) sent. */
-	ENTRIES_OVERLAY
+	ENTRIES_OVERLAY,
+	/* Acked by a log that is no more, and not found in the new one. */
+	ENTRIES_LOST
 };
 
 /* Called for each entry, borrowed for the call; *stop ends the walk. */
@@ -35,6 +37,10 @@ typedef enum rc entries_visit(void *ctx, const struct entry *a, bool *stop,
 /* `b`: the books, for their cursor. */
 enum rc entries_walk(struct local *l, const struct books *b, enum entries_which which,
                      entries_visit *visit, void *ctx, struct err *err);
+
+/* Visit the entry of that number and entity if no seq is known for it. */
+enum rc entry_find(struct local *l, int64_t rowid, struct span entity_id,
+                   entries_visit *visit, void *ctx, struct err *err);
 
 /*
  * The event an entry stands for. It borrows from the entry and from

@@ -10,11 +10,13 @@
  */
 #include "client/work.h"
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "client/entries.h"
 #include "client/offer.h"
 #include "client/rows.h"
 #include "engine/apply.h"
+#include "engine/digest.h"
 #include "engine/page.h"
 
 #include <stdio.h>
@@ -38,6 +40,7 @@ struct fetch {
 	bool cut;             /* no more pages into this batch */
 	bool more;            /* the log goes on after them */
 	bool follows;         /* td's rows follow the state, in this transaction */
+	const struct event *event; /* the one that is looked for among entries */
 	struct buf scratch, payload;
 };
 
@@ -220,6 +223,42 @@ remember_last(struct books *b, const struct event *ev)
 	buf_free(&hex);
 }
 
+/* Whether an entry is the event; *stop says so. */
+static enum rc
+is_event(void *ctx, const struct entry *e, bool *stop, struct err *err)
+{
+	struct fetch *f = ctx;
+	struct buf canonical = { 0 };
+	struct instant at;
+	struct event ev;
+	bool marked;
+	enum rc rc = entry_event(e, &ev, &f->payload, err);
+
+	*stop = false;
+	if (rc == RC_NOT_FOUND || rc == RC_INVALID || !time_parse_rfc3339(ev.time, &at))
+		return RC_OK;
+	if (rc == RC_OK && (rc = event_digest(&ev, at, &canonical)) != RC_OK)
+		err_set(err, rc, "out of memory");
+	if (rc == RC_OK && memcmp(ev.digest, f->event->digest, EVENT_DIGEST_LEN) == 0)
+		rc = books_acked(f->w->l, e, f->event->seq, f->w->books.log_id,
+		                 work_now_us(f->w), &marked, err);
+	buf_free(&canonical);
+	return rc;
+}
+
+/*
+ * An event may be an entry of ours that nobody acked: the answer was lost, or
+ * the log is another one than that which did. It need not be sent then.
+ */
+static enum rc
+recognise(struct fetch *f, const struct event *ev, struct err *err)
+{
+	if (ev->action_id == 0)
+		return RC_OK;
+	f->event = ev;
+	return entry_find(f->w->l, ev->action_id, ev->id, is_event, f, err);
+}
+
 /* One event of the log: into the state, and into td's books where td's rows
  * follow it. */
 static enum rc
@@ -240,6 +279,8 @@ apply_event(struct fetch *f, const struct event *ev, struct err *err)
 		return local_failed(w->l, rc, err);
 	}
 	remember_last(&w->books, ev);
+	if ((rc = recognise(f, ev, err)) != RC_OK)
+		return rc;
 	if (what == APPLIED)
 		w->result->applied++;
 	else
@@ -289,8 +330,32 @@ offer(struct fetch *f, enum offer_what what, struct err *err)
 	int64_t made;
 	enum rc rc = offer_rows(w->l, f->rows, what, work_now_us(w), &made, err);
 
-	w->offered += made;
+	w->send_again = w->send_again || made > 0;
 	w->books.offer = false;
+	return rc;
+}
+
+/*
+ * An entry that the log of before had and this one lacks. Where the row is in
+ * this log, the edit is sent again; else the row is offered as it is now,
+ * which has the edit in it.
+ */
+static enum rc
+send_lost(void *ctx, const struct entry *e, bool *stop, struct err *err)
+{
+	struct fetch *f = ctx;
+	const struct profile_entity *p = profile_entity(&profile_td, e->entity_type);
+	bool held = false;
+	enum rc rc;
+
+	*stop = false;
+	if (p == NULL || p->held_back)
+		return RC_OK;
+	rc = books_is_held(f->w->l, p->table, e->entity_id, &held, err);
+	if (rc == RC_OK && held) {
+		f->w->send_again = true;
+		rc = books_resend(f->w->l, e, err);
+	}
 	return rc;
 }
 
@@ -336,7 +401,9 @@ apply_batch(struct fetch *f, bool end, struct err *err)
 		rc = apply_page(f, f->events[i], err);
 	if (rc != RC_OK)
 		return rc;
-	if (end && b->target == TARGET_HEAD)
+	if (end && b->rehome)
+		rc = entries_walk(f->w->l, b, ENTRIES_LOST, send_lost, f, err);
+	if (rc == RC_OK && end && b->target == TARGET_HEAD)
 		rc = offer(f, b->rehome ? OFFER_NEWER : OFFER_BACKFILL, err);
 	if (rc == RC_OK && end && !f->follows)
 		rc = compare_all(f, err);

@@ -151,7 +151,7 @@ run(struct tdsync *t, enum tdsync_rc (*call)(struct work *w), struct tdsync_resu
 static bool
 must_pull_first(const struct work *w)
 {
-	return w->books.target == TARGET_HEAD && !w->books.rehome;
+	return w->books.target == TARGET_HEAD;
 }
 
 static enum tdsync_rc
@@ -173,9 +173,9 @@ sync_once(struct work *w)
 		refused = w->t->err; /* one who may only read gets what there is */
 	else if (sent != TDSYNC_OK)
 		return sent;
-	w->offered = 0;
+	w->send_again = false;
 	rc = fetch_run(w);
-	if (rc == TDSYNC_OK && sent == TDSYNC_OK && w->offered > 0 &&
+	if (rc == TDSYNC_OK && sent == TDSYNC_OK && w->send_again &&
 	    (rc = send_run(w)) == TDSYNC_OK)
 		rc = fetch_run(w);
 	if (rc == TDSYNC_OK && sent != TDSYNC_OK) {

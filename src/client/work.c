@@ -221,13 +221,18 @@ enum rc
 work_log_id(struct work *w, const char *log_id)
 {
 	struct books *b = &w->books;
-	bool news = b->log_id[0] != '\0' && strcmp(b->log_id, log_id) != 0;
+	bool news = b->log_id[0] != '\0' && strcmp(b->log_id, log_id) != 0, any;
+	enum rc rc;
 
 	if (log_id[0] == '\0') /* a Go server */
 		return RC_OK;
 	snprintf(b->log_id, sizeof(b->log_id), "%s", log_id);
+	if (!news)
+		return RC_OK;
 	/* It holds the last event we have, but maybe not what came after. */
-	return news ? books_unack(w->l, b->cursor, &w->t->err) : RC_OK;
+	if ((rc = books_unack(w->l, b->cursor, &any, &w->t->err)) == RC_OK && any)
+		w->send_again = true;
+	return rc;
 }
 
 enum tdsync_rc
@@ -245,8 +250,7 @@ work_rehome(struct work *w, const char *log_id)
 	b->td_cursor = 0;
 	b->foreign_rowid = 0;
 	snprintf(b->log_id, sizeof(b->log_id), "%s", log_id);
-	if ((did = books_unack(w->l, -1, err)) == RC_OK &&
-	    (did = books_forget_offers(w->l, err)) == RC_OK &&
+	if ((did = books_lose_log(w->l, err)) == RC_OK &&
 	    (did = books_reset_state(w->l, b, err)) == RC_OK)
 		did = td_state_pulled(w->l, 0, work_now_us(w), err);
 	if (did != RC_OK) {

@@ -34,7 +34,7 @@ struct work {
 	struct tdsync_result *result;
 	bool replaced;           /* something else changed the databases since they
 	                          * were read: close, open, begin again */
-	int64_t offered;         /* entries made for rows without any */
+	bool send_again;         /* a pull made entries pending */
 };
 
 /*

@@ -1,0 +1,10 @@
+/* The parts of the client's test program. */
+#ifndef TDSYNC_TESTS_CLIENT_TEST_H
+#define TDSYNC_TESTS_CLIENT_TEST_H
+
+#include <check.h>
+
+TCase *client_beside_cases(void);
+TCase *client_fault_cases(void);
+
+#endif
