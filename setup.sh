@@ -364,11 +364,6 @@ demo_nginx() {
 	[ "$limits" = off ] || limits_are="rate limits as in nginx/td-sync.conf.in"
 	grep -q '^[[:space:]]*limit_req ' "$src/nginx/td-sync.conf.in" ||
 		limits_are="no rate limits (this version has none)"
-	if ! alive nginx || [ "$port" != "$old_port" ]; then
-		! port_used || fail "port $port is in use" \
-			"another program listens on 127.0.0.1:$port" \
-			"./setup.sh demo --dir $(quoted "$dir") --port with another number, or end that program"
-	fi
 	mkdir -p -- "$dir/run/nginx-tmp"
 	nginx_file nginx.conf
 	nginx_file td-sync.conf
@@ -395,6 +390,11 @@ demo_nginx() {
 
 demo_server() {
 	step "Starting the server"
+	if ! alive nginx || [ "$port" != "$old_port" ]; then
+		! port_used || fail "port $port is in use" \
+			"another program listens on 127.0.0.1:$port" \
+			"./setup.sh demo --dir $(quoted "$dir") --port with another number, or end that program"
+	fi
 	[ -e "$dir/data/server.db" ] || admin init >/dev/null
 	demo_pool
 	demo_nginx
@@ -465,7 +465,7 @@ now="strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
 # sql FILE STATEMENTS: as td itself would, under td's lock; ~/.sqliterc is left out.
 sql() {
 	flock -w 5 "$(dirname -- "$1")/db.lock" \
-		sqlite3 -batch -init /dev/null -cmd '.timeout 5000' "$1" "$2"
+		sqlite3 -batch -init /dev/null -cmd '.timeout 5000' "$1" "$2" 9>&-
 }
 
 # row_json FILE TABLE: the SQL expression for a whole row as a JSON object,
@@ -478,10 +478,12 @@ row_json() {
 
 # replica_edit NAME SESSION SQL: SQL changes rows of issues and comments; beside
 # it, in the same transaction, an action is logged for each row that changed,
-# as td does. A session that is in the log already is not done twice.
+# as td does. A session that is in the log already is not done twice;
+# `edited` tells whether it was done now.
 replica_edit() {
 	db=$dir/replicas/$1/.todos/issues.db
 	[ "$(sql "$db" "SELECT count(*) FROM action_log WHERE session_id = '$2'")" = 0 ] || return 0
+	edited=yes
 	issue=$(row_json "$db" issues)
 	comment=$(row_json "$db" comments)
 	action="INSERT INTO action_log (id, session_id, action_type, entity_type,
@@ -500,6 +502,7 @@ replica_edit() {
 			WHERE id NOT IN (SELECT id FROM comments_before) ORDER BY id;
 		COMMIT;" || fail "the edit in replica $1 failed" "sqlite3 said so above" \
 		"remove $dir/replicas/$1 and run this again"
+	note "$1: edited"
 }
 
 
@@ -598,6 +601,10 @@ demo_sync() {
 	step "$1"
 	for replica in $replicas; do
 		if [ ! -e "$dir/replicas/$replica/linked" ]; then
+			# A copy may be linked to another server's project.
+			linked=$(sql "$dir/replicas/$replica/.todos/issues.db" \
+				"SELECT count(*) FROM sync_state")
+			[ "$linked" = 0 ] || tdsync "$replica" unlink
 			tdsync "$replica" link "$TD_DEMO_PROJECT"
 			: >"$dir/replicas/$replica/linked"
 		fi
@@ -609,12 +616,15 @@ demo_sync() {
 }
 
 # What people do at the same time, in replicas that are in step: two of them
-# edit one issue, in different fields, and each makes a new one.
+# edit one issue (`both`), in different fields, and each makes a new one.
 demo_edits() {
 	# shellcheck disable=SC2086 # a list of words
 	set -- $replicas
-	both=$(sql "$dir/replicas/$1/.todos/issues.db" \
-		"SELECT id FROM issues WHERE deleted_at IS NULL ORDER BY id LIMIT 1")
+	both=$(sql "$dir/replicas/$1/.todos/issues.db" "
+		SELECT entity_id FROM action_log WHERE session_id = 'ses_de0002' AND action_type = 'update'
+		UNION ALL
+		SELECT * FROM (SELECT id FROM issues WHERE deleted_at IS NULL ORDER BY id LIMIT 1)
+		LIMIT 1")
 	for replica in $replicas; do
 		case $replica in
 		"$1") edit="UPDATE issues SET title = title || ' (edited on $replica)', updated_at = $now
@@ -630,7 +640,6 @@ demo_edits() {
 			INSERT INTO issues (id, title, type, priority, creator_session, created_at, updated_at)
 			VALUES ('td-' || lower(hex(randomblob(3))), 'Made on $replica',
 				'task', 'P2', 'ses_de0002', $now, $now)"
-		note "$replica: edited"
 	done
 }
 
@@ -641,32 +650,85 @@ synced='issues logs handoffs comments boards board_issue_positions work_sessions
 	work_session_issues issue_files issue_dependencies issue_reviews notes'
 local_columns="'worktree_id', 'worktree_root', 'repo_root'"
 
+# Every device keeps its own spelling of a time that no event set (td knows
+# four): compared are instants. What is no time stays as it is.
+instant="coalesce(strftime('%Y-%m-%d %H:%M:%f', CASE
+	WHEN @ GLOB '????-??-?? * [-+][0-9][0-9][0-9][0-9]*'
+	THEN substr(@, 1, 10 + instr(substr(@, 12), ' ')) ||
+		substr(@, 12 + instr(substr(@, 12), ' '), 3) || ':' ||
+		substr(@, 15 + instr(substr(@, 12), ' '), 2)
+	ELSE @ END), @)"
+
 # Rows of all synced tables that one of two databases has and the other lacks
 # or has otherwise, as "TABLE ID" lines. Compared are the columns both have;
 # of boards, td makes the built-in ones itself.
 differences() {
+	with="ATTACH '$(sql_text "$2")' AS other;"
 	for table in $synced; do
-		columns=$(sql "$1" "ATTACH '$(sql_text "$2")' AS other;
-			SELECT group_concat('\"' || a.name || '\"')
+		columns=$(sql "$1" "$with
+			SELECT group_concat(CASE WHEN name LIKE '%\_at' ESCAPE '\' OR name = 'timestamp'
+				THEN replace('$(sql_text "$instant")', '@', name) ELSE name END || ' AS ' || name)
 			FROM pragma_table_info('$table', 'main') AS a
 			JOIN pragma_table_info('$table', 'other') AS b USING (name)
 			WHERE name NOT IN ($local_columns)")
 		[ -n "$columns" ] || continue
 		only=
 		[ "$table" != boards ] || only='WHERE is_builtin = 0'
-		sql "$1" "ATTACH '$(sql_text "$2")' AS other;
-			SELECT '$table ' || id FROM (
-				SELECT $columns FROM main.$table $only
-				EXCEPT SELECT $columns FROM other.$table $only)
-			UNION
-			SELECT '$table ' || id FROM (
-				SELECT $columns FROM other.$table $only
-				EXCEPT SELECT $columns FROM main.$table $only)"
+		ours="SELECT $columns FROM main.$table $only"
+		theirs="SELECT $columns FROM other.$table $only"
+		sql "$1" "$with
+			SELECT '$table ' || id FROM ($ours EXCEPT $theirs)
+			UNION SELECT '$table ' || id FROM ($theirs EXCEPT $ours)"
 	done
 }
 
 sql_text() {
 	printf '%s' "$1" | sed "s/'/''/g"
+}
+
+# sqlite ARGUMENT...: with nobody's ~/.sqliterc.
+sqlite() {
+	sqlite3 -batch -init /dev/null "$@"
+}
+
+# table FILE QUERY: what it gives, as a table.
+table() {
+	printf '\n'
+	sqlite -table "$1" "$2" | sed 's/^/    /'
+}
+
+# One row of a replica each, put together: QUERY is asked of every replica, and
+# gives the text of a SELECT's columns.
+of_all() {
+	together=
+	for replica in $replicas; do
+		row=$(sql "$dir/replicas/$replica/.todos/issues.db" "$1")
+		[ -z "$row" ] || together="${together:+$together UNION ALL }
+			SELECT '$replica' AS replica, $row"
+	done
+	printf '%s' "${together:-SELECT 'none' AS replica WHERE 0}"
+}
+
+# How the replicas stand, by td's own books.
+demo_books() {
+	table :memory: "$(of_all "SELECT printf('%d AS schema, %d AS issues, %d AS comments,
+		%d AS sent, %d AS waiting, %d AS cursor',
+		(SELECT value FROM schema_info WHERE key = 'version'),
+		(SELECT count(*) FROM issues WHERE deleted_at IS NULL),
+		(SELECT count(*) FROM comments),
+		(SELECT count(*) FROM action_log WHERE synced_at IS NOT NULL),
+		(SELECT count(*) FROM action_log WHERE synced_at IS NULL AND undone = 0),
+		(SELECT max(last_pulled_server_seq) FROM sync_state))")"
+}
+
+# The issue that was edited in two replicas at once.
+demo_both() {
+	printf '\n'
+	note "The issue that two of them edited at once:"
+	table :memory: "$(of_all "SELECT 'id AS issue' WHERE 0
+		UNION ALL SELECT quote(id) || ' AS issue, ' || quote(title) || ' AS title, ' ||
+			quote(priority) || ' AS priority'
+		FROM issues WHERE id = '$both'")"
 }
 
 # api PATH FILE: a GET with the demo's token (not on a command line, where
@@ -682,13 +744,12 @@ demo_log() {
 	pulled=$dir/tmp/pulled.db
 	page=$dir/tmp/page.json
 	rm -f -- "$pulled"
+	sqlite "$pulled" "CREATE TABLE event (seq INTEGER PRIMARY KEY, device, action, entity)"
 	after=0
 	more=1
-	sqlite3 -batch -init /dev/null "$pulled" "CREATE TABLE event (seq INTEGER PRIMARY KEY,
-		device TEXT, action TEXT, entity TEXT)"
 	while [ "$more" = 1 ]; do
 		api "/v1/projects/$TD_DEMO_PROJECT/sync/pull?after_server_seq=$after" "$page"
-		answer=$(sqlite3 -batch -init /dev/null "$pulled" "
+		answer=$(sqlite "$pulled" "
 			CREATE TEMP TABLE page AS SELECT CAST(readfile('$(sql_text "$page")') AS TEXT) AS j;
 			INSERT INTO event SELECT value ->> 'server_seq', value ->> 'device_id',
 				value ->> 'action_type', value ->> 'entity_type'
@@ -697,30 +758,47 @@ demo_log() {
 		after=${answer%|*}
 		more=${answer#*|}
 	done
-	printf '\n    The log at the server, seq 1 to %s:\n\n' "$after"
-	sqlite3 -batch -init /dev/null -separator ' ' "$pulled" "
-		SELECT printf('%8d', count(*)), action, entity FROM event
-		GROUP BY action, entity ORDER BY count(*) DESC, entity, action"
+	columns=
+	for replica in $replicas; do
+		tdsync "$replica" --json status
+		device=$(member device_id <"$dir/tmp/td-sync.out")
+		columns="$columns, sum(device = '$(sql_text "$device")') AS $replica"
+	done
+	printf '\n'
+	note "The server's log, event 1 to $after, by who sent them:"
+	table "$pulled" "SELECT entity, action $columns FROM event
+		GROUP BY entity, action ORDER BY min(seq)"
+}
+
+demo_compare() {
+	first=${replicas%% *}
+	differ=no
+	for replica in ${replicas#* }; do
+		differences "$dir/replicas/$first/.todos/issues.db" \
+			"$dir/replicas/$replica/.todos/issues.db" >"$dir/tmp/differences"
+		[ -s "$dir/tmp/differences" ] || continue
+		differ=yes
+		printf '\n'
+		note "$first and $replica differ in $(grep -c . "$dir/tmp/differences") rows:"
+		head -n 20 -- "$dir/tmp/differences" | sed 's/^/      /'
+	done
+	[ "$differ" = no ] || fail "the replicas are not identical" \
+		"the rows named above differ" "please report it, with the folder $dir"
+	rows=0
+	for each in $synced; do
+		n=$(sql "$dir/replicas/$first/.todos/issues.db" "SELECT count(*) FROM $each" 2>/dev/null) || n=0
+		rows=$((rows + n))
+	done
+	printf '\n'
+	# shellcheck disable=SC2086 # a list of words
+	note "Compared row by row, the replicas are identical: $(printf '%s, ' $replicas)$rows rows each"
 }
 
 demo_report() {
 	step "What happened"
-	line='    %-10s %6s %7s %9s %8s %8s %8s\n'
-	# shellcheck disable=SC2059 # one format for all rows
-	printf "$line" replica schema issues comments sent waiting cursor
-	for replica in $replicas; do
-		row=$(sql "$dir/replicas/$replica/.todos/issues.db" "SELECT
-			(SELECT value FROM schema_info WHERE key = 'version'),
-			(SELECT count(*) FROM issues WHERE deleted_at IS NULL),
-			(SELECT count(*) FROM comments),
-			(SELECT count(*) FROM action_log WHERE synced_at IS NOT NULL),
-			(SELECT count(*) FROM action_log WHERE synced_at IS NULL AND undone = 0),
-			(SELECT max(last_pulled_server_seq) FROM sync_state)")
-		# shellcheck disable=SC2046,SC2059,SC2086
-		printf "$line" "$replica" $(printf '%s' "$row" | tr '|' ' ')
-	done
-	demo_log
+	demo_books
 	demo_both
+	demo_log
 	demo_compare
 }
 
@@ -863,10 +941,15 @@ demo_run() {
 	demo_env
 	if [ "$server_only" = no ]; then
 		demo_replicas
-		demo_sync "Linking and syncing"
-		step "Editing"
+		demo_sync "Syncing"
+		step "Editing two replicas at once"
+		edited=no
 		demo_edits
-		demo_sync "Syncing again"
+		if [ "$edited" = yes ]; then
+			demo_sync "Syncing again"
+		else
+			note "done by an earlier run"
+		fi
 		demo_report
 	fi
 	step "The server is running: $TD_SYNC_URL"

@@ -3,66 +3,12 @@
 # blanks and other letters in their names, started, used, stopped, started again,
 # and all that can be wrong with its arguments. Uses what was built
 # (TD_SYNC_BUILD); installs nothing.
-set -eu
+# shellcheck source=tests/lib.sh
+. "${0%/*}/lib.sh"
 
-src=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
-TD_SYNC_BUILD=${TD_SYNC_BUILD:-$src/build}
-export TD_SYNC_BUILD
-PATH=$PATH:/usr/sbin:/sbin
-unset TD_SYNC_URL TD_AUTH_KEY MAKEFLAGS MFLAGS || true
-# Nobody's settings but ours.
-no_proxy='*'
-export no_proxy
-
-for tool in nginx sqlite3 curl; do
-	command -v "$tool" >/dev/null || {
-		echo "skipped: $tool is not installed"
-		exit 77
-	}
-done
-
-tmp=$(mktemp -d "${TMPDIR:-/tmp}/td-sync-setup.XXXXXX")
+needs nginx sqlite3 curl
 top="$tmp/a dèmo's folder"
 mkdir -- "$top"
-passed=0
-failed=0
-
-cleanup() {
-	for each in "$top"/*/run/*.pid; do
-		[ ! -s "$each" ] || kill "$(cat -- "$each")" 2>/dev/null || true
-	done
-	rm -rf -- "$tmp"
-}
-trap cleanup EXIT
-trap 'exit 1' HUP INT TERM
-
-# is WHAT COMMAND...: a test; its output is shown where it fails.
-is() {
-	what=$1
-	shift
-	if "$@" >"$tmp/is" 2>&1; then
-		passed=$((passed + 1))
-		echo "ok: $what"
-	else
-		failed=$((failed + 1))
-		echo "NOT ok: $what"
-		echo "    $*"
-		sed 's/^/    | /' "$tmp/is"
-		[ ! -s "$tmp/out" ] || sed 's/^/    > /' "$tmp/out"
-	fi
-}
-not() { ! "$@"; }
-same() { [ "$1" = "$2" ] || { printf '%s\n--- is not ---\n%s\n' "$1" "$2"; false; }; }
-
-# A port that nobody listens on, and that another test is unlikely to take.
-free_port() {
-	port=$((20000 + $$ % 20000))
-	while awk -v p=":$(printf %04X "$port")" 'substr($2, length($2) - 4) == p { used = 1 }
-		END { exit !used }' /proc/net/tcp /proc/net/tcp6 2>/dev/null; do
-		port=$((port + 1))
-	done
-	echo "$port"
-}
 
 # demo ARGUMENT...: setup.sh demo. What it says goes to $tmp/out through a
 # pipe, so that a server which kept it open would be noticed.
@@ -85,14 +31,13 @@ refused() {
 }
 said() { grep -q -- "$1" "$tmp/out"; }
 
-# of DEMO VARIABLE: what demo.env says.
-# shellcheck disable=SC1090,SC1091 # made by the demo
-of() { (
-	. "$top/$1/demo.env"
-	eval "printf '%s\n' \"\$$2\""
-); }
+# of DEMO VARIABLE: what demo.env says, to a shell of its own.
+# shellcheck disable=SC2016 # expanded by the inner shell
+of() { env -i sh -euc '. "$1"; eval "printf %s \"\$$2\""' sh "$top/$1/demo.env" "$2"; }
 pid_of() { cat -- "$top/$1/run/$2.pid"; }
 runs() { [ "$(cat "/proc/$(pid_of "$1" "$2")/comm")" = "$3" ]; }
+# Ended, even where nobody has taken its exit status.
+gone() { ! grep -q . "/proc/$1/cmdline" 2>/dev/null; }
 answers() { curl -fsS -m 5 "$(of "$1" TD_SYNC_URL)/healthz"; }
 db() { echo "$top/$1/replicas/$2/.todos/issues.db"; }
 rows() { sqlite3 -batch -init /dev/null "$1" "$2"; }
@@ -144,7 +89,11 @@ is "it leaves the pool as it is" same "$(pid_of first td-sync)" "$pool_pid"
 
 kill -KILL "$pool_pid"
 kill -TERM "$nginx_pid"
-while [ -e "/proc/$nginx_pid" ]; do sleep 0.1; done
+tries=100
+until gone "$nginx_pid" || [ "$tries" = 0 ]; do
+	tries=$((tries - 1))
+	sleep 0.1
+done
 is "a run after both were killed succeeds" demo --dir "$top/first" --server-only
 is "nginx runs again" runs first nginx nginx
 is "the pool runs again" runs first td-sync td-sync.fcgi
@@ -152,7 +101,7 @@ is "the log is what it was" same "$(events first)" "$before"
 
 echo "# a port in use"
 is "a used port is a sentence" refused "port $port is in use" --dir "$top/second" --port "$port"
-is "nothing of it runs" not test -s "$top/second/run/td-sync.pid"
+is "nothing of it runs" not works_in "$top/second"
 
 echo "# the server only"
 port=$(free_port)
@@ -167,7 +116,7 @@ is "the other demo is left alone" answers first
 echo "# stop"
 pool_pid=$(pid_of second td-sync)
 is "stop succeeds" demo stop --dir "$top/second"
-is "the pool is gone" not test -e "/proc/$pool_pid"
+is "the pool is gone" gone "$pool_pid"
 is "nginx does not answer" not answers second
 is "no pid file is left" same "$(find "$top/second/run" -name '*.pid')" ""
 is "no process works in the folder" not works_in "$top/second"
@@ -220,5 +169,4 @@ is "the first demo ran all the time" answers first
 is "and can be stopped" demo stop --dir "$top/first"
 is "no process is left" not works_in "$top"
 
-echo "$passed passed, $failed failed"
-[ "$failed" = 0 ]
+totals
