@@ -13,7 +13,7 @@
 #include "store/db.h"
 #include "tests/fixture.h"
 #include "tests/temp.h"
-#include "transport_direct.h"
+#include "harness/transport_direct.h"
 
 #include <check.h>
 #include <stdarg.h>
