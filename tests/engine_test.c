@@ -422,6 +422,29 @@ START_TEST(a_payload_is_forwarded_byte_for_byte)
 }
 END_TEST
 
+START_TEST(a_timestamp_goes_out_in_a_spelling_that_every_parser_takes)
+{
+	static const struct { const char *in, *out; } rows[] = {
+		{ "2026-03-01T10:00:00Z", "2026-03-01T10:00:00Z" },
+		{ "2026-03-01T12:00:00.5+02:00", "2026-03-01T12:00:00.5+02:00" },
+		{ "2026-03-01T10:00:00.123456789Z", "2026-03-01T10:00:00.123456789Z" },
+		{ "2026-03-01T10:00:00,25Z", "2026-03-01T10:00:00.25Z" },
+		{ "2026-03-01T9:00:00Z", "2026-03-01T09:00:00Z" },
+		{ "2026-03-01T10:00:00.500+00:00", "2026-03-01T10:00:00.5Z" },
+	};
+	char members[400], want[100];
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		snprintf(members, sizeof(members), "\"client_action_id\":%zu,\"entity_type\":\"issues\","
+		         "\"entity_id\":\"td-1\"," PAYLOAD ",\"client_timestamp\":\"%s\"", i + 1, rows[i].in);
+		ck_assert_msg(push(one(members)) == RC_OK, "%s: %s", rows[i].in, err.text);
+		snprintf(want, sizeof(want), "\"client_timestamp\":\"%s\"", rows[i].out);
+		pull((int64_t)i, PAGE_LIMIT);
+		ck_assert_msg(strstr(page_text.p, want) != NULL, "%s: %s", rows[i].in, page_text.p);
+	}
+}
+END_TEST
+
 START_TEST(a_busy_log_writes_nothing)
 {
 	struct events *other;
@@ -656,6 +679,7 @@ main(void)
 	tcase_add_test(t, an_unknown_type_can_be_refused_instead);
 	tcase_add_test(t, local_fields_are_cut_out_and_the_rest_stays_as_it_came);
 	tcase_add_test(t, a_payload_is_forwarded_byte_for_byte);
+	tcase_add_test(t, a_timestamp_goes_out_in_a_spelling_that_every_parser_takes);
 	tcase_add_test(t, a_busy_log_writes_nothing);
 	suite_add_tcase(s, t);
 	t = tcase_create("page");

@@ -52,7 +52,7 @@ static const char schema[] =
     " server_us INTEGER NOT NULL,"    /* when it was logged */
     " type TEXT NOT NULL,"            /* entity type, canonical where known */
     " entity TEXT NOT NULL,"          /* entity id */
-    " time TEXT NOT NULL,"            /* the author's timestamp as sent */
+    " time TEXT NOT NULL,"            /* the author's timestamp, RFC 3339 */
     " payload TEXT NOT NULL"          /* JSON as it came, local fields cut */
     ");"
     /* The only index: it grows at its end where each device's numbers grow. */

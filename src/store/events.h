@@ -49,7 +49,7 @@ struct event {
 	struct span type;       /* canonical where the profile knows it */
 	struct span id;         /* the entity's */
 	struct span payload;    /* a JSON value, as stored */
-	struct span time;       /* the author's timestamp, RFC 3339, as sent */
+	struct span time;       /* the author's timestamp, RFC 3339, its offset kept */
 	int64_t server_us;      /* when it was logged, microseconds since 1970 */
 	unsigned char digest[EVENT_DIGEST_LEN]; /* idempotency, engine/digest.h */
 	bool by_server;         /* the server itself wrote it */
