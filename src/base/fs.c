@@ -212,7 +212,6 @@ fs_network_type(uint32_t type)
 		{ 0xff534d42, "CIFS" },
 		{ 0xfe534d42, "SMB2" },
 		{ 0x01021997, "9p" },
-		{ 0x65735546, "FUSE" },
 		{ 0x00c36400, "Ceph" },
 		{ 0x5346414f, "AFS" },
 		{ 0x6b414653, "AFS" },

@@ -43,8 +43,7 @@ bool fs_same(struct fs_id a, struct fs_id b);
 /*
  * The name of the network file system a path lies on ("NFS"), else NULL:
  * WAL's shared memory does not work there (platform.md 4.6). For a path that
- * does not exist yet its folder counts. "FUSE" may be local, but can't be
- * told. Static.
+ * does not exist yet its folder counts. FUSE can't be told: it passes. Static.
  */
 const char *fs_network(const char *path);
 
