@@ -176,8 +176,8 @@ const struct scenario scenarios[] = {
 	  "repeat 5 : A create i Old\n"
 	  "A random 30; A create i Old; A forget-log; A title i New; all sync\n"
 	  "expect i title New\n"
-	  "repeat 3 : C create j Older\n"
-	  "C forget-log; C sync; B sync; B title j Newer; all sync; all sync\n"
+	  "new 31; repeat 3 : D create j Older\n"
+	  "D forget-log; D sync; B sync; B title j Newer; all sync; all sync\n"
 	  "expect j title Newer\n" },
 
 	{ "numbers-again", "the action log's numbers start again (a bootstrap)", ON_ALL,
