@@ -19,6 +19,8 @@
 extern "C" {
 #endif
 
+#pragma GCC visibility push(default)
+
 /* What a call came to. tdsync_error() has the sentence. */
 enum tdsync_rc {
 	TDSYNC_OK = 0,
@@ -129,6 +131,8 @@ struct tdsync_rejection {
 enum tdsync_rc tdsync_each_rejection(struct tdsync *t,
                                      void (*visit)(void *ctx, const struct tdsync_rejection *r),
                                      void *ctx);
+
+#pragma GCC visibility pop
 
 #ifdef __cplusplus
 }

@@ -19,12 +19,6 @@
 #include "base/buf.h"
 #include "base/rc.h"
 
-/*
- * libjwt brings jansson, which has functions of some of these names; hidden,
- * ours don't take the place of theirs.
- */
-#pragma GCC visibility push(hidden)
-
 /* The greatest nesting that a request or a payload may have. */
 #define JSON_MAX_DEPTH 64
 
@@ -125,7 +119,5 @@ void json_canonical(struct span value, struct buf *out);
  * Go's json.Compact writes.
  */
 void json_compact(struct span value, struct buf *out);
-
-#pragma GCC visibility pop
 
 #endif
