@@ -391,6 +391,7 @@ suite(void)
 	tcase_add_loop_test(tc, databases_of_old_schemas_sync_with_new_ones, 0, 2);
 	suite_add_tcase(s, tc);
 	suite_add_tcase(s, client_beside_cases());
+	suite_add_tcase(s, client_fault_cases());
 	return s;
 }
 
