@@ -111,7 +111,7 @@ install_script='
 	apt-get -o DPkg::Lock::Timeout=300 -q install -y --no-install-recommends "$@" ||
 		exit
 	case " $* " in *" nginx "*)
-		systemctl disable nginx.service 2>/dev/null || true ;;
+		update-rc.d nginx disable ;;
 	esac'
 
 # install_packages PACKAGE...: those of them that are missing.
@@ -162,11 +162,13 @@ build_tree() {
 	if [ ! -w "$src" ]; then
 		tree=$1/src
 		note "$src can't be written to: building a copy in $tree"
-		mkdir -p -- "$tree"
-		(cd "$src" && tar -cf - --exclude=./.git --exclude='./build*' \
-			--exclude=./demo .) | (cd "$tree" && tar -xf - && chmod -R u+w .) ||
+		# shellcheck disable=SC2015 # fail doesn't come back
+		mkdir -p -- "$tree" && (cd "$src" && tar -cf "$tree.tar" --exclude=./.git \
+			--exclude=./build --exclude=./build-sanitize --exclude=./demo .) &&
+			(cd "$tree" && tar -xf "$tree.tar" && chmod -R u+w .) ||
 			fail "the sources could not be copied" "tar said so above" \
-				"make room in $tree, or run this as the owner of $src"
+				"make room in $1, or run this as the owner of $src"
+		rm -f -- "$tree.tar"
 	fi
 	build=$tree/build
 	[ ! -e "$tree/config.status" ] || build=$tree
@@ -235,13 +237,12 @@ demo_folder() {
 		fail "$dir is not a folder of a demo" "it holds other files" \
 			"choose another --dir"
 	fi
-	(umask 077 && mkdir -p -- "$dir") || fail "can't make $dir" "mkdir ended with an error" \
+	(umask 077 && mkdir -p -- "$dir") || fail "can't make $dir" "mkdir said so above" \
 		"choose another --dir"
 	dir=$(CDPATH='' cd -- "$dir" && pwd -P)
 	[ -w "$dir" ] || fail "can't write to $dir" "it belongs to somebody else" \
 		"choose another --dir"
-	umask 077
-	mkdir -p -- "$dir/data" "$dir/run" "$dir/tmp" "$dir/replicas"
+	(umask 077 && mkdir -p -- "$dir/data" "$dir/run" "$dir/tmp" "$dir/replicas")
 	cat >"$dir/$demo_mark" <<-TEXT
 	A demo of td-sync: server, data, log files and two replicas. Made by
 	$src/setup.sh
@@ -364,7 +365,6 @@ demo_nginx() {
 	[ "$limits" = off ] || limits_are="rate limits as in nginx/td-sync.conf.in"
 	grep -q '^[[:space:]]*limit_req ' "$src/nginx/td-sync.conf.in" ||
 		limits_are="no rate limits (this version has none)"
-	mkdir -p -- "$dir/run/nginx-tmp"
 	nginx_file nginx.conf
 	nginx_file td-sync.conf
 	if alive nginx && [ "$changed" = no ]; then
@@ -893,7 +893,7 @@ demo_arguments() {
 	*"$nl"*) fail "--dir: a line break in the name" "a line ends there" \
 		"choose another --dir" ;;
 	/*) ;;
-	*) dir=$PWD/$dir ;;
+	*) dir=$PWD/${dir#./} ;;
 	esac
 }
 
@@ -935,6 +935,7 @@ demo_run() {
 		build_tree "$dir"
 		bin=$build
 	fi
+	umask 077 # tokens and data; what was built is for everybody
 	demo_known
 	demo_server
 	demo_accounts

@@ -44,4 +44,10 @@ is "all of them work" env HOME="$tmp/home" sh -c "cd '$tmp/checkout' && sh ../sc
 is "README names the packages that setup.sh installs" same \
 	"$(sed -n 's/^| \(`[a-z].*`\) |.*/\1/p' "$src/README.md" | grep -v / | tr -d '`,' | tr ' ' '\n' | LC_ALL=C sort)" \
 	"$(sed -n "/^packages_/,/'\$/p" "$src/setup.sh" | sed "s/packages_[a-z]*=//; s/'//g" | tr -s ' \t' '\n' | grep . | LC_ALL=C sort)"
+
+# The table that README shows is the one that the demo prints.
+sed -n '/^==> What happened/,/identical/p' "$src/README.md" >"$tmp/shown"
+(cd "$tmp/checkout" && ./setup.sh demo --dir fresh && ./setup.sh demo stop --dir fresh) >"$tmp/said" 2>&1 </dev/null || true
+is "the demo prints what README shows" same \
+	"$(cat "$tmp/shown")" "$(sed -n '/^==> What happened/,/identical/p' "$tmp/said")"
 totals
