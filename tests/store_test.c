@@ -369,6 +369,28 @@ START_TEST(a_replaced_or_deleted_log_makes_the_handle_stale)
 }
 END_TEST
 
+/* Else what is appended, and acked, would be in a file that is no more. */
+START_TEST(a_log_replaced_while_its_lock_is_waited_for_is_not_written)
+{
+	struct events *e = new_log(), *now;
+	char path[TEMP_PATH + 32], moved[TEMP_PATH + 32];
+	int64_t seq;
+
+	snprintf(path, sizeof(path), "%s/" EVENTS_DB, log_dir);
+	snprintf(moved, sizeof(moved), "%s/moved", log_dir);
+	ck_assert(!events_stale(e)); /* looked at by the caller, in time */
+	ck_assert_int_eq(rename(path, moved), 0);
+	ck_assert_int_eq(events_begin(e, deadline(), &err), RC_BUSY);
+	ck_assert_int_eq(events_create(log_dir, "td", &err), RC_OK);
+	ck_assert_int_eq(events_begin(e, deadline(), &err), RC_BUSY);
+	/* The lock is free again. */
+	ck_assert_int_eq(events_open(log_dir, &now, &err), RC_OK);
+	ck_assert_int_eq(append(now, event(1, 1), &seq), RC_OK);
+	events_close(now);
+	events_close(e);
+}
+END_TEST
+
 START_TEST(many_processes_append_without_loss_or_gap)
 {
 	enum { PROCESSES = 4, EACH = 50 };
@@ -556,6 +578,7 @@ main(void)
 	tcase_add_test(t, a_second_writer_waits_and_then_is_busy);
 	tcase_add_test(t, readers_see_only_what_is_committed);
 	tcase_add_test(t, a_replaced_or_deleted_log_makes_the_handle_stale);
+	tcase_add_test(t, a_log_replaced_while_its_lock_is_waited_for_is_not_written);
 	tcase_add_test(t, many_processes_append_without_loss_or_gap);
 	tcase_add_test(t, a_killed_writer_leaves_all_or_nothing);
 	tcase_add_test(t, the_wal_is_checkpointed_after_an_answer);

@@ -481,6 +481,11 @@ events_begin(struct events *e, int64_t deadline_ms, struct err *err)
 		               e->path);
 	if ((rc = lock_take(e->lock, deadline_ms)) != RC_OK)
 		return err_set(err, rc, "the project is busy: try again in a moment");
+	/* A restore may have held the lock that was waited for. */
+	if (events_stale(e)) {
+		lock_release(e->lock);
+		return err_set(err, RC_BUSY, "%s was replaced: open it anew", e->path);
+	}
 	/* Only somebody without our lock could make SQLite wait. */
 	left = deadline_ms - clock_mono_ms();
 	sqlite3_busy_timeout(e->db, left > 100 ? (int)left : 100);

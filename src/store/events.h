@@ -98,8 +98,10 @@ enum rc events_head(struct events *e, struct events_head *out, struct err *err);
 
 /*
  * Take the log's lock (waiting until the deadline, clock_mono_ms()) and begin
- * a write transaction. RC_BUSY: not got, nothing is held. On RC_OK end it by
- * events_commit() or events_rollback().
+ * a write transaction. RC_BUSY: not got, nothing is held; also where the log
+ * was replaced before the lock was got (events_stale() says true): what went
+ * into the old file would be lost. On RC_OK end it by events_commit() or
+ * events_rollback().
  */
 enum rc events_begin(struct events *e, int64_t deadline_ms, struct err *err);
 
