@@ -490,6 +490,40 @@ START_TEST(what_is_local_to_the_machine_stays)
 }
 END_TEST
 
+/* What the log's rules refuse is refused on the device that wrote it, too:
+ * `td undo` of `td board delete`, and an edge from an issue to itself. */
+START_TEST(an_own_edit_that_no_replica_takes_is_kept_as_a_conflict)
+{
+	static const char board[] = "INSERT INTO boards (id, name, created_at, updated_at)"
+	    " VALUES ('bd-00000001', 'Mine', '2026-01-01', '2026-01-01')";
+	static const char json[] = "{\"id\":\"bd-00000001\",\"name\":\"Mine\","
+	    "\"created_at\":\"2026-01-01\",\"updated_at\":\"2026-01-01\"}";
+	struct replica a, b;
+
+	make_pair(&a, &b);
+	sql(&a, "%s", board);
+	td_log(&a, "board_create", "board", "bd-00000001", "", json);
+	settle_pair(&a, &b);
+	sql(&a, "DELETE FROM boards WHERE id = 'bd-00000001'");
+	td_log(&a, "board_delete", "board", "bd-00000001", json, "");
+	settle_pair(&a, &b);
+	sql(&a, "%s", board);
+	td_log(&a, "restore", "board", "bd-00000001", "", json);
+	sql(&b, "INSERT INTO issue_dependencies (id, issue_id, depends_on_id)"
+	    " VALUES ('dep_1', 'td-00000b', 'td-00000b')");
+	td_log(&b, "add_dependency", "issue_dependencies", "dep_1", "",
+	       "{\"id\":\"dep_1\",\"issue_id\":\"td-00000b\","
+	       "\"depends_on_id\":\"td-00000b\",\"relation_type\":\"depends_on\"}");
+	settle_pair(&a, &b);
+	ck_assert_str_eq(ask(&a, "SELECT group_concat(entity_id) FROM sync_conflicts"),
+	                 "bd-00000001");
+	ck_assert_str_eq(ask(&b, "SELECT group_concat(entity_id) FROM sync_conflicts"),
+	                 "dep_1");
+	replica_close(&a);
+	replica_close(&b);
+}
+END_TEST
+
 /* Two rows that change places under a UNIQUE, and a local one in the way. */
 START_TEST(unique_places_are_given_to_those_the_log_says)
 {
@@ -745,6 +779,7 @@ client_beside_cases(void)
 	tcase_add_test(tc, an_issue_that_lags_behind_keeps_its_children);
 	tcase_add_test(tc, a_difference_nobody_logged_is_kept_as_a_conflict);
 	tcase_add_test(tc, what_is_local_to_the_machine_stays);
+	tcase_add_test(tc, an_own_edit_that_no_replica_takes_is_kept_as_a_conflict);
 	tcase_add_test(tc, unique_places_are_given_to_those_the_log_says);
 	tcase_add_test(tc, a_log_that_was_lost_is_filled_again);
 	tcase_add_loop_test(tc, a_log_restored_from_a_backup_gets_back_what_it_lost, 0, 2);

@@ -153,6 +153,10 @@ overlay_entry(void *ctx, const struct entry *e, bool *stop, struct err *err)
 		err_set(err, rc, "%s", why.text);
 		rc = local_failed(f->w->l, rc, err);
 	}
+	/* One that no replica takes changes nothing that the hook would see, but
+	 * td shows it. (A child whose parent the log lacks is let be.) */
+	if (rc == RC_OK && (what == APPLIED_EDGE || what == APPLIED_BAD))
+		rc = rows_note(f->rows, ev.type, ev.id, err);
 	return rc;
 }
 

@@ -221,6 +221,15 @@ rows_watch(struct rows *r, enum rows_watch watch)
 	r->watch = watch;
 }
 
+enum rc
+rows_note(struct rows *r, struct span type, struct span id, struct err *err)
+{
+	for (size_t i = 0; i < r->n_tables; i++)
+		if (span_is(type, r->tables[i].entity->table))
+			return note(r, &r->tables[i], id) != NULL ? RC_OK : no_memory(err);
+	return RC_OK; /* td has no such table yet */
+}
+
 /* --- describing the tables --- */
 
 static bool
@@ -833,12 +842,14 @@ want_key(struct rows *r, struct key *k, struct err *err)
 	struct row_table *t = k->table;
 	struct span id = { k->id, k->id_len };
 	struct row local = { t->get_local, NULL }, state = { t->get_state, NULL };
-	bool there = false;
+	bool there = false, held = true;
 	enum rc rc;
 
 	if ((rc = get(r, t->get_local, id, &k->local_there, err)) == RC_OK)
 		rc = get(r, t->get_state, id, &there, err);
-	if (rc == RC_OK) {
+	if (rc == RC_OK && k->local_there && !there)
+		rc = books_is_held(r->l, t->entity->table, id, &held, err);
+	if (rc == RC_OK && held) {
 		k->differs = k->local_there != there || (there && differ(t, local, state));
 		if (k->differs && there && (k->want = copy_row(t, t->get_state)) == NULL)
 			rc = no_memory(err);

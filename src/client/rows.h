@@ -63,6 +63,9 @@ enum rows_watch {
 };
 void rows_watch(struct rows *r, enum rows_watch watch);
 
+/* Note a row that an event is about, though it changed nothing in the state. */
+enum rc rows_note(struct rows *r, struct span type, struct span id, struct err *err);
+
 /* Note every row whose local and state sides differ; *unheld tells whether
  * there are local rows that the log never held (they are left alone). */
 enum rc rows_note_all(struct rows *r, bool *unheld, struct err *err);
@@ -75,7 +78,7 @@ enum rc rows_note_all(struct rows *r, bool *unheld, struct err *err);
 enum rc rows_judge(struct rows *r, struct err *err);
 
 /* Read what the local rows of all noted keys should become: the state as it
- * is now. */
+ * is now. One that the log never held stays. */
 enum rc rows_want(struct rows *r, struct err *err);
 
 /*
