@@ -1247,6 +1247,42 @@ START_TEST(a_token_for_one_project_is_good_for_no_other)
 }
 END_TEST
 
+/* A walk over projects, and server.db is replaced in the middle of it. */
+struct walk {
+	const char *header;
+	int seen;
+};
+
+static enum rc
+replace_accounts(void *ctx, const struct project *p)
+{
+	struct walk *w = ctx;
+	char path[TEMP_PATH + 16], moved[TEMP_PATH + 16];
+
+	snprintf(path, sizeof(path), "%s/server.db", dir);
+	snprintf(moved, sizeof(moved), "%s/moved.db", dir);
+	if (w->seen++ == 0)
+		ck_assert_int_eq(rename(path, moved), 0);
+	ck_assert(auth_covers(a, w->header, p->id));
+	return RC_OK;
+}
+
+START_TEST(a_list_is_walked_to_its_end_though_server_db_is_replaced)
+{
+	char *h = bearer(&owner, ALL, NULL, 100);
+	struct walk w = { h, 0 };
+	struct accounts *acc;
+	struct caller c;
+
+	ok(auth_check(a, h, NULL, SCOPE_READ, ROLE_NONE, &c, &err));
+	ok(auth_accounts(a, &acc, &err));
+	ok(project_list(acc, owner.id, replace_accounts, &w, &err));
+	ck_assert_int_ge(w.seen, 2);
+	is(auth_accounts(a, &acc, &err), RC_UNAVAILABLE);
+	free(h);
+}
+END_TEST
+
 START_TEST(what_server_db_says_counts_at_the_next_request)
 {
 	char *h = bearer(&writer, ALL, NULL, 100), *h2 = bearer(&writer, ALL, NULL, 100);
@@ -1478,6 +1514,7 @@ add_server_tests(Suite *s)
 	tcase_add_test(t, roles_are_judged_as_recorded);
 	tcase_add_test(t, scopes_are_judged_before_membership_and_limit_roles);
 	tcase_add_test(t, a_token_for_one_project_is_good_for_no_other);
+	tcase_add_test(t, a_list_is_walked_to_its_end_though_server_db_is_replaced);
 	tcase_add_test(t, what_server_db_says_counts_at_the_next_request);
 	tcase_add_test(t, a_token_that_server_db_does_not_know_or_ends_is_refused);
 	tcase_add_test(t, an_expired_token_is_refused_though_it_was_seen_before);

@@ -55,7 +55,8 @@ enum rc auth_check(struct auth *a, const char *authorization, const char *projec
 
 /*
  * Whether the caller's token covers a project (for lists). It only reads the
- * token: ask it about a header that auth_check() let pass.
+ * token: ask it about a header that auth_check() let pass. No handle is opened
+ * anew: it may be asked while a list is walked through.
  */
 bool auth_covers(struct auth *a, const char *authorization, const char *project_id);
 
