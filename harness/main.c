@@ -71,6 +71,13 @@ static struct options {
 
 static struct job jobs[MAX_RUNS];
 static int n_jobs;
+static volatile sig_atomic_t stop; /* a signal asks us to end */
+
+static void
+on_signal(int sig)
+{
+	stop = sig;
+}
 
 static void
 add(const struct scenario *s, size_t sabotage, enum server_kind kind, uint64_t seed)
@@ -221,6 +228,8 @@ start(struct job *j)
 	if (j->pid == 0) {
 		close(ends[0]);
 		setpgid(0, 0); /* so that all of it can be ended together */
+		signal(SIGINT, SIG_DFL);
+		signal(SIGTERM, SIG_DFL);
 		do_job(j, &r);
 		if (write(ends[1], &r, sizeof(r)) != (ssize_t)sizeof(r))
 			exit(2);
@@ -252,30 +261,56 @@ finish(struct job *j, int status)
 	kill(-j->pid, SIGKILL); /* its group: what it started and left behind */
 }
 
+/* What failed is told at once, and how to have it again. */
 static void
-print_job(const struct job *j)
+tell(const struct job *j)
 {
 	const struct result *r = &j->result;
 
-	printf("%-20s %-8s %6llu  %-7s %7lld %7lld\n",
-	    j->scenario ? job_name(j) : "self-test", server_kind_name(j->kind),
-	    (unsigned long long)j->seed,
-	    r->skipped[0] ? "skipped" : r->ok ? "passed" : "FAILED",
-	    (long long)r->events, (long long)r->ms);
-	if (r->skipped[0])
-		printf("    skipped: %s\n", r->skipped);
-	if (j->scenario == NULL && r->ok)
-		printf("    seen: %s\n", job_name(j));
-	if (!r->ok) {
-		printf("    %s\n", r->why);
-		if (j->scenario != NULL)
-			printf("    again: td-sync-harness --scenario %s --transport %s"
-			    " --replay %llu\n", job_name(j), server_kind_name(j->kind),
-			    (unsigned long long)j->seed);
-		if (r->dir[0])
-			printf("    trace: %s/trace.jsonl\n", r->dir);
-	}
+	if (r->ok)
+		return;
+	printf("%s over %s, seed %llu: %s\n", job_name(j), server_kind_name(j->kind),
+	    (unsigned long long)j->seed, r->why);
+	if (j->scenario != NULL)
+		printf("    again: td-sync-harness --scenario %s --transport %s --replay %llu\n",
+		    job_name(j), server_kind_name(j->kind), (unsigned long long)j->seed);
+	if (r->dir[0])
+		printf("    trace: %s/trace.jsonl\n", r->dir);
 	fflush(stdout);
+}
+
+/* The table at the end. */
+static void
+print_table(void)
+{
+	int i;
+
+	printf("%-20s %-8s %6s  %-7s %7s %7s\n", "scenario", "over", "seed", "outcome",
+	    "events", "ms");
+	for (i = 0; i < n_jobs; i++) {
+		const struct job *j = &jobs[i];
+		const struct result *r = &j->result;
+
+		printf("%-20s %-8s %6llu  %-7s %7lld %7lld%s%s\n",
+		    j->scenario ? job_name(j) : "self-test", server_kind_name(j->kind),
+		    (unsigned long long)j->seed,
+		    r->skipped[0] ? "skipped" : r->ok ? "passed" : "FAILED",
+		    (long long)r->events, (long long)r->ms,
+		    r->skipped[0] || !j->scenario ? "  " : "",
+		    r->skipped[0] ? r->skipped : !j->scenario ? job_name(j) : "");
+	}
+}
+
+/* Asked to end: take all that was started along. */
+static void
+end_all(int first, int until)
+{
+	int i;
+
+	for (i = first; i < until; i++)
+		if (jobs[i].fd >= 0)
+			kill(-jobs[i].pid, SIGKILL);
+	die("ended by signal %d; %s is left", (int)stop, opt.parent);
 }
 
 /* Wait until one of the running jobs ends. */
@@ -286,6 +321,8 @@ wait_one(int first, int until)
 	pid_t pid;
 
 	for (;;) {
+		if (stop != 0)
+			end_all(first, until);
 		pid = waitpid(-1, &status, WNOHANG);
 		if (pid < 0 && errno != EINTR)
 			die("waitpid: %s", strerror(errno));
@@ -294,7 +331,7 @@ wait_one(int first, int until)
 				continue;
 			if (pid == jobs[i].pid) {
 				finish(&jobs[i], status);
-				print_job(&jobs[i]);
+				tell(&jobs[i]);
 				return;
 			}
 			if (clock_mono_ms() - jobs[i].started_ms > RUN_SECONDS * 1000)
@@ -428,14 +465,15 @@ main(int argc, char **argv)
 	int i, passed = 0, failed = 0, skipped = 0;
 
 	read_options(argc, argv);
+	signal(SIGINT, on_signal);
+	signal(SIGTERM, on_signal);
 	make_parent();
 	if (opt.script != NULL)
 		add_script(opt.script);
 	else
 		plan();
-	printf("%-20s %-8s %6s  %-7s %7s %7s\n", "scenario", "over", "seed", "outcome",
-	    "events", "ms");
 	run_all();
+	print_table();
 	for (i = 0; i < n_jobs; i++) {
 		if (jobs[i].result.skipped[0] != '\0')
 			skipped++;

@@ -2,6 +2,7 @@
 #include "scenario.h"
 
 #include "emit.h"
+#include "stock.h"
 #include "sync.h"
 
 #include <stdio.h>
@@ -12,6 +13,14 @@ struct habit {
 	unsigned edits;  /* per turn, at most */
 	unsigned syncs;  /* percent of turns that end with a sync */
 	bool dies;       /* its process is killed now and then */
+	bool by_turns;   /* a stock td syncs there as well */
+};
+
+/* Somebody else who comes in between. */
+struct other {
+	struct run *run;
+	struct replica *r;
+	int left;        /* steps until then */
 };
 
 static struct habit
@@ -27,6 +36,7 @@ add_replica(struct run *run)
 	h.edits = 1 + (unsigned)rng_below(rng, 8);
 	h.syncs = rng_chance(rng, 50) ? 90 : 20; /* fast or slow */
 	h.dies = rng_chance(rng, 40);
+	h.by_turns = rng_chance(rng, 25);
 	return h;
 }
 
@@ -48,21 +58,84 @@ work(struct run *run, struct replica *r, unsigned n)
 	emit_close(e);
 }
 
+/* At one step of somebody's call another one works and pushes. */
+static void
+come_between(void *ctx, const char *step)
+{
+	struct other *o = ctx;
+	struct plan none = { 0 };
+	struct outcome out;
+
+	(void)step;
+	if (--o->left != 0)
+		return;
+	work(o->run, o->r, 2);
+	sync_call(o->run, o->r, CALL_PUSH, &none, &out);
+}
+
 /* A call that may fail for the faults' sake, and for nothing else. */
 static void
 call(struct run *run, struct replica *r, const struct habit *h)
 {
-	enum call c = rng_chance(&run->rng, 60) ? CALL_SYNC :
-	    rng_chance(&run->rng, 50) ? CALL_PUSH : CALL_PULL;
+	struct rng *rng = &run->rng;
+	enum call c = rng_chance(rng, 60) ? CALL_SYNC : rng_chance(rng, 50) ? CALL_PUSH :
+	    CALL_PULL;
+	struct other other = { run, &run->replicas[rng_below(rng, run->n)],
+	    1 + (int)rng_below(rng, 10) };
 	struct plan p = { 0 };
 	struct outcome out;
+	struct err err;
 
-	if (h->dies && rng_chance(&run->rng, 25))
-		p.die_at = 1 + (int)rng_below(&run->rng, 14);
+	if (h->by_turns && rng_chance(rng, 40)) {
+		stock_sync(run, r, c != CALL_PULL, c != CALL_PUSH, rng_chance(rng, 50), &err);
+		return;
+	}
+	if (h->dies && rng_chance(rng, 25)) {
+		p.die_at = 1 + (int)rng_below(rng, 14);
+	} else if (other.r != r && rng_chance(rng, 15)) {
+		p.at_step = "*";
+		p.hook = come_between;
+		p.ctx = &other;
+	}
 	sync_call(run, r, c, &p, &out);
 	if (!out.died && out.rc != TDSYNC_OK && out.rc != TDSYNC_NETWORK &&
 	    out.rc != TDSYNC_BUSY)
 		run_fail(run, "%s: %s: %s", r->name, tdsync_rc_name(out.rc), out.error);
+}
+
+/* What happens seldom. */
+static void
+seldom(struct run *run, struct habit *habits)
+{
+	struct rng *rng = &run->rng;
+	struct replica *r = &run->replicas[rng_below(rng, run->n)];
+
+	switch (rng_below(rng, 5)) {
+	case 0: /* somebody joins */
+		if (run->n < RUN_REPLICAS)
+			habits[run->n] = add_replica(run);
+		break;
+	case 1: /* a copy of somebody's database, as it is */
+		if (run->n < RUN_REPLICAS) {
+			habits[run->n] = habits[r - run->replicas];
+			replica_keep(r, "cloned.db");
+			run_copy(run, r->db, COPY_AS_IT_IS);
+		}
+		break;
+	case 2: /* git puts an older database in place */
+		if (r->kept)
+			replica_set_back(r, "kept.db");
+		else
+			replica_keep(r, "kept.db");
+		r->kept = !r->kept;
+		break;
+	case 3:
+		rng_id(&r->rng, "dev_", 16, r->device, sizeof(r->device));
+		break;
+	default: /* all at once; the order is the system's */
+		if (run->faults.percent[FAULT_BUSY] == 0)
+			sync_crowd(run);
+	}
 }
 
 void
@@ -91,8 +164,7 @@ random_run(struct run *run)
 		work(run, &run->replicas[who], 1 + (unsigned)rng_below(rng, habits[who].edits));
 		if (rng_chance(rng, habits[who].syncs))
 			call(run, &run->replicas[who], &habits[who]);
-		if (run->n < RUN_REPLICAS && rng_chance(rng, 3)) { /* somebody joins */
-			habits[run->n] = add_replica(run);
-		}
+		if (rng_chance(rng, 6))
+			seldom(run, habits);
 	}
 }

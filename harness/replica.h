@@ -33,6 +33,7 @@ struct replica {
 	struct rng rng;        /* for ids and choices made here */
 	struct wall *wall;     /* the run's */
 	bool linked;
+	bool kept;             /* a copy of the database lies aside */
 };
 
 /*

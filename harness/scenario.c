@@ -51,6 +51,13 @@ const struct scenario scenarios[] = {
 	  "A create i2 Two; A sync; expect-log 4; B sync\n"
 	  "expect i1 title Eins\n" },
 
+	{ "one-shot-devices", "another device id for every command: a retry is a retry", ON_ALL,
+	  "new 38; new 38\n"
+	  "A create i1 One; A create i2 Two; A sync lost-answer; A new-device; A sync\n"
+	  "expect-log 2; A title i1 Uno; A new-device; A stock push; A new-device; A sync\n"
+	  "B sync; B new-device; B title i1 Eins; B sync; A new-device; A sync; expect-log 4\n"
+	  "expect i1 title Eins\n" },
+
 	{ "sent-twice", "every push and pull arrives twice", ON_ALL,
 	  "new 38; new 38\n"
 	  "A create i1 One; A random 12; A sync twice; B sync twice on pull\n"
@@ -109,7 +116,10 @@ const struct scenario scenarios[] = {
 	  "expect-log 6\n"
 	  "A create i3 Three; A undo; A sync; A restore i3; A sync\n"
 	  "B depend i2 i1; B undo; B link i1 src/pump.c; B undo; B sync\n"
-	  "A board b1 Bench; A sync; B sync; B board-delete b1; B undo; B sync; A sync\n" },
+	  "A board b1 Bench; A place b1 i1 65536; A sync; B sync\n"
+	  "B board-delete b1; B undo; B sync; A sync; expect b1 name Bench\n"
+	  "expect-rows board_issue_positions 1\n"
+	  "A board-delete b1; A sync; B sync; A undo; A sync; B sync\n" },
 
 	{ "boards", "a board edited (a create) loses its places, a session ended its tags",
 	  ON_ALL,

@@ -264,6 +264,16 @@ call(struct run *run, struct replica *r, enum call c, const struct line *l, int 
 }
 
 static bool
+stock(struct run *run, struct replica *r, const char *what)
+{
+	struct err err = { "" };
+
+	return stock_sync(run, r, strcmp(what, "pull") != 0, strcmp(what, "push") != 0,
+	    strcmp(what, "auto") == 0, &err) ||
+	    run_fail(run, "%s: a stock td: %s", r->name, err.text);
+}
+
+static bool
 die_everywhere(struct run *run, struct replica *r, const char *line)
 {
 	struct outcome out = { .died = true };
@@ -398,8 +408,7 @@ run_own(struct run *run, struct replica *r, struct line *l)
 	if (sync_find(verb, &which))
 		return call(run, r, which, l, 2);
 	if (strcmp(verb, "stock") == 0 && l->n == 3)
-		return stock_sync(run, r, strcmp(l->word[2], "pull") != 0,
-		    strcmp(l->word[2], "push") != 0, strcmp(l->word[2], "auto") == 0);
+		return stock(run, r, l->word[2]);
 	if (strcmp(verb, "random") == 0)
 		return random_edits(run, r, (int)number(l, 2));
 	if (strcmp(verb, "walk") == 0)
@@ -410,6 +419,8 @@ run_own(struct run *run, struct replica *r, struct line *l)
 		replica_keep(r, l->word[2]);
 	} else if (strcmp(verb, "set-back") == 0 && l->n == 3) {
 		replica_set_back(r, l->word[2]);
+	} else if (strcmp(verb, "new-device") == 0) {
+		rng_id(&r->rng, "dev_", 16, r->device, sizeof(r->device));
 	} else if (strcmp(verb, "clock") == 0) {
 		r->skew_s = number(l, 2);
 	} else if (strcmp(verb, "forget-log") == 0) {

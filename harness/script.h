@@ -20,6 +20,8 @@
  *	A keep NAME, A set-back NAME   the database aside, and back, as git does it
  *	A replay PATH [FROM TO]   live another database's action log again
  *	A forget-log              empty the action log: its numbers start again
+ *	A new-device              another device id (td without auth.json makes one
+ *	                          up for every command)
  *	A clock SECONDS           set its clock off by that much
  *	all …                     the same for every replica, in order
  *	crowd N                   N times, all replicas sync at once, in processes

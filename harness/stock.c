@@ -16,6 +16,7 @@ struct stock {
 	struct transport *t;
 	sqlite3 *db;
 	struct transport_reply reply;
+	struct err *why;
 };
 
 static bool
@@ -25,16 +26,16 @@ ask(struct stock *s, const char *method, const char *path, struct span body)
 	struct transport_request rq = { .method = method, .path = path,
 	    .token = s->run->server.tokens[place % SERVER_TOKENS], .body = body,
 	    .timeout_s = 30 };
-	struct err err = { "" };
 
 	transport_reply_free(&s->reply);
 	memset(&s->reply, 0, sizeof(s->reply));
-	if (s->t->send(s->t, &rq, &s->reply, &err) != RC_OK)
-		return run_fail(s->run, "%s: a stock td: %s", s->r->name, err.text);
-	if (s->reply.status != 200)
-		return run_fail(s->run, "%s: a stock td got %d: %.200s", s->r->name,
-		    s->reply.status, s->reply.body.len ? s->reply.body.p : "");
-	return true;
+	if (s->t->send(s->t, &rq, &s->reply, s->why) != RC_OK)
+		return false;
+	if (s->reply.status == 200)
+		return true;
+	err_set(s->why, RC_BUSY, "status %d: %.150s", s->reply.status,
+	    s->reply.body.len ? buf_cstr(&s->reply.body) : "");
+	return false;
 }
 
 /* --- push --- */
@@ -144,7 +145,7 @@ apply_page(struct stock *s, struct applier *a, int64_t *cursor, bool *more)
 
 	if (json_scan(buf_span(&s->reply.body), JSON_MAX_DEPTH, &root, NULL, &err) != RC_OK ||
 	    !json_get(root, "events", &events))
-		return run_fail(s->run, "%s: a stock td got no page: %s", s->r->name, err.text);
+		return err_set(s->why, RC_INVALID, "no page: %s", err.text) == RC_OK;
 	*more = json_get(root, "has_more", &v) && json_type(v) == JSON_TRUE;
 	sql_run(s->db, "BEGIN IMMEDIATE", "");
 	for (json_iter_init(&it, events); json_next(&it, &key, &one); n++) {
@@ -187,9 +188,9 @@ pull(struct stock *s, bool automatic)
 
 bool
 stock_sync(struct run *run, struct replica *r, bool do_push, bool do_pull,
-           bool automatic)
+           bool automatic, struct err *why)
 {
-	struct stock s = { .run = run, .r = r };
+	struct stock s = { .run = run, .r = r, .why = why };
 	bool ok = true;
 	int lock;
 
@@ -205,7 +206,7 @@ stock_sync(struct run *run, struct replica *r, bool do_push, bool do_pull,
 	if (ok && do_pull)
 		ok = pull(&s, automatic);
 	trace_line(&run->trace, "call", "s:replica", r->name, "s:call", "stock", "s:outcome",
-	    ok ? "OK" : "failed", NULL);
+	    ok ? "OK" : "failed", "s:error", ok ? "" : why->text, NULL);
 	sql_close(s.db);
 	replica_unlock(lock);
 	transport_reply_free(&s.reply);

@@ -11,9 +11,10 @@
 /*
  * `td sync`: push what is pending, then pull from the cursor, all of it;
  * `automatic` leaves out its own events, as the automatic sync of td does
- * (where a server honours that). False (and the run fails) when it can't.
+ * (where a server honours that). False, with the cause in `why`, where a
+ * request did not come through.
  */
 bool stock_sync(struct run *run, struct replica *r, bool push, bool pull,
-                bool automatic);
+                bool automatic, struct err *why);
 
 #endif
