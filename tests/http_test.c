@@ -1,11 +1,12 @@
 /* The server as its clients meet it: over HTTP, through nginx and as CGI. */
 #include "http_test.h"
 
-#include "web.h"
+#include "base/json.h"
 
 #include <curl/curl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 bool
 http_can_run(enum site_kind kind)
@@ -15,8 +16,128 @@ http_can_run(enum site_kind kind)
 
 	if (why != NULL && !said)
 		fprintf(stderr, "skipped: everything behind nginx: %s\n", why);
-	said = why != NULL;
+	said = said || why != NULL;
 	return why == NULL;
+}
+
+void
+world_start(struct world *w, const struct site_options *o)
+{
+	static const char *const names[] = { "owner", "writer", "reader", "stranger" };
+	char email[64];
+
+	memset(w, 0, sizeof(*w));
+	ck_assert(site_start(&w->site, o));
+	for (size_t i = 0; i < 4; i++) {
+		snprintf(email, sizeof(email), "%s@example.com", names[i]);
+		site_user(&w->site, email, w->users[i]);
+		w->tokens[i] = site_token(&w->site, w->users[i],
+		                          SCOPE_READ | SCOPE_WRITE | SCOPE_PROJECT_ADMIN,
+		                          NULL, NULL);
+	}
+	site_project(&w->site, "Garden", w->users[OWNER], w->project);
+	site_member(&w->site, w->project, w->users[WRITER], ROLE_WRITER);
+	site_member(&w->site, w->project, w->users[READER], ROLE_READER);
+	site_project(&w->site, "Gone", w->users[OWNER], w->gone);
+	ck_assert_int_eq(ask(w, OWNER, "DELETE", "/v1/projects/{gone}", NULL, NULL), 204);
+}
+
+void
+world_stop(struct world *w)
+{
+	for (size_t i = 0; i < 4; i++)
+		free(w->tokens[i]);
+	web_free(&w->answer);
+	ck_assert(site_stop(&w->site));
+}
+
+/* Put the ids into a path. */
+static const char *
+fill_path(const struct world *w, const char *path, struct buf *out)
+{
+	for (; *path != '\0'; path++) {
+		if (strncmp(path, "{p}", 3) == 0) {
+			buf_add_str(out, w->project);
+			path += 2;
+		} else if (strncmp(path, "{gone}", 6) == 0) {
+			buf_add_str(out, w->gone);
+			path += 5;
+		} else {
+			buf_add_byte(out, *path);
+		}
+	}
+	return buf_cstr(out);
+}
+
+int
+ask_as(struct world *w, const char *token, const char *method, const char *path,
+       struct span body, const char *header)
+{
+	struct buf filled = { 0 };
+	struct web_call call = {
+		.method = method, .url = w->site.url, .token = token, .body = body,
+		.headers = { header },
+	};
+
+	call.path = fill_path(w, path, &filled);
+	if (!web_call(&call, &w->answer))
+		w->answer.status = 0;
+	buf_free(&filled);
+	return w->answer.status;
+}
+
+int
+ask(struct world *w, enum who who, const char *method, const char *path,
+    const char *body, const char *header)
+{
+	return ask_as(w, who == NOBODY ? NULL : w->tokens[who], method, path,
+	              span_of(body), header);
+}
+
+void
+make_push(struct buf *out, const char *device, int first, int n)
+{
+	buf_addf(out, "{\"device_id\":\"%s\",\"session_id\":\"ses_1\",\"events\":[", device);
+	for (int i = first; i < first + n; i++)
+		buf_addf(out, "%s{\"client_action_id\":%d,\"action_type\":\"create\","
+		         "\"entity_type\":\"issues\",\"entity_id\":\"td-%s-%d\",\"payload\":"
+		         "{\"schema_version\":1,\"new_data\":{\"id\":\"td-%s-%d\",\"title\":\"T %d\"},"
+		         "\"previous_data\":{}},\"client_timestamp\":\"2026-03-01T10:00:00Z\"}",
+		         i > first ? "," : "", i, device, i, device, i, i);
+	buf_add_str(out, "]}");
+}
+
+int
+push_some(struct world *w, const char *device, int first, int n)
+{
+	struct buf body = { 0 };
+	int status;
+
+	make_push(&body, device, first, n);
+	status = ask_as(w, w->tokens[WRITER], "POST", "/v1/projects/{p}/sync/push",
+	                buf_span(&body), NULL);
+	buf_free(&body);
+	return status;
+}
+
+int64_t
+answer_number(const struct world *w, const char *key)
+{
+	struct span value, number;
+	int64_t n;
+
+	if (json_scan(buf_span(&w->answer.body), 64, &value, NULL, NULL) != RC_OK ||
+	    !json_get(value, key, &number) || !json_int64(number, &n))
+		return -1;
+	return n;
+}
+
+int64_t
+log_count(struct world *w)
+{
+	ck_assert_int_eq(ask(w, READER, "GET", "/v1/projects/{p}/sync/status", NULL, NULL), 200);
+	ck_assert_int_eq(answer_number(w, "event_count"), answer_number(w, "last_server_seq"));
+	return answer_number(w, "event_count");
 }
 
 int
@@ -27,7 +148,11 @@ main(void)
 	int failed;
 
 	curl_global_init(CURL_GLOBAL_DEFAULT);
+	suite_add_tcase(s, config_case());
 	suite_add_tcase(s, recordings_case());
+	suite_add_tcase(s, bad_input_case());
+	suite_add_tcase(s, sync_case());
+	suite_add_tcase(s, pool_case());
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_NORMAL);
 	failed = srunner_ntests_failed(sr);

@@ -1,14 +1,57 @@
-/* The parts of http_test. */
+/* The parts of http_test, and what they share. */
 #ifndef TDSYNC_TESTS_HTTP_TEST_H
 #define TDSYNC_TESTS_HTTP_TEST_H
 
 #include "site.h"
+#include "web.h"
 
 #include <check.h>
 
 TCase *recordings_case(void); /* http_recordings.c */
+TCase *bad_input_case(void);  /* http_bad.c */
+TCase *sync_case(void);       /* http_sync.c */
+TCase *pool_case(void);       /* http_pool.c */
+TCase *config_case(void);     /* http_config.c */
 
 /* Whether such a site can run here; if not, "skipped: ..." is said once. */
 bool http_can_run(enum site_kind kind);
+
+/* A site with people and a project. */
+enum who { OWNER, WRITER, READER, STRANGER, NOBODY };
+
+struct world {
+	struct site site;
+	char users[4][ID_MAX];    /* by enum who */
+	char *tokens[4];
+	char project[ID_MAX];
+	char gone[ID_MAX];        /* a project that was deleted */
+	struct web_answer answer; /* the last one */
+};
+
+void world_start(struct world *w, const struct site_options *o);
+void world_stop(struct world *w);
+
+/*
+ * Make a call; "{p}" in the path is the project's id, "{gone}" the deleted
+ * one's. `body` and `header` may be NULL. Returns the status, 0 for none.
+ */
+int ask(struct world *w, enum who who, const char *method, const char *path,
+        const char *body, const char *header);
+
+/* As ask(), with any token (NULL: none) and bytes (p NULL: no body). */
+int ask_as(struct world *w, const char *token, const char *method, const char *path,
+           struct span body, const char *header);
+
+/* Append a push of n events of a device, numbered from `first`. */
+void make_push(struct buf *out, const char *device, int first, int n);
+
+/* Push n events of a device as the writer; the status. */
+int push_some(struct world *w, const char *device, int first, int n);
+
+/* A number out of the last answer's JSON object; -1: not there. */
+int64_t answer_number(const struct world *w, const char *key);
+
+/* Events in the log and its last seq, by a status call. */
+int64_t log_count(struct world *w);
 
 #endif

@@ -282,7 +282,9 @@ start_nginx(struct site *s, int fd, int port)
 		if (!fill(from, to, pairs))
 			return false;
 	}
-	/* nginx takes over the sockets this names, as after a binary upgrade. */
+	/* nginx takes over the sockets this names, as after a binary upgrade; it
+	 * believes them to be its own, which never block. */
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 	snprintf(inherited, sizeof(inherited), "%d;", fd);
 	setenv("NGINX", inherited, 1);
 	s->web = spawn(argv, fd, s->web_log);

@@ -14,8 +14,8 @@ struct body_field {
 /*
  * Read the members out of r->body as the Go server does: the first JSON value
  * counts, unknown members are ignored, null is as if absent. RC_INVALID
- * "invalid json body" for anything but an object, or another type of member.
- * `fields` ends with a NULL name.
+ * "invalid json body: CAUSE" for anything but an object, or another type of
+ * member. `fields` ends with a NULL name.
  */
 enum rc body_parse(struct request *r, struct body_field *fields);
 

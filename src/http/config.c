@@ -92,11 +92,18 @@ static const struct {
 	{ "max_push_bytes",   set_max_push_bytes },
 	{ "unknown_entities", set_unknown_entities },
 };
+#define KEYS (sizeof(keys) / sizeof(keys[0]))
+
+const char *
+config_key(size_t i)
+{
+	return i < KEYS ? keys[i].name : NULL;
+}
 
 static enum rc
 set(void *ctx, const char *key, const char *value, struct err *err)
 {
-	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+	for (size_t i = 0; i < KEYS; i++)
 		if (strcmp(key, keys[i].name) == 0)
 			return keys[i].set(ctx, value, err);
 	return RC_NOT_FOUND;

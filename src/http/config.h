@@ -22,6 +22,9 @@ struct config {
 	bool refuse_unknown;       /* unknown entity types: refused, not parked */
 };
 
+/* The name of the i-th key, NULL past the last. */
+const char *config_key(size_t i);
+
 /*
  * Read the configuration. `file` is --config (NULL: td-sync.conf in the data
  * folder or, where nothing names one, in the current folder; it may be

@@ -206,9 +206,10 @@ main(int argc, char **argv)
 		return 2;
 	}
 	if (set_up(&a, &config, &err) != RC_OK) {
+		fail(&err);
 		if (!socket && !a.check)
 			cgi_fail();
-		return fail(&err);
+		return 1;
 	}
 	if (a.check)
 		return server_check(&config, &err) == RC_OK ? 0 : fail(&err);

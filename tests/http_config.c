@@ -1,0 +1,222 @@
+/* The configuration: file, environment, command line; and how it is checked. */
+#include "http_test.h"
+
+#include "temp.h"
+
+#include "base/fs.h"
+#include "http/config.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char dir[TEMP_PATH];
+
+static void
+set_up(void)
+{
+	temp_make(dir);
+}
+
+static void
+tear_down(void)
+{
+	temp_remove(dir);
+}
+
+/* Write dir/td-sync.conf. */
+static void
+write_file(const char *text)
+{
+	char path[TEMP_PATH + 32];
+
+	snprintf(path, sizeof(path), "%s/td-sync.conf", dir);
+	ck_assert_int_eq(fs_write(path, span_of(text), 0644, NULL), RC_OK);
+}
+
+static const struct {
+	const char *text, *says;
+} wrong[] = {
+	{ "dta = x\n", ":1: unknown key \"dta\"" },
+	{ "\n# comment\nmax_push_bytes = 10 MB\n", ":3: max_push_bytes: must be a number" },
+	{ "max_push_bytes = 12\n", ":1: max_push_bytes: must be a number from 1024" },
+	{ "max_push_bytes = -1\n", ":1: max_push_bytes" },
+	{ "max_push_bytes =\n", ":1: max_push_bytes" },
+	{ "unknown_entities = maybe\n", "must be \"park\" or \"refuse\"" },
+	{ "data =\n", ":1: data: must be a folder" },
+	{ "error_log =\n", ":1: error_log" },
+	{ "nonsense\n", ":1:" },
+};
+
+START_TEST(a_mistake_is_named_with_file_and_line)
+{
+	static struct config c;
+	char path[TEMP_PATH + 32];
+	struct err err;
+
+	snprintf(path, sizeof(path), "%s/td-sync.conf", dir);
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		write_file(wrong[i].text);
+		ck_assert_int_eq(config_load(NULL, dir, &c, &err), RC_INVALID);
+		ck_assert_msg(strstr(err.text, path) != NULL && strstr(err.text, wrong[i].says) != NULL,
+		              "%s: %s", wrong[i].text, err.text);
+	}
+	ck_assert_int_eq(config_load("/nonexistent/x.conf", dir, &c, &err), RC_INVALID);
+	ck_assert_ptr_nonnull(strstr(err.text, "/nonexistent/x.conf"));
+}
+END_TEST
+
+START_TEST(the_shipped_file_holds_the_defaults)
+{
+	static struct config defaults, shipped;
+	char set[TEMP_PATH + 32];
+	struct buf text = { 0 }, on = { 0 };
+	struct err err;
+
+	/* Every key stands there, commented out, with its default: on with them. */
+	ck_assert_int_eq(fs_read(TOP_SRCDIR "/conf/td-sync.conf", 1 << 16, &text, NULL), RC_OK);
+	for (char *line = strtok((char *)(uintptr_t)buf_cstr(&text), "\n"); line != NULL;
+	     line = strtok(NULL, "\n"))
+		if (line[0] == '#' && line[1] >= 'a' && line[1] <= 'z')
+			buf_addf(&on, "%s\n", line + 1);
+	for (size_t i = 0; config_key(i) != NULL; i++) {
+		char key[64];
+
+		snprintf(key, sizeof(key), "%s = ", config_key(i));
+		ck_assert_msg(strstr(buf_cstr(&on), key) != NULL, "no %s", config_key(i));
+	}
+	ck_assert_int_eq(config_load(NULL, dir, &defaults, &err), RC_OK);
+	snprintf(set, sizeof(set), "%s/all.conf", dir);
+	ck_assert_int_eq(fs_write(set, buf_span(&on), 0644, NULL), RC_OK);
+	ck_assert_msg(config_load(set, dir, &shipped, &err) == RC_OK, "%s", err.text);
+	ck_assert_str_eq(shipped.error_log, defaults.error_log);
+	ck_assert_str_eq(shipped.access_log, defaults.access_log);
+	ck_assert(shipped.access_log_off == defaults.access_log_off);
+	ck_assert_int_eq(shipped.max_push_bytes, defaults.max_push_bytes);
+	ck_assert(shipped.refuse_unknown == defaults.refuse_unknown);
+	buf_free(&text);
+	buf_free(&on);
+}
+END_TEST
+
+START_TEST(environment_beats_file_and_arguments_beat_both)
+{
+	static struct config c;
+	struct err err;
+	char want[TEMP_PATH + 32];
+
+	write_file("data = below\nmax_push_bytes = 2048\nunknown_entities = refuse\n"
+	           "error_log = logs/e\naccess_log = off\n");
+	snprintf(want, sizeof(want), "%s/td-sync.conf", dir);
+	ck_assert_int_eq(config_load(want, NULL, &c, &err), RC_OK);
+	snprintf(want, sizeof(want), "%s/below", dir);
+	ck_assert_str_eq(c.data, want);
+	snprintf(want, sizeof(want), "%s/logs/e", dir);
+	ck_assert_str_eq(c.error_log, want);
+	ck_assert(c.refuse_unknown && c.access_log_off);
+	ck_assert_int_eq(c.max_push_bytes, 2048);
+	setenv("TD_SYNC_SERVER_MAX_PUSH_BYTES", "4096", 1);
+	setenv("TD_SYNC_SERVER_DATA", dir, 1);
+	ck_assert_int_eq(config_load(NULL, NULL, &c, &err), RC_OK);
+	ck_assert_int_eq(c.max_push_bytes, 4096);
+	ck_assert_str_eq(c.data, dir);
+	ck_assert_int_eq(config_load(NULL, "/elsewhere", &c, &err), RC_OK);
+	ck_assert_str_eq(c.data, "/elsewhere");
+	setenv("TD_SYNC_SERVER_MAX_PUSH_BYTES", "many", 1);
+	ck_assert_int_eq(config_load(NULL, NULL, &c, &err), RC_INVALID);
+	ck_assert_ptr_nonnull(strstr(err.text, "TD_SYNC_SERVER_MAX_PUSH_BYTES"));
+	unsetenv("TD_SYNC_SERVER_MAX_PUSH_BYTES");
+	setenv("TD_SYNC_SERVER_NOPE", "1", 1);
+	ck_assert_int_eq(config_load(NULL, NULL, &c, &err), RC_INVALID);
+	ck_assert_ptr_nonnull(strstr(err.text, "TD_SYNC_SERVER_NOPE"));
+	unsetenv("TD_SYNC_SERVER_NOPE");
+	unsetenv("TD_SYNC_SERVER_DATA");
+	ck_assert_int_eq(config_load(NULL, NULL, &c, &err), RC_INVALID);
+	ck_assert_ptr_nonnull(strstr(err.text, "--data"));
+}
+END_TEST
+
+/* Run the program; its exit status. What it prints goes to out. */
+static int
+run(const char *const *argv, bool cgi, struct buf *out)
+{
+	int ends[2], status;
+	char part[4096];
+	ssize_t got;
+	pid_t pid;
+
+	ck_assert_int_eq(pipe(ends), 0);
+	pid = fork();
+	if (pid == 0) {
+		int null = open("/dev/null", O_RDWR);
+
+		if (cgi)
+			setenv("REQUEST_METHOD", "GET", 1);
+		dup2(null, STDIN_FILENO);
+		dup2(ends[1], STDOUT_FILENO);
+		dup2(ends[1], STDERR_FILENO);
+		execv(TOP_BUILDDIR "/td-sync.fcgi", (char *const *)(uintptr_t)argv);
+		_exit(127);
+	}
+	close(ends[1]);
+	buf_reset(out);
+	while ((got = read(ends[0], part, sizeof(part))) > 0)
+		buf_add(out, part, (size_t)got);
+	buf_cstr(out);
+	close(ends[0]);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+START_TEST(the_command_line_is_judged)
+{
+	static const struct {
+		const char *argv[8];
+		int status;
+		const char *says;
+	} runs[] = {
+		{ { "x" }, 2, "usage:" },
+		{ { "x", "--nope" }, 2, "usage:" },
+		{ { "x", "more" }, 2, "usage:" },
+		{ { "x", "--workers", "0" }, 2, "--workers must be a number from 1" },
+		{ { "x", "--workers", "x" }, 2, "--workers must be a number" },
+		{ { "x", "--workers", "5", "--max-workers", "4" }, 2, "above --max-workers" },
+		{ { "x", "--workers", "2", "--data", "/nonexistent" }, 2, "no listening socket" },
+		{ { "x", "--check", "--data", "/nonexistent" }, 1, "/nonexistent" },
+		{ { "x", "--version" }, 0, "td-sync " },
+		{ { "x", "--help" }, 0, "usage:" },
+	};
+	struct buf out = { 0 };
+
+	for (size_t i = 0; i < sizeof(runs) / sizeof(runs[0]); i++) {
+		int status = run(runs[i].argv, false, &out);
+
+		ck_assert_msg(status == runs[i].status && strstr(out.p, runs[i].says) != NULL,
+		              "%zu: %d, %s", i, status, out.p);
+	}
+	/* As CGI it answers even then. */
+	write_file("nonsense = 1\n");
+	ck_assert_int_eq(run((const char *const[]){ "x", "--data", dir, NULL }, true, &out), 1);
+	ck_assert_ptr_nonnull(strstr(out.p, "Status: 500 "));
+	ck_assert_ptr_nonnull(strstr(out.p, "{\"error\":{\"code\":\"internal_error\""));
+	ck_assert_ptr_nonnull(strstr(out.p, "td-sync.conf:1: unknown key"));
+	buf_free(&out);
+}
+END_TEST
+
+TCase *
+config_case(void)
+{
+	TCase *tc = tcase_create("configuration");
+
+	tcase_add_checked_fixture(tc, set_up, tear_down);
+	tcase_add_test(tc, a_mistake_is_named_with_file_and_line);
+	tcase_add_test(tc, the_shipped_file_holds_the_defaults);
+	tcase_add_test(tc, environment_beats_file_and_arguments_beat_both);
+	tcase_add_test(tc, the_command_line_is_judged);
+	return tc;
+}
