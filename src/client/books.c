@@ -30,9 +30,9 @@ static const char schema[] =
     "	td_cursor INTEGER NOT NULL DEFAULT 0, -- td's side as we left it\n"
     "	td_file TEXT NOT NULL DEFAULT '',\n"
     "	td_schema INTEGER NOT NULL DEFAULT 0,\n"
+    "	td_undone INTEGER NOT NULL DEFAULT 0,\n"
     "	target INTEGER NOT NULL DEFAULT 0,  -- enum books_target\n"
     "	rehome INTEGER NOT NULL DEFAULT 0,\n"
-    "	offer INTEGER NOT NULL DEFAULT 0,\n"
     "	foreign_rowid INTEGER NOT NULL DEFAULT 0\n"
     ");\n"
     "CREATE TABLE " TDSYNC ".acked (        -- own actions that are in a log\n"
@@ -63,14 +63,14 @@ static const char schema[] =
 enum query {
 	Q_LOAD, Q_INSERT, Q_SAVE, Q_TD_STATE, Q_TD_LINK, Q_TD_UNLINK, Q_TD_PULLED,
 	Q_TD_PUSHED, Q_MARK, Q_ACKED, Q_REJECTED, Q_UNREJECT, Q_FORGIVE, Q_UNACK, Q_UNPLACE, Q_RESEND, Q_IS_HELD, Q_FORGET_ACKED,
-	Q_FORGET_OFFERED, Q_HELD, Q_FORGET_HELD, Q_HISTORY, Q_CONFLICT, Q_COUNT, Q_REJECTIONS, Q_FOREIGN, Q_SKIPPED,
+	Q_FORGET_OFFERED, Q_HELD, Q_FORGET_HELD, Q_HISTORY, Q_CONFLICT, Q_COUNT, Q_REJECTIONS, Q_UNDONE, Q_FOREIGN, Q_SKIPPED,
 	Q__MAX
 };
 
 static const char *const queries[Q__MAX] = {
 	[Q_LOAD] =
 	    "SELECT device, project, log_id, cursor, last_seq, last_digest, td_cursor,"
-	    " td_file, td_schema, target, rehome, offer, foreign_rowid, profile"
+	    " td_file, td_schema, target, rehome, foreign_rowid, profile, td_undone"
 	    " FROM " TDSYNC ".replica",
 	[Q_INSERT] =
 	    "INSERT INTO " TDSYNC ".replica (one, profile, device)"
@@ -78,8 +78,8 @@ static const char *const queries[Q__MAX] = {
 	[Q_SAVE] =
 	    "UPDATE " TDSYNC ".replica SET project = :project, log_id = :log_id,"
 	    " cursor = :cursor, last_seq = :last_seq, last_digest = :last_digest,"
-	    " td_cursor = :td_cursor, td_file = :td_file, td_schema = :td_schema,"
-	    " target = :target, rehome = :rehome, offer = :offer,"
+	    " td_cursor = :td_cursor, td_file = :td_file, td_schema = :td_schema, td_undone = :td_undone,"
+	    " target = :target, rehome = :rehome,"
 	    " foreign_rowid = :foreign_rowid, profile = :profile",
 	[Q_TD_STATE] =
 	    "SELECT project_id, coalesce(last_pulled_server_seq, 0), coalesce(sync_disabled, 0)"
@@ -139,6 +139,8 @@ static const char *const queries[Q__MAX] = {
 	    "SELECT a.id, a.entity_type, a.entity_id, a.action_type, r.reason"
 	    " FROM main.action_log a JOIN " TDSYNC ".rejected r ON r.action_id = a.id"
 	    " WHERE a.synced_at IS NULL AND a.undone = 0 ORDER BY a.rowid",
+	[Q_UNDONE] =
+	    "SELECT count(*) FROM main.action_log WHERE undone = 1 AND server_seq IS NULL",
 	[Q_FOREIGN] =
 	    "SELECT coalesce(max(rowid), 0) FROM main.action_log WHERE server_seq IS NOT NULL",
 	[Q_SKIPPED] = /* last: older schemas lack the table */
@@ -321,9 +323,9 @@ books_load(struct local *l, struct books *b, struct err *err)
 		b->td_schema = sqlite3_column_int(st, 8);
 		b->target = (enum books_target)sqlite3_column_int(st, 9);
 		b->rehome = sqlite3_column_int(st, 10) != 0;
-		b->offer = sqlite3_column_int(st, 11) != 0;
-		b->foreign_rowid = sqlite3_column_int64(st, 12);
-		b->other_profile = !span_is(db_span(st, 13), mark);
+		b->foreign_rowid = sqlite3_column_int64(st, 11);
+		b->td_undone = sqlite3_column_int64(st, 13);
+		b->other_profile = !span_is(db_span(st, 12), mark);
 	}
 	db_reset(st);
 	return rc;
@@ -348,9 +350,9 @@ books_save(struct local *l, const struct books *b, struct err *err)
 	db_bind_int(st, ":td_cursor", b->td_cursor);
 	db_bind_text(st, ":td_file", span_of(b->td_file));
 	db_bind_int(st, ":td_schema", b->td_schema);
+	db_bind_int(st, ":td_undone", b->td_undone);
 	db_bind_int(st, ":target", b->target);
 	db_bind_int(st, ":rehome", b->rehome);
-	db_bind_int(st, ":offer", b->offer);
 	db_bind_int(st, ":foreign_rowid", b->foreign_rowid);
 	return run(l, st, err);
 }
@@ -590,6 +592,12 @@ books_each_rejection(struct local *l,
 	}
 	db_reset(st);
 	return rc;
+}
+
+enum rc
+books_undone(struct local *l, int64_t *out, struct err *err)
+{
+	return ask(l, Q_UNDONE, out, err);
 }
 
 enum rc

@@ -36,9 +36,9 @@ struct books {
 	int64_t td_cursor;
 	char td_file[48];         /* device and inode of issues.db */
 	int td_schema;
+	int64_t td_undone;        /* entries it undid before they were sent */
 	enum books_target target;
 	bool rehome;              /* the log was changed: offer what it lacks */
-	bool offer;               /* rows the log never held wait to be offered */
 	bool other_profile;       /* the state was made by other rules */
 	int64_t foreign_rowid;    /* actions up to it may be acked by another log */
 };
@@ -134,6 +134,9 @@ struct tdsync_rejection;
 enum rc books_each_rejection(struct local *l,
                              void (*visit)(void *ctx, const struct tdsync_rejection *r),
                              void *ctx, struct err *err);
+
+/* How many entries td undid before anybody sent them. */
+enum rc books_undone(struct local *l, int64_t *out, struct err *err);
 
 /* The greatest rowid of an action that some log has acked. */
 enum rc books_foreign(struct local *l, int64_t *out, struct err *err);

@@ -190,13 +190,11 @@ static enum rc
 compare_all(struct fetch *f, struct err *err)
 {
 	enum rc rc = overlay_begin(f, err);
-	bool unheld = false;
 
 	if (rc == RC_OK && (rc = rows_judge(f->rows, err)) == RC_OK)
-		rc = rows_note_all(f->rows, &unheld, err);
+		rc = rows_note_all(f->rows, err);
 	rc = overlay_end(f, rc, err);
 	f->follows = true;
-	f->w->books.offer = unheld;
 	return rc;
 }
 
@@ -326,16 +324,20 @@ apply_page(struct fetch *f, struct span events, struct err *err)
 
 /* --- the transaction --- */
 
-/* Offer what the log lacks; the state is at its end. */
+/*
+ * Offer what the log lacks; the state is at its end. Not only after a full
+ * comparison: an undone `create` leaves a row that no entry will ever make.
+ */
 static enum rc
-offer(struct fetch *f, enum offer_what what, struct err *err)
+offer(struct fetch *f, struct err *err)
 {
 	struct work *w = f->w;
+	enum offer_what what = w->books.rehome ? OFFER_NEWER
+	    : w->books.target == TARGET_HEAD ? OFFER_BACKFILL : OFFER_ROWS;
 	int64_t made;
 	enum rc rc = offer_rows(w->l, f->rows, what, work_now_us(w), &made, err);
 
 	w->send_again = w->send_again || made > 0;
-	w->books.offer = false;
 	return rc;
 }
 
@@ -384,6 +386,7 @@ write_rows(struct fetch *f, struct err *err)
 	w->result->rows += written;
 	b->td_cursor = b->cursor;
 	b->td_schema = w->l->schema;
+	b->td_undone = w->undone;
 	books_file_id(w->l, b->td_file);
 	b->target = TARGET_NONE;
 	b->rehome = false;
@@ -407,12 +410,10 @@ apply_batch(struct fetch *f, bool end, struct err *err)
 		return rc;
 	if (end && b->rehome)
 		rc = entries_walk(f->w->l, b, ENTRIES_LOST, send_lost, f, err);
-	if (rc == RC_OK && end && b->target == TARGET_HEAD)
-		rc = offer(f, b->rehome ? OFFER_NEWER : OFFER_BACKFILL, err);
+	if (rc == RC_OK && end)
+		rc = offer(f, err);
 	if (rc == RC_OK && end && !f->follows)
 		rc = compare_all(f, err);
-	if (rc == RC_OK && end && f->follows && b->offer)
-		rc = offer(f, OFFER_ROWS, err);
 	return rc;
 }
 

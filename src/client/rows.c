@@ -318,6 +318,18 @@ add_unique_column(struct rows *r, void *ctx, sqlite3_stmt *st, struct err *err)
 	return RC_OK;
 }
 
+static enum rc
+add_place_column(struct rows *r, void *ctx, sqlite3_stmt *st, struct err *err)
+{
+	struct buf *b = ctx;
+
+	(void)r;
+	(void)err;
+	buf_addf(b, " AND p.\"%s\" = m.\"%s\"", (const char *)sqlite3_column_text(st, 2),
+	         (const char *)sqlite3_column_text(st, 2));
+	return RC_OK;
+}
+
 /* A row of index_list of main. */
 static enum rc
 add_unique(struct rows *r, void *ctx, sqlite3_stmt *st, struct err *err)
@@ -332,7 +344,14 @@ add_unique(struct rows *r, void *ctx, sqlite3_stmt *st, struct err *err)
 	buf_addf(&b, "SELECT id FROM main.\"%s\" WHERE id <> :id", t->entity->table);
 	rc = each_row(r, text("PRAGMA main.index_info(\"%s\")",
 	              (const char *)sqlite3_column_text(st, 1)), add_unique_column, &b, err);
-	if (rc == RC_OK && buf_cstr(&b) == NULL)
+	buf_addf(&t->places, " AND NOT EXISTS (SELECT 1 FROM " TDSYNC ".\"%s\" p WHERE 1",
+	         t->entity->table);
+	if (rc == RC_OK)
+		rc = each_row(r, text("PRAGMA main.index_info(\"%s\")",
+		              (const char *)sqlite3_column_text(st, 1)), add_place_column,
+		              &t->places, err);
+	buf_add_byte(&t->places, ')');
+	if (rc == RC_OK && (buf_cstr(&b) == NULL || buf_cstr(&t->places) == NULL))
 		rc = no_memory(err);
 	if (rc == RC_OK) {
 		t->uniques[t->n_uniques++] = b.p;
@@ -491,6 +510,7 @@ free_table(struct row_table *t)
 		free(t->columns[i].name);
 	for (size_t i = 0; i < t->n_uniques; i++)
 		free(t->uniques[i]);
+	buf_free(&t->places);
 	sqlite3_finalize(t->get_local);
 	sqlite3_finalize(t->get_state);
 	sqlite3_finalize(t->update);
@@ -740,7 +760,7 @@ differ(const struct row_table *t, struct row a, struct row b)
 
 /* Note what differs in one table, walking both sides in the order of ids. */
 static enum rc
-note_table(struct rows *r, struct row_table *t, bool *unheld, struct err *err)
+note_table(struct rows *r, struct row_table *t, struct err *err)
 {
 	struct buf sql = { 0 };
 	sqlite3_stmt *local = NULL, *state = NULL, *held = NULL;
@@ -781,7 +801,6 @@ note_table(struct rows *r, struct row_table *t, bool *unheld, struct err *err)
 			db_reset(held);
 			if (rc != RC_OK)
 				goto done;
-			*unheld = *unheld || !is_held;
 			right = (struct row){ NULL, NULL };
 			if (is_held && (k = note(r, t, x)) == NULL)
 				rc = no_memory(err);
@@ -811,13 +830,12 @@ done:
 }
 
 enum rc
-rows_note_all(struct rows *r, bool *unheld, struct err *err)
+rows_note_all(struct rows *r, struct err *err)
 {
 	enum rc rc = RC_OK;
 
-	*unheld = false;
 	for (size_t i = 0; i < r->n_tables && rc == RC_OK; i++)
-		rc = note_table(r, &r->tables[i], unheld, err);
+		rc = note_table(r, &r->tables[i], err);
 	return rc;
 }
 

@@ -35,6 +35,8 @@ struct row_table {
 	int state_id_cid;
 	char *uniques[ROW_UNIQUES]; /* SELECT of the ids in a row's way */
 	size_t n_uniques;
+	struct buf places; /* a condition on a row m of main: its UNIQUE places are
+	                   * free in the state */
 	sqlite3_stmt *get_local, *get_state, *update, *insert, *del;
 };
 
@@ -66,9 +68,9 @@ void rows_watch(struct rows *r, enum rows_watch watch);
 /* Note a row that an event is about, though it changed nothing in the state. */
 enum rc rows_note(struct rows *r, struct span type, struct span id, struct err *err);
 
-/* Note every row whose local and state sides differ; *unheld tells whether
- * there are local rows that the log never held (they are left alone). */
-enum rc rows_note_all(struct rows *r, bool *unheld, struct err *err);
+/* Note every row whose local and state sides differ, but for local rows that
+ * the log never held (they are offered to it). */
+enum rc rows_note_all(struct rows *r, struct err *err);
 
 /*
  * Judge the rows noted since the last call: is the local row what it should

@@ -54,10 +54,12 @@ settle(struct work *w, struct err *err)
 {
 	struct books *b = &w->books;
 	char file[48];
-	bool other;
+	bool moved;
 	enum rc rc;
 
 	books_file_id(w->l, file);
+	if ((rc = books_undone(w->l, &w->undone, err)) != RC_OK)
+		return rc;
 	if (strcmp(b->project, w->td.project) != 0) {
 		bool fresh = b->project[0] == '\0';
 
@@ -71,12 +73,11 @@ settle(struct work *w, struct err *err)
 			return rc;
 		snprintf(b->project, sizeof(b->project), "%s", w->td.project);
 		b->log_id[0] = '\0';
-		b->rehome = b->offer = false;
+		b->rehome = false;
 		b->target = TARGET_CURSOR;
 	}
-	other = w->td.cursor != b->td_cursor || strcmp(file, b->td_file) != 0 ||
-	    b->td_schema != w->l->schema;
-	if (b->target == TARGET_NONE && other)
+	moved = w->td.cursor != b->td_cursor || strcmp(file, b->td_file) != 0;
+	if (b->target == TARGET_NONE && moved)
 		b->target = TARGET_CURSOR;
 	if (b->target == TARGET_CURSOR && w->td.cursor == 0)
 		b->target = TARGET_HEAD;
@@ -84,6 +85,13 @@ settle(struct work *w, struct err *err)
 		b->target = TARGET_CURSOR;
 	if (b->target == TARGET_CURSOR && w->td.cursor < b->cursor)
 		return books_reset_state(w->l, b, err); /* the state can't go back */
+	/*
+	 * td undid something that was never sent: no entry says what became of
+	 * the rows (an undone `board delete` has lost the board's places).
+	 */
+	if (b->target == TARGET_NONE &&
+	    (b->td_undone != w->undone || b->td_schema != w->l->schema))
+		b->target = TARGET_CURSOR;
 	return RC_OK;
 }
 

@@ -34,6 +34,7 @@ struct work {
 	struct tdsync_result *result;
 	bool replaced;           /* something else changed the databases since they
 	                          * were read: close, open, begin again */
+	int64_t undone;          /* unsent entries that td undid, when it began */
 	bool send_again;         /* a pull made entries pending */
 };
 
