@@ -591,6 +591,45 @@ START_TEST(a_worker_at_rest_needs_less_than_16_mb)
 }
 END_TEST
 
+/* Each open log caches up to 2 MB of pages: only the last one may. */
+START_TEST(a_worker_with_many_projects_needs_less_than_16_mb)
+{
+	static const char *const arguments[] = { "--workers", "1", "--max-workers", "1", NULL };
+	enum { PROJECTS = 10, EVENTS = 1000, BYTES = 2400 };
+	struct buf body = { 0 };
+	char path[100], id[ID_MAX];
+	pid_t pids[PIDS];
+	struct world w;
+	long kb;
+
+	pool_start(&w, arguments);
+	buf_add_str(&body, "{\"device_id\":\"d\",\"session_id\":\"s\",\"events\":[");
+	for (int i = 1; i <= EVENTS; i++) {
+		buf_addf(&body, "%s{\"client_action_id\":%d,\"action_type\":\"create\","
+		         "\"entity_type\":\"issues\",\"entity_id\":\"td-%d\","
+		         "\"client_timestamp\":\"2026-03-01T10:00:00Z\","
+		         "\"payload\":{\"new_data\":{\"title\":\"", i == 1 ? "" : ",", i, i);
+		for (int n = 0; n < BYTES; n++)
+			buf_add_byte(&body, 'x');
+		buf_add_str(&body, "\"}}}");
+	}
+	buf_add_str(&body, "]}");
+	for (int i = 0; i < PROJECTS; i++) {
+		site_project(&w.site, "many", w.users[OWNER], id);
+		snprintf(path, sizeof(path), "/v1/projects/%s/sync/push", id);
+		ck_assert_int_eq(ask_as(&w, w.tokens[OWNER], "POST", path, buf_span(&body), NULL),
+		                 200);
+	}
+	usleep(100000);
+	ck_assert_uint_eq(site_workers(&w.site, pids, PIDS), 1);
+	kb = resident_kb(pids[0]);
+	ck_assert_int_gt(kb, 0);
+	ck_assert_msg(kb < 16 * 1024, "%ld kB", kb);
+	buf_free(&body);
+	world_stop(&w);
+}
+END_TEST
+
 START_TEST(valgrind_finds_nothing_in_a_worker)
 {
 	static const char *const arguments[] = { NULL }; /* one worker, no master */
@@ -649,6 +688,7 @@ pool_case(void)
 		return tc;
 	}
 	tcase_add_test(tc, a_worker_at_rest_needs_less_than_16_mb);
+	tcase_add_test(tc, a_worker_with_many_projects_needs_less_than_16_mb);
 	if (access("/usr/bin/valgrind", X_OK) == 0)
 		tcase_add_test(tc, valgrind_finds_nothing_in_a_worker);
 	else

@@ -104,6 +104,9 @@ projects_get(struct projects *p, const char *id, struct project_log **out,
 		rc = open_entry(p, id, e, err);
 	if (rc != RC_OK)
 		return rc;
+	if (p->last != NULL && p->last != e && p->last->log != NULL)
+		events_relax(p->last->log);
+	p->last = e;
 	e->used = ++p->uses;
 	*out = e;
 	return RC_OK;

@@ -1,6 +1,7 @@
 /*
  * The open logs of a worker: the 32 used last, each with its prepared
- * statements, checked at each use for having been deleted or replaced.
+ * statements, checked at each use for having been deleted or replaced. Only
+ * the one used last caches pages: 32 times 2 MB would be a heavy worker.
  */
 #ifndef TDSYNC_HTTP_PROJECTS_H
 #define TDSYNC_HTTP_PROJECTS_H
@@ -29,6 +30,7 @@ struct projects {
 	const char *data;               /* borrowed */
 	uint64_t uses;
 	struct project_log *open;       /* PROJECTS_OPEN of them, or NULL */
+	struct project_log *last;       /* of these, the one used last, or NULL */
 };
 
 void projects_init(struct projects *p, const char *data);

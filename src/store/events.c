@@ -343,6 +343,12 @@ events_stale(const struct events *e)
 	       !fs_identify(e->lock_path, &lock_id) || !fs_same(lock_id, e->lock_id);
 }
 
+void
+events_relax(struct events *e)
+{
+	sqlite3_db_release_memory(e->db);
+}
+
 const char *
 events_profile(const struct events *e)
 {

@@ -90,6 +90,12 @@ void events_close(struct events *e);
  */
 bool events_stale(const struct events *e);
 
+/*
+ * Give back the memory that caches pages of the file (up to 2 MB), for a
+ * handle that is kept but not the one in use. The next use reads them again.
+ */
+void events_relax(struct events *e);
+
 /* The name of the profile the log was made for. Borrowed. */
 const char *events_profile(const struct events *e);
 
