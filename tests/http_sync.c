@@ -373,6 +373,23 @@ large(struct world *w)
 	buf_free(&body);
 }
 
+/* "/\evil.example" is another host to a browser. */
+START_TEST(a_doubled_slash_never_leads_to_another_server)
+{
+	struct site_options options = { .kind = SITE_FASTCGI };
+	struct world w;
+
+	world_start(&w, &options);
+	ck_assert_int_eq(ask(&w, NOBODY, "GET", "//v1//projects?a=/b", NULL, NULL), 307);
+	ck_assert_str_eq(web_header(&w.answer, "Location"), "/v1/projects?a=/b");
+	ck_assert_int_eq(ask(&w, NOBODY, "GET", "///evil.example/", NULL, NULL), 307);
+	ck_assert_str_eq(web_header(&w.answer, "Location"), "/evil.example/");
+	ck_assert_int_eq(ask(&w, NOBODY, "GET", "//%5cevil.example/", NULL, NULL), 307);
+	ck_assert_str_eq(web_header(&w.answer, "Location"), "/%5Cevil.example/");
+	world_stop(&w);
+}
+END_TEST
+
 START_TEST(a_push_of_8_mib_passes)
 {
 	with_each(large);
@@ -733,6 +750,7 @@ sync_case(void)
 	tcase_add_test(tc, each_request_is_one_line_of_the_access_log);
 	if (!http_can_run(SITE_FASTCGI))
 		return tc;
+	tcase_add_test(tc, a_doubled_slash_never_leads_to_another_server);
 	tcase_add_test(tc, json_is_compressed_for_who_takes_it);
 	tcase_add_test(tc, the_worker_understands_what_other_web_servers_send);
 	tcase_add_test(tc, workers_and_cgi_write_one_log);

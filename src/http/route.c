@@ -122,17 +122,19 @@ add_url(struct buf *out, const char *text, const char *special)
 static bool
 redirect(struct request *r)
 {
+	/* A browser takes '\' for '/', and what follows two for a host. */
+	static const char special[] = "%?#\\";
 	struct buf *to = &r->scratch;
 	size_t start;
 
 	if (strstr(r->path, "//") == NULL)
 		return false;
 	buf_reset(to);
-	add_url(to, r->base, "%?#");
+	add_url(to, r->base, special);
 	start = to->len;
 	for (const char *p = r->path; *p != '\0'; p++)
 		if (*p != '/' || to->len == start || to->p[to->len - 1] != '/')
-			add_url(to, (const char[]){ *p, '\0' }, "%?#");
+			add_url(to, (const char[]){ *p, '\0' }, special);
 	if (r->query[0] != '\0') {
 		buf_add_byte(to, '?');
 		add_url(to, r->query, "");
