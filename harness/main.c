@@ -88,8 +88,20 @@ add(const struct scenario *s, size_t sabotage, enum server_kind kind, uint64_t s
 	    .seed = seed, .fd = -1 };
 }
 
-/* A scenario over the transports it is for, or the one that is asked for; its
- * seed is its place in the table, unless one is given. */
+/* The seed of a scenario that is given none: its name's, so that it stays the
+ * same when others come and go. */
+static uint64_t
+seed_of(const struct scenario *s)
+{
+	uint64_t h = 14695981039346656037u;
+	const char *p;
+
+	for (p = s->name; *p != '\0'; p++)
+		h = (h ^ (unsigned char)*p) * 1099511628211u;
+	return h % 1000000;
+}
+
+/* A scenario over the transports it is for, or the one that is asked for. */
 static void
 add_scenario(const struct scenario *s)
 {
@@ -98,8 +110,7 @@ add_scenario(const struct scenario *s)
 	for (k = 0; k < SERVER__MAX; k++)
 		if (opt.kind >= 0 ? opt.kind == k : opt.replay ? k == SERVER_DIRECT :
 		    (s->on & 1u << k) != 0)
-			add(s, 0, (enum server_kind)k,
-			    opt.replay ? opt.seed : (uint64_t)(s - scenarios) + 1);
+			add(s, 0, (enum server_kind)k, opt.replay ? opt.seed : seed_of(s));
 }
 
 /* Random runs, from seed 1 on. */

@@ -61,7 +61,8 @@ const struct scenario scenarios[] = {
 	{ "sent-twice", "every push and pull arrives twice", ON_ALL,
 	  "new 38; new 38\n"
 	  "A create i1 One; A random 12; A sync twice; B sync twice on pull\n"
-	  "B random 12; B sync twice; A pull twice; A title i1 End; A push twice; B sync\n"
+	  "B random 12; B sync twice; A pull twice; A create i1 Two; A push twice\n"
+	  "A title i1 End; A push twice; B sync\n"
 	  "expect i1 title End\n" },
 
 	{ "slow-and-busy", "latency, and a front end that answers 503 in HTML", ON_ALL,
@@ -100,7 +101,8 @@ const struct scenario scenarios[] = {
 	  "C create i1 One; C date i1 2026-12-07; all sync; all sync\n"
 	  "repeat 4 : all create i 'To walk on'\n"
 	  "all sync; all sync; all walk; all sync; all random 15; all sync\n"
-	  "A title i1 'By the oldest'; A sync; all sync; expect i1 title 'By the oldest'\n" },
+	  "C create i1 New; all sync; all sync; A title i1 'By the oldest'; A sync; all sync\n"
+	  " expect i1 title 'By the oldest'\n" },
 
 	{ "intervals", "one syncs after every edit, one seldom, one only pulls", ON_ALL,
 	  "new 38; new 38; new 38\n"
@@ -153,7 +155,8 @@ const struct scenario scenarios[] = {
 	  "new 38; new 38\n"
 	  "A create i1 One; all sync\n"
 	  "A random 6; A sync meanwhile * : B random 1 & B sync\n"
-	  "A title i1 Last; A sync meanwhile * : B title i1 'No, mine' & B push\n" },
+	  "A create i1 Last; all sync; all sync\n"
+	  "A title i1 Mine; A sync meanwhile * : B title i1 'No, mine' & B push\n" },
 
 	{ "beside-td", "td writes to the database while the client syncs it", ON_ALL,
 	  "new 38; new 31\n"
@@ -167,7 +170,7 @@ const struct scenario scenarios[] = {
 	  "repeat 3 : A random 6 & A stock sync & B random 6 & B sync & A random 4 & A sync\n"
 	  "repeat 3 : B random 5 & B stock push & A random 5 & A stock auto & B sync & A sync\n"
 	  "C random 6; C stock push; C sync; B random 6; B sync; B stock pull\n"
-	  "A title i1 Last; A stock push; B sync\n" },
+	  "A create i1 Last; A stock push; all sync; expect i1 title Last\n" },
 
 	{ "many-events", "more than two blocks and five pushes, there and back",
 	  ON_DIRECT | ON_FASTCGI,
@@ -198,7 +201,7 @@ const struct scenario scenarios[] = {
 
 	{ "same-database", "copies of one database (in git) pushed by several people", ON_ALL,
 	  "new 38; new 38\n"
-	  "A create i1 One; A comment i1 Seen; A random 12; clone A; A sync\n"
+	  "A random 12; A create i1 One; A comment i1 Seen; clone A; A sync\n"
 	  "A title i1 Uno; A labels i1 zone-1; A sync; B sync\n"
 	  "C title i1 Eins; C create i2 Two; C sync; all sync\n"
 	  "expect i1 title Eins; expect i1 labels zone-1\n"
