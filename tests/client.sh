@@ -1,0 +1,93 @@
+#!/bin/sh
+# The command td-sync, and what the library shows of itself.
+# shellcheck source=tests/lib.sh
+. "${0%/*}/lib.sh"
+
+cli=$TD_SYNC_BUILD/td-sync
+HOME=$tmp/home
+export HOME
+mkdir -p "$HOME" "$tmp/project/.todos" "$tmp/empty"
+gzip -dc "$src/tests/fixtures/empty-v38.db.gz" >"$tmp/project/.todos/issues.db"
+TD_SYNC_URL=http://127.0.0.1:1
+TD_AUTH_KEY=secret-token
+export TD_SYNC_URL TD_AUTH_KEY
+
+# exits CODE ARGUMENT...: the exit code; stdout and stderr are in $tmp/out, err.
+exits() {
+	code=$1
+	shift
+	status=0
+	"$cli" "$@" >"$tmp/out" 2>"$tmp/err" || status=$?
+	[ "$status" = "$code" ] || { echo "exit code $status"; cat "$tmp/err"; false; }
+}
+# One line on stderr that begins with the name, and no secret anywhere.
+one_line() {
+	cat "$tmp/err"
+	[ "$(wc -l <"$tmp/err")" = 1 ] && grep -q '^td-sync: .' "$tmp/err" &&
+		! grep -q "$TD_AUTH_KEY" "$tmp/err" "$tmp/out"
+}
+said() { grep -q -- "$1" "$tmp/err" || { cat "$tmp/err"; false; }; }
+printed() { grep -q -- "$1" "$tmp/out" || { cat "$tmp/out"; false; }; }
+
+is "--version" exits 0 --version
+is "tells the version" printed '^td-sync [0-9]'
+is "--help" exits 0 --help
+for command in link unlink push pull sync status; do
+	is "help has $command" printed "^  $command "
+done
+
+while read -r arguments; do
+	# shellcheck disable=SC2086
+	is "wrong usage: '$arguments'" exits 2 $arguments
+	is "'$arguments' is one line" one_line
+	is "'$arguments' points to the help" said 'td-sync --help'
+done <<'END'
+
+frobnicate
+link
+link one two
+push now
+--frobnicate sync
+sync --dir
+END
+
+is "no project folder" exits 4 --dir "$tmp/empty" sync
+is "that is one line" one_line
+is "no folder" exits 4 --dir "$tmp/none" status
+is "that is one line" one_line
+for command in unlink push pull sync status; do
+	is "$command when not linked" exits 3 --dir "$tmp/project" "$command"
+	is "that is one line" one_line
+done
+is "link without a server" exits 1 --dir "$tmp/project" link p_0000000000000001
+is "that is one line" one_line
+TD_SYNC_URL=ftp://x
+is "an address that can't be one" exits 2 --dir "$tmp/project" status
+is "that is one line" one_line
+TD_SYNC_URL=http://127.0.0.1:1
+is "as JSON" exits 1 --json --dir "$tmp/project" link p_0000000000000001
+is "there is one object" same 1 "$(wc -l <"$tmp/out")"
+is "with an error" printed '^{"error":{"code":"TDSYNC_NETWORK","message":".*"}}$'
+is "quietly" exits 3 --quiet --dir "$tmp/project" sync
+is "errors are still told" one_line
+is "nothing is printed" same "" "$(cat "$tmp/out")"
+
+# The library shows what tdsync.h declares, and nothing else.
+if command -v nm >/dev/null; then
+	declared=$(tr '\n' ' ' <"$src/include/tdsync.h" | sed 's:/\*[^*]*\*\(\*\|[^/*][^*]*\*\)*/::g' |
+		grep -o 'tdsync_[a-z_]*(' | tr -d '(' | sort -u)
+	shown=$(nm -D --defined-only "$TD_SYNC_BUILD/.libs/libtdsync.so" |
+		awk '{ print $3 }' | sort)
+	is "libtdsync exports what tdsync.h declares" same "$declared" "$shown"
+else
+	echo "skipped: nm is not installed"
+fi
+printf '#include <tdsync.h>\nint main(void) { return tdsync_rc_name(TDSYNC_OK)[0] != 84; }\n' \
+	>"$tmp/use.c"
+if command -v "${CC:-cc}" >/dev/null; then
+	is "tdsync.h stands alone, in C99" "${CC:-cc}" -std=c99 -pedantic -Wall -Werror \
+		-I"$src/include" -c "$tmp/use.c" -o "$tmp/use.o"
+else
+	echo "skipped: no compiler"
+fi
+totals
