@@ -125,7 +125,7 @@ is "a folder that never was a demo can be stopped" demo stop --dir "$top/never"
 is "which does not make it" not test -e "$top/never"
 
 echo "# databases of somebody"
-for device in A B; do
+for device in A B C; do
 	cp "$TD_SYNC_BUILD/tests/fixtures/replay/team/after/$device.db" "$top/$device's.db"
 done
 chmod a-w "$top"/?\'s.db
@@ -133,14 +133,15 @@ mkdir -- "$top/real"
 before=$(cksum -- "$top"/*.db && cd "$top" && echo *)
 port=$(free_port)
 is "--db takes real databases" demo --dir "$top/real" --port "$port" \
-	--db "$top/A's.db" --db "$top/B's.db"
+	--db "$top/A's.db" --db "$top/B's.db" --db "$top/C's.db"
 is "it shows that they are identical now" said identical
 is "the databases themselves are not touched" same "$(cksum -- "$top"/*.db && cd "$top" && echo *)" "$before"
-is "all that A had is in B's copy" same "$(rows "$(db real db2)" "
+# A dependency of C's closes a circle of three: no replica keeps it.
+is "all that A had is in C's copy" same "$(rows "$(db real db3)" "
 	ATTACH '$(printf %s "$top" | sed "s/'/''/g")/A''s.db' AS a;
 	SELECT count(*) FROM a.comments WHERE id NOT IN (SELECT id FROM main.comments)")" 0
 is "again with the same databases: kept" demo --dir "$top/real" \
-	--db "$top/A's.db" --db "$top/B's.db"
+	--db "$top/A's.db" --db "$top/B's.db" --db "$top/C's.db"
 is "again with another one: refused" refused "copy of another file" \
 	--dir "$top/real" --db "$top/B's.db"
 is "stop" demo stop --dir "$top/real"
