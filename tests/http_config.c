@@ -96,6 +96,7 @@ START_TEST(the_shipped_file_holds_the_defaults)
 	ck_assert_str_eq(shipped.access_log, defaults.access_log);
 	ck_assert(shipped.access_log_off == defaults.access_log_off);
 	ck_assert_int_eq(shipped.max_push_bytes, defaults.max_push_bytes);
+	ck_assert_int_eq(shipped.max_waiting, defaults.max_waiting);
 	ck_assert(shipped.refuse_unknown == defaults.refuse_unknown);
 	buf_free(&text);
 	buf_free(&on);

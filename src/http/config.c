@@ -74,6 +74,14 @@ set_max_push_bytes(const struct loading *l, const char *value, struct err *err)
 }
 
 static enum rc
+set_max_waiting(const struct loading *l, const char *value, struct err *err)
+{
+	if (!conf_int(value, 1, 1024, &l->config->max_waiting))
+		return err_set(err, RC_INVALID, "must be a number from 1 to 1024");
+	return RC_OK;
+}
+
+static enum rc
 set_unknown_entities(const struct loading *l, const char *value, struct err *err)
 {
 	l->config->refuse_unknown = strcmp(value, "refuse") == 0;
@@ -90,6 +98,7 @@ static const struct {
 	{ "error_log",        set_error_log },
 	{ "access_log",       set_access_log },
 	{ "max_push_bytes",   set_max_push_bytes },
+	{ "max_waiting",      set_max_waiting },
 	{ "unknown_entities", set_unknown_entities },
 };
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
@@ -134,7 +143,7 @@ config_load(const char *file, const char *data, struct config *out, struct err *
 	const char *named = data;
 	enum rc rc;
 
-	*out = (struct config){ .max_push_bytes = 64 << 20 };
+	*out = (struct config){ .max_push_bytes = 64 << 20, .max_waiting = 16 };
 	if (named == NULL)
 		named = getenv(ENV_PREFIX "DATA");
 	if (file != NULL)

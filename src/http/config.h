@@ -19,6 +19,8 @@ struct config {
 	char access_log[PATH_MAX]; /* a file; "": stderr */
 	bool access_log_off;       /* write no access log at all */
 	int64_t max_push_bytes;    /* the largest body of a push */
+	int64_t max_waiting;       /* requests at one project's lock, where no
+	                            * pool says how many */
 	bool refuse_unknown;       /* unknown entity types: refused, not parked */
 };
 

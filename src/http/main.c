@@ -177,7 +177,7 @@ serve(const struct arguments *a, struct config *config)
 			return fail(&err);
 		return master_run(config, &a->pool);
 	}
-	server_init(&s, config);
+	server_init(&s, config, 0);
 	rc = fcgi_run(&s, NULL, 0, a->pool.max_requests);
 	server_close(&s);
 	if (a->pool.listen != NULL)
@@ -215,7 +215,7 @@ main(int argc, char **argv)
 		return server_check(&config, &err) == RC_OK ? 0 : fail(&err);
 	if (socket)
 		return serve(&a, &config);
-	server_init(&s, &config);
+	server_init(&s, &config, 0);
 	rc = cgi_run(&s);
 	server_close(&s);
 	return rc;

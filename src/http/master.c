@@ -219,7 +219,7 @@ be_worker(struct master *m, int slot)
 	signal(SIGCHLD, SIG_DFL);
 	if (m->pid_fd >= 0)
 		close(m->pid_fd);
-	server_init(&s, m->config);
+	server_init(&s, m->config, m->options->max_workers);
 	rc = fcgi_run(&s, m->board, slot, requests_of(m, slot));
 	server_close(&s);
 	free(m->workers);

@@ -4,6 +4,7 @@
 #include "engine/push.h"
 #include "http/reply.h"
 #include "http/sync.h"
+#include "http/waiters.h"
 #include "store/devices.h"
 
 #include <string.h>
@@ -50,6 +51,23 @@ confirm_log(struct request *r)
 	return rc;
 }
 
+/* Append under the log's lock, if not too many wait for it. */
+static enum rc
+append(struct request *r, struct push *p)
+{
+	int place;
+	enum rc rc;
+
+	/* One more has the lock and does not wait. */
+	rc = waiters_enter(r->project->dir, r->server->max_waiting + 1, &place, &r->err);
+	if (rc != RC_OK)
+		return rc;
+	rc = push_append(p, r->project->log, span_of(r->caller.user_id), r->now_us,
+	                 r->deadline_ms, &r->out, NULL, &r->err);
+	waiters_leave(place);
+	return rc;
+}
+
 enum rc
 push_run(struct request *r)
 {
@@ -65,8 +83,7 @@ push_run(struct request *r)
 	rc = push_parse(buf_span(&r->body), r->project->profile, rules, &p, &r->err);
 	if (rc != RC_OK)
 		return rc;
-	rc = push_append(p, r->project->log, span_of(r->caller.user_id), r->now_us,
-	                 r->deadline_ms, &r->out, NULL, &r->err);
+	rc = append(r, p);
 	if (rc == RC_OK)
 		rc = confirm_log(r);
 	if (rc == RC_OK) {

@@ -4,10 +4,13 @@
 #include <string.h>
 
 void
-server_init(struct server *s, const struct config *config)
+server_init(struct server *s, const struct config *config, int max_workers)
 {
 	memset(s, 0, sizeof(*s));
 	s->config = config;
+	/* Half of a pool stays free for others. */
+	s->max_waiting = max_workers > 1 ? max_workers / 2
+	                 : max_workers == 1 ? 1 : (int)config->max_waiting;
 	projects_init(&s->projects, config->data);
 }
 
@@ -51,7 +54,7 @@ server_check(const struct config *config, struct err *err)
 	struct accounts *accounts;
 	enum rc rc;
 
-	server_init(&s, config);
+	server_init(&s, config, 0);
 	rc = server_accounts(&s, &accounts, err);
 	if (rc == RC_OK)
 		rc = accounts_ping(accounts, err);

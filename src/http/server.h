@@ -10,11 +10,15 @@ struct server {
 	const struct config *config; /* borrowed */
 	struct auth *auth;           /* NULL until it could be opened */
 	struct projects projects;
+	int max_waiting;             /* requests at one project's lock, in all */
 };
 
-/* `config` must live as long. Opens nothing: server_auth() and projects_get()
- * do, so that a worker can start before its data folder is right. */
-void server_init(struct server *s, const struct config *config);
+/*
+ * `config` must live as long; max_workers is the pool's, 0 without one. Opens
+ * nothing: server_auth() and projects_get() do, so that a worker can start
+ * before its data folder is right.
+ */
+void server_init(struct server *s, const struct config *config, int max_workers);
 
 /* Close everything; the server may be used again. */
 void server_close(struct server *s);
