@@ -389,6 +389,54 @@ START_TEST(rows_nobody_logged_are_offered)
 }
 END_TEST
 
+static bool
+before_the_push(void *ctx, const char *name)
+{
+	(void)ctx;
+	return strcmp(name, "push.gathered") != 0;
+}
+
+/* The offer is made, the push fails, and the database is set back to where it
+ * was: what td-sync.db tells of the offer means nothing then. */
+START_TEST(an_offer_that_was_set_back_is_made_again)
+{
+	char backup[TEMP_PATH + 32], file[FIXTURE_PATH];
+	struct replica a;
+
+	replica_make(&a, "A", "empty-v38.db");
+	sql(&a, "INSERT INTO issues (id, title) VALUES ('td-00000c', 'Imported')");
+	LINK(&a);
+	snprintf(backup, sizeof(backup), "%s/backup.db", temp);
+	snprintf(file, sizeof(file), "%s", replica_file(&a, "issues.db"));
+	copy_file(file, backup, false);
+	tdsync_on_step(a.t, before_the_push, NULL);
+	ck_assert_int_eq(tdsync_sync(a.t, NULL), TDSYNC_FAULT);
+	ck_assert_str_eq(ask(&a, "SELECT count(*) FROM action_log"), "1");
+	tdsync_on_step(a.t, NULL, NULL);
+	copy_file(backup, file, _i != 0);
+	SYNC(&a);
+	ck_assert_int_eq(server_seq(), 1);
+	assert_settled(&a);
+	replica_close(&a);
+}
+END_TEST
+
+/* SQLite takes a row without an id, or one that is no text; td makes none. */
+START_TEST(a_row_without_a_proper_id_stops_nothing)
+{
+	struct replica a;
+
+	replica_make(&a, "A", "empty-v38.db");
+	sql(&a, "INSERT INTO issues (id, title) VALUES (NULL, 'None'), ('', 'Empty'),"
+	    " (x'7464', 'Bytes'), ('td-' || char(0) || '1', 'NUL'), ('td-00000c', 'Proper')");
+	LINK(&a);
+	SYNC(&a);
+	ck_assert_int_eq(a.res.pushed, 1);
+	ck_assert_str_eq(ask(&a, "SELECT count(*) FROM issues"), "5");
+	replica_close(&a);
+}
+END_TEST
+
 /* A pending entry may hang on a row that no entry made. */
 START_TEST(a_row_without_entries_is_sent_before_what_hangs_on_it)
 {
@@ -774,6 +822,8 @@ client_beside_cases(void)
 	tcase_add_test(tc, a_folder_may_be_unlinked_and_linked_again);
 	tcase_add_test(tc, a_folder_linked_to_another_project_takes_its_content_there);
 	tcase_add_test(tc, rows_nobody_logged_are_offered);
+	tcase_add_loop_test(tc, an_offer_that_was_set_back_is_made_again, 0, 2);
+	tcase_add_test(tc, a_row_without_a_proper_id_stops_nothing);
 	tcase_add_test(tc, a_row_without_entries_is_sent_before_what_hangs_on_it);
 	tcase_add_test(tc, an_issue_that_lags_behind_keeps_its_children);
 	tcase_add_test(tc, a_difference_nobody_logged_is_kept_as_a_conflict);

@@ -63,7 +63,7 @@ static const char schema[] =
 enum query {
 	Q_LOAD, Q_INSERT, Q_SAVE, Q_TD_STATE, Q_TD_LINK, Q_TD_UNLINK, Q_TD_PULLED,
 	Q_TD_PUSHED, Q_MARK, Q_ACKED, Q_REJECTED, Q_UNREJECT, Q_FORGIVE, Q_UNACK, Q_UNPLACE, Q_RESEND, Q_IS_HELD, Q_FORGET_ACKED,
-	Q_FORGET_OFFERED, Q_HELD, Q_FORGET_HELD, Q_HISTORY, Q_CONFLICT, Q_COUNT, Q_REJECTIONS, Q_UNDONE, Q_FOREIGN, Q_SKIPPED,
+	Q_FORGET_OFFERED, Q_LOST_OFFERS, Q_HELD, Q_FORGET_HELD, Q_HISTORY, Q_CONFLICT, Q_COUNT, Q_REJECTIONS, Q_UNDONE, Q_FOREIGN, Q_SKIPPED,
 	Q__MAX
 };
 
@@ -120,6 +120,9 @@ static const char *const queries[Q__MAX] = {
 	[Q_IS_HELD] = "SELECT 1 FROM " TDSYNC ".held WHERE type = :type AND id = :id",
 	[Q_FORGET_ACKED] = "DELETE FROM " TDSYNC ".acked WHERE seq > :after",
 	[Q_FORGET_OFFERED] = "DELETE FROM " TDSYNC ".offered",
+	[Q_LOST_OFFERS] =
+	    "DELETE FROM " TDSYNC ".offered WHERE NOT EXISTS"
+	    " (SELECT 1 FROM main.action_log a WHERE a.id = action_id)",
 	[Q_HELD] =
 	    "INSERT INTO " TDSYNC ".held (type, id) VALUES (:type, :id) ON CONFLICT DO NOTHING",
 	[Q_FORGET_HELD] = "DELETE FROM " TDSYNC ".held",
@@ -513,6 +516,15 @@ books_forget_project(struct local *l, struct err *err)
 	if ((rc = run(l, st, err)) == RC_OK &&
 	    (rc = run_plain(l, Q_FORGET_OFFERED, err)) == RC_OK)
 		rc = run_plain(l, Q_FORGIVE, err);
+	return rc;
+}
+
+enum rc
+books_lost_offers(struct local *l, bool *any, struct err *err)
+{
+	enum rc rc = run_plain(l, Q_LOST_OFFERS, err);
+
+	*any = rc == RC_OK && sqlite3_changes(l->db) > 0;
 	return rc;
 }
 

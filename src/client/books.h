@@ -109,6 +109,10 @@ enum rc books_resend(struct local *l, const struct entry *a, struct err *err);
 /* Forget what belongs to the project of before: acks, offers, rejections. */
 enum rc books_forget_project(struct local *l, struct err *err);
 
+/* Forget offers that are no longer in td's action log; *any: there were some,
+ * so the database was set back or replaced, and rows may lack an offer. */
+enum rc books_lost_offers(struct local *l, bool *any, struct err *err);
+
 /* That the log held (or tells of) this row; and whether it did. */
 enum rc books_held(struct local *l, const char *type, struct span id, struct err *err);
 enum rc books_is_held(struct local *l, const char *type, struct span id, bool *out,

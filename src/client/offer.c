@@ -212,6 +212,8 @@ offer_unheld(struct offer *o, const struct row_table *t, struct err *err)
 	    " WHERE NOT EXISTS (SELECT 1 FROM " TDSYNC ".\"%s\" s WHERE s.id = m.id)"
 	    " AND NOT EXISTS (SELECT 1 FROM " TDSYNC ".held h WHERE h.type = :type AND h.id = m.id)"
 	    " AND NOT EXISTS (SELECT 1 FROM " TDSYNC ".offered o WHERE o.type = :type AND o.id = m.id)"
+	    /* SQLite takes any key: these could be no entity of the log. */
+	    " AND typeof(m.id) = 'text' AND m.id <> '' AND instr(m.id, char(0)) = 0"
 	    "%s%s ORDER BY m.rowid", table, table,
 	    t->places.len > 0 ? t->places.p : "", /* a create would replace that row */
 	    strcmp(table, "boards") == 0 ? " AND m.is_builtin = 0" : "");

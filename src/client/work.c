@@ -54,7 +54,7 @@ settle(struct work *w, struct err *err)
 {
 	struct books *b = &w->books;
 	char file[48];
-	bool moved;
+	bool moved, lost;
 	enum rc rc;
 
 	books_file_id(w->l, file);
@@ -76,7 +76,9 @@ settle(struct work *w, struct err *err)
 		b->rehome = false;
 		b->target = TARGET_CURSOR;
 	}
-	moved = w->td.cursor != b->td_cursor || strcmp(file, b->td_file) != 0;
+	if ((rc = books_lost_offers(w->l, &lost, err)) != RC_OK)
+		return rc;
+	moved = lost || w->td.cursor != b->td_cursor || strcmp(file, b->td_file) != 0;
 	if (b->target == TARGET_NONE && moved)
 		b->target = TARGET_CURSOR;
 	if (b->target == TARGET_CURSOR && w->td.cursor == 0)
