@@ -66,6 +66,7 @@ enum rc
 db_open(const char *path, enum db_mode mode, sqlite3 **out, struct err *err)
 {
 	const char *network = fs_network(path);
+	struct err why;
 	sqlite3 *db = NULL;
 	enum rc rc;
 	int code;
@@ -81,14 +82,14 @@ db_open(const char *path, enum db_mode mode, sqlite3 **out, struct err *err)
 	                           SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
 	if (code == SQLITE_OK)
 		code = sqlite3_busy_timeout(db, mode == DB_SERVER ? BUSY_MS : 0);
-	rc = db_rc(db, code, path, err);
+	rc = db_rc(db, code, "can't open it", &why);
 	if (rc == RC_OK && mode == DB_SERVER)
-		rc = configure_server(db, err);
+		rc = configure_server(db, &why);
 	if (rc == RC_OK && mode == DB_ADVICE)
-		rc = db_exec(db, "PRAGMA journal_mode=DELETE; PRAGMA synchronous=OFF;", err);
+		rc = db_exec(db, "PRAGMA journal_mode=DELETE; PRAGMA synchronous=OFF;", &why);
 	if (rc != RC_OK) {
 		sqlite3_close(db);
-		return rc;
+		return err_set(err, rc, "%s: %s", path, why.text);
 	}
 	*out = db;
 	return RC_OK;
