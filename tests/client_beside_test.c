@@ -667,6 +667,39 @@ START_TEST(a_log_that_was_lost_is_filled_again)
 }
 END_TEST
 
+/* What was sent to the project linked before is none of this log's loss: sent
+ * again it would undo the work of others, and take their comments along. */
+START_TEST(a_lost_log_is_not_filled_with_another_project_s_edits)
+{
+	struct replica a, b;
+	struct err err;
+
+	ck_assert(direct_project(temp, "p_00000000000000bb", &err) == RC_OK);
+	replica_make(&a, "A", "empty-v38.db");
+	CALL_OK(&a, tdsync_link(a.t, "p_00000000000000bb"));
+	td_create(&a, "td-00000a", "First");
+	td_update(&a, "td-00000a", "title", "Second");
+	SYNC(&a);
+	CALL_OK(&a, tdsync_unlink(a.t));
+	LINK(&a);
+	SYNC(&a);
+	replica_make(&b, "B", "empty-v38.db");
+	LINK(&b);
+	SYNC(&b);
+	td_update(&b, "td-00000a", "title", "By B");
+	td_comment(&b, "cm-00000001", "td-00000a", "By B");
+	SYNC(&b);
+	SYNC(&a);
+	new_server_log();
+	SYNC(&b);
+	settle_pair(&a, &b);
+	ck_assert_str_eq(ask(&a, "SELECT title FROM issues"), "By B");
+	ck_assert_str_eq(ask(&a, "SELECT count(*) FROM comments"), "1");
+	replica_close(&a);
+	replica_close(&b);
+}
+END_TEST
+
 /* The log of a backup: the beginning is the same, the end is gone. */
 START_TEST(a_log_restored_from_a_backup_gets_back_what_it_lost)
 {
@@ -831,6 +864,7 @@ client_beside_cases(void)
 	tcase_add_test(tc, an_own_edit_that_no_replica_takes_is_kept_as_a_conflict);
 	tcase_add_test(tc, unique_places_are_given_to_those_the_log_says);
 	tcase_add_test(tc, a_log_that_was_lost_is_filled_again);
+	tcase_add_test(tc, a_lost_log_is_not_filled_with_another_project_s_edits);
 	tcase_add_loop_test(tc, a_log_restored_from_a_backup_gets_back_what_it_lost, 0, 2);
 	tcase_add_loop_test(tc, a_death_at_any_step_loses_and_doubles_nothing, 0,
 	                    2 * (int)N_STEPS);

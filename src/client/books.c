@@ -67,6 +67,11 @@ enum query {
 	Q__MAX
 };
 
+/* The seq of an action_log's row is not one of a project linked before. */
+#define OF_THIS_LOG \
+	"(rowid > :foreign OR EXISTS" \
+	" (SELECT 1 FROM " TDSYNC ".acked k WHERE k.action_id = action_log.id))"
+
 static const char *const queries[Q__MAX] = {
 	[Q_LOAD] =
 	    "SELECT device, project, log_id, cursor, last_seq, last_digest, td_cursor,"
@@ -113,9 +118,10 @@ static const char *const queries[Q__MAX] = {
 	[Q_FORGIVE] = "DELETE FROM " TDSYNC ".rejected",
 	[Q_UNACK] =
 	    "UPDATE main.action_log SET synced_at = NULL, server_seq = NULL"
-	    " WHERE server_seq > :after AND undone = 0",
+	    " WHERE server_seq > :after AND undone = 0 AND " OF_THIS_LOG,
 	[Q_UNPLACE] =
-	    "UPDATE main.action_log SET server_seq = NULL WHERE server_seq IS NOT NULL",
+	    "UPDATE main.action_log SET server_seq = NULL"
+	    " WHERE server_seq IS NOT NULL AND " OF_THIS_LOG,
 	[Q_RESEND] = "UPDATE main.action_log SET synced_at = NULL WHERE id = :id",
 	[Q_IS_HELD] = "SELECT 1 FROM " TDSYNC ".held WHERE type = :type AND id = :id",
 	[Q_FORGET_ACKED] = "DELETE FROM " TDSYNC ".acked WHERE seq > :after",
@@ -460,7 +466,7 @@ books_forgive(struct local *l, struct err *err)
 }
 
 enum rc
-books_unack(struct local *l, int64_t after, bool *any, struct err *err)
+books_unack(struct local *l, int64_t after, int64_t foreign, bool *any, struct err *err)
 {
 	sqlite3_stmt *st;
 	enum rc rc;
@@ -469,6 +475,7 @@ books_unack(struct local *l, int64_t after, bool *any, struct err *err)
 	if ((rc = statement(l, Q_UNACK, &st, err)) != RC_OK)
 		return rc;
 	db_bind_int(st, ":after", after);
+	db_bind_int(st, ":foreign", foreign);
 	if ((rc = run(l, st, err)) != RC_OK)
 		return rc;
 	*any = sqlite3_changes(l->db) > 0;
@@ -479,12 +486,15 @@ books_unack(struct local *l, int64_t after, bool *any, struct err *err)
 }
 
 enum rc
-books_lose_log(struct local *l, struct err *err)
+books_lose_log(struct local *l, int64_t foreign, struct err *err)
 {
 	sqlite3_stmt *st;
 	enum rc rc;
 
-	if ((rc = run_plain(l, Q_UNPLACE, err)) != RC_OK ||
+	if ((rc = statement(l, Q_UNPLACE, &st, err)) != RC_OK)
+		return rc;
+	db_bind_int(st, ":foreign", foreign);
+	if ((rc = run(l, st, err)) != RC_OK ||
 	    (rc = run_plain(l, Q_FORGET_OFFERED, err)) != RC_OK ||
 	    (rc = statement(l, Q_FORGET_ACKED, &st, err)) != RC_OK)
 		return rc;

@@ -93,15 +93,18 @@ enum rc books_forgive(struct local *l, struct err *err);
 /*
  * The log is another one but holds our last event: own actions that were
  * acked under a seq after it become pending again. *any: there were some.
+ * `foreign`: as in books; a seq of the project before is left as it is.
  */
-enum rc books_unack(struct local *l, int64_t after, bool *any, struct err *err);
+enum rc books_unack(struct local *l, int64_t after, int64_t foreign, bool *any,
+                    struct err *err);
 
 /*
  * The log is another one altogether: no seq means anything any more. Own
  * actions keep their synced_at until it is known whether the new log holds
- * them (ENTRIES_LOST); offers are forgotten.
+ * them (ENTRIES_LOST); offers are forgotten. Those of the project before stay
+ * what they are: the log of this one never had them.
  */
-enum rc books_lose_log(struct local *l, struct err *err);
+enum rc books_lose_log(struct local *l, int64_t foreign, struct err *err);
 
 /* Make an action pending again. */
 enum rc books_resend(struct local *l, const struct entry *a, struct err *err);

@@ -344,7 +344,8 @@ offer(struct fetch *f, struct err *err)
 /*
  * An entry that the log of before had and this one lacks. Where the row is in
  * this log, the edit is sent again; else the row is offered as it is now,
- * which has the edit in it.
+ * which has the edit in it. A row's own create is not: whoever brought the row
+ * had it from there, and may have written on; it would replace all that.
  */
 static enum rc
 send_lost(void *ctx, const struct entry *e, bool *stop, struct err *err)
@@ -355,7 +356,8 @@ send_lost(void *ctx, const struct entry *e, bool *stop, struct err *err)
 	enum rc rc;
 
 	*stop = false;
-	if (p == NULL || p->held_back)
+	if (p == NULL || p->held_back || span_is(e->action_type, "create") ||
+	    span_is(e->action_type, "board_create"))
 		return RC_OK;
 	rc = books_is_held(f->w->l, p->table, e->entity_id, &held, err);
 	if (rc == RC_OK && held) {

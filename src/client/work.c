@@ -240,7 +240,7 @@ work_log_id(struct work *w, const char *log_id)
 	if (!news)
 		return RC_OK;
 	/* It holds the last event we have, but maybe not what came after. */
-	if ((rc = books_unack(w->l, b->cursor, &any, &w->t->err)) == RC_OK && any)
+	if ((rc = books_unack(w->l, b->cursor, b->foreign_rowid, &any, &w->t->err)) == RC_OK && any)
 		w->send_again = true;
 	return rc;
 }
@@ -258,9 +258,8 @@ work_rehome(struct work *w, const char *log_id)
 	b->target = TARGET_HEAD;
 	b->rehome = true;
 	b->td_cursor = 0;
-	b->foreign_rowid = 0;
 	snprintf(b->log_id, sizeof(b->log_id), "%s", log_id);
-	if ((did = books_lose_log(w->l, err)) == RC_OK &&
+	if ((did = books_lose_log(w->l, b->foreign_rowid, err)) == RC_OK &&
 	    (did = books_reset_state(w->l, b, err)) == RC_OK)
 		did = td_state_pulled(w->l, 0, work_now_us(w), err);
 	if (did != RC_OK) {
