@@ -394,6 +394,7 @@ forge(const struct site *s, const char *good, const struct forgery *f)
 	struct keyring *keys;
 	const struct key *key;
 	unsigned mac_len;
+	char *spoilt;
 
 	decode_part((struct span){ good, (size_t)(dot - good) }, &header);
 	decode_part((struct span){ dot + 1, (size_t)(dot2 - dot - 1) }, &claims);
@@ -422,7 +423,9 @@ forge(const struct site *s, const char *good, const struct forgery *f)
 		add_base64(&token, mac, mac_len - 2);
 	buf_free(&header);
 	buf_free(&claims);
-	return span_dup((struct span){ buf_cstr(&token), token.len });
+	spoilt = span_dup(buf_span(&token));
+	buf_free(&token);
+	return spoilt;
 }
 
 static void

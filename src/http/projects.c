@@ -2,7 +2,6 @@
 #include "http/projects.h"
 
 #include "base/fs.h"
-#include "store/db.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -96,10 +95,8 @@ projects_get(struct projects *p, const char *id, struct project_log **out,
 	enum rc rc = RC_OK;
 
 	*out = NULL;
-	if (p->open == NULL) {
+	if (p->open == NULL)
 		p->open = calloc(PROJECTS_OPEN, sizeof(*p->open));
-		db_limit_memory(PROJECTS_MEMORY);
-	}
 	if (p->open == NULL)
 		return err_set(err, RC_FAULT, "out of memory");
 	e = choose(p, id);

@@ -14,9 +14,6 @@
 
 #define PROJECTS_OPEN 32
 
-/* What their caches should get by with: the system caches the files, too. */
-#define PROJECTS_MEMORY (4 << 20)
-
 /* The profile that new projects are made for. */
 #define PROJECTS_PROFILE "td"
 

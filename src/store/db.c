@@ -175,12 +175,6 @@ db_span(sqlite3_stmt *st, int col)
 	return (struct span){ p, (size_t)n };
 }
 
-void
-db_limit_memory(int64_t bytes)
-{
-	sqlite3_soft_heap_limit64(bytes);
-}
-
 bool
 db_wal_bug(void)
 {

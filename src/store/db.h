@@ -58,12 +58,6 @@ void db_reset(sqlite3_stmt *st);
 /* A text or blob column as a span, borrowed until the next step or reset. */
 struct span db_span(sqlite3_stmt *st, int col);
 
-/*
- * How much memory all connections of the process should get by with: above
- * it, a page that is read takes the place of another one in its cache.
- */
-void db_limit_memory(int64_t bytes);
-
 /* Whether this SQLite has the WAL-reset bug (platform.md 4.1). */
 bool db_wal_bug(void);
 
