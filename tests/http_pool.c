@@ -17,7 +17,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -537,6 +540,54 @@ START_TEST(a_second_master_is_refused)
 }
 END_TEST
 
+/* Start a pool on a socket that somebody else holds, as systemd does. */
+static pid_t
+start_on(int sock, const struct world *w)
+{
+	pid_t pid = fork();
+
+	if (pid != 0)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	dup2(sock, STDIN_FILENO);
+	dup2(open(w->site.error_log, O_WRONLY | O_APPEND), STDERR_FILENO);
+	execl(TOP_BUILDDIR "/td-sync.fcgi", "td-sync.fcgi", "--data", w->site.data,
+	      "--workers", "2", (char *)NULL);
+	_exit(127);
+}
+
+START_TEST(who_calls_while_the_pool_is_started_anew_waits)
+{
+	static const char *const params[] = { "REQUEST_METHOD", "GET", "PATH_INFO",
+	                                      "/healthz", NULL };
+	struct site_options options = { .kind = SITE_FASTCGI };
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	struct buf answer = { 0 };
+	struct world w;
+	int sock, fd, status;
+	pid_t pid;
+
+	world_start(&w, &options);
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%.90s/t", w.site.dir);
+	sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ck_assert_int_eq(bind(sock, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	ck_assert_int_eq(listen(sock, 64), 0);
+	for (int i = 0; i < 3; i++) {
+		fd = fcgi_connect(addr.sun_path); /* before anybody serves it */
+		ck_assert(fcgi_send(fd, params, (struct span){ NULL, 0 }, false));
+		pid = start_on(sock, &w);
+		ck_assert(fcgi_receive(fd, &answer));
+		ck_assert_ptr_nonnull(strstr(answer.p, "Status: 200 "));
+		kill(pid, SIGTERM);
+		ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+		ck_assert_int_eq(status, 0);
+	}
+	close(sock);
+	buf_free(&answer);
+	world_stop(&w);
+}
+END_TEST
+
 /* --- what a worker needs, and leaves behind --- */
 
 static long
@@ -723,6 +774,7 @@ pool_case(void)
 	tcase_add_test(tc, the_pool_grows_while_all_are_busy_and_shrinks_after);
 	tcase_add_test(tc, a_killed_master_leaves_no_workers);
 	tcase_add_test(tc, a_second_master_is_refused);
+	tcase_add_test(tc, who_calls_while_the_pool_is_started_anew_waits);
 	if (SANITIZED) {
 		fprintf(stderr, "skipped: memory of a worker, valgrind: built with sanitizers\n");
 		return tc;

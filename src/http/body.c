@@ -13,10 +13,12 @@ take(struct span object, struct body_field *f, struct err *err)
 	if (!f->given)
 		return RC_OK;
 	if (!json_string(value, f->text))
-		return err_set(err, RC_INVALID, "invalid json body: %s must be a string", f->name);
+		return err_set(err, RC_INVALID, "invalid json body: %s must be a string",
+		               f->name);
 	/* U+0000 would end the text early where it is stored. */
 	if (json_string_odd(value))
-		return err_set(err, RC_INVALID, "%s holds a NUL or half a surrogate pair", f->name);
+		return err_set(err, RC_INVALID, "%s holds a NUL or half a surrogate pair",
+		               f->name);
 	return f->text->failed ? err_set(err, RC_FAULT, "out of memory") : RC_OK;
 }
 

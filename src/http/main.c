@@ -197,8 +197,10 @@ main(int argc, char **argv)
 
 	if ((rc = parse(argc, argv, &a)) >= 0)
 		return rc;
+#ifdef M_MMAP_THRESHOLD
 	/* Large bodies and pages go back to the system when they are done. */
 	mallopt(M_MMAP_THRESHOLD, 128 << 10);
+#endif
 	socket = a.pool.listen != NULL || fcgi_asked();
 	if (!socket && !a.check && !cgi_asked()) {
 		fprintf(stderr, "td-sync.fcgi: fd 0 is no listening socket and the "

@@ -91,7 +91,8 @@ add(struct request *r, struct buf *user_id, const struct buf *email, enum role r
 		return err_set(&r->err, rc, "no such user");
 	if (rc != RC_OK)
 		return rc;
-	rc = member_add(accounts, r->project_id, u.id, role, r->caller.user_id, &m, &r->err);
+	rc = member_add(accounts, r->project_id, u.id, role, r->caller.user_id, &m,
+	                &r->err);
 	if (rc == RC_CONFLICT)
 		return err_set(&r->err, rc, "This user is a member already: change the role "
 		               "with PATCH, or leave it as it is.");

@@ -120,8 +120,8 @@ projects_create_run(struct request *r)
 	enum rc rc;
 
 	if (!r->caller.all_projects || r->caller.user_id[0] == '\0')
-		return err_set(&r->err, RC_FORBIDDEN,
-		               "this token is for certain projects only: it can't make new ones");
+		return err_set(&r->err, RC_FORBIDDEN, "this token is for certain projects "
+		               "only: it can't make new ones");
 	rc = body_parse(r, fields);
 	if (rc == RC_OK && name.len == 0)
 		rc = err_set(&r->err, RC_INVALID, "name is required");

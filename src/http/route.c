@@ -8,24 +8,35 @@
 #include <string.h>
 
 /* protocol.md section 2. Changing who belongs to a project, or ending it,
- * asks for project:admin beside the owner's role. */
+ * asks for project:admin beside the owner's role. A row: method, path; scope
+ * of the token, role in the project, body, handler. */
 static const struct route routes[] = {
-	{ METHOD_GET,    "/healthz",                    0, ROLE_NONE, BODY_NONE, health_run },
-
-	{ METHOD_GET,    "/v1/projects",                SCOPE_READ,  ROLE_NONE,   BODY_NONE,  projects_list_run },
-	{ METHOD_POST,   "/v1/projects",                SCOPE_WRITE, ROLE_NONE,   BODY_SMALL, projects_create_run },
-	{ METHOD_GET,    "/v1/projects/{id}",           SCOPE_READ,  ROLE_READER, BODY_NONE,  project_get_run },
-	{ METHOD_PATCH,  "/v1/projects/{id}",           SCOPE_WRITE, ROLE_WRITER, BODY_SMALL, project_patch_run },
-	{ METHOD_DELETE, "/v1/projects/{id}",           SCOPE_PROJECT_ADMIN, ROLE_OWNER, BODY_NONE, project_delete_run },
-
-	{ METHOD_GET,    "/v1/projects/{id}/members",   SCOPE_READ,  ROLE_READER, BODY_NONE,  members_list_run },
-	{ METHOD_POST,   "/v1/projects/{id}/members",   SCOPE_PROJECT_ADMIN, ROLE_OWNER, BODY_SMALL, members_add_run },
-	{ METHOD_PATCH,  "/v1/projects/{id}/members/{user}", SCOPE_PROJECT_ADMIN, ROLE_OWNER, BODY_SMALL, member_patch_run },
-	{ METHOD_DELETE, "/v1/projects/{id}/members/{user}", SCOPE_PROJECT_ADMIN, ROLE_OWNER, BODY_NONE, member_delete_run },
-
-	{ METHOD_POST,   "/v1/projects/{id}/sync/push", SCOPE_WRITE, ROLE_WRITER, BODY_PUSH,  push_run },
-	{ METHOD_GET,    "/v1/projects/{id}/sync/pull", SCOPE_READ,  ROLE_READER, BODY_NONE,  pull_run },
-	{ METHOD_GET,    "/v1/projects/{id}/sync/status", SCOPE_READ, ROLE_READER, BODY_NONE, status_run },
+	{ METHOD_GET,    "/healthz",
+	  0, ROLE_NONE, BODY_NONE, health_run },
+	{ METHOD_GET,    "/v1/projects",
+	  SCOPE_READ, ROLE_NONE, BODY_NONE, projects_list_run },
+	{ METHOD_POST,   "/v1/projects",
+	  SCOPE_WRITE, ROLE_NONE, BODY_SMALL, projects_create_run },
+	{ METHOD_GET,    "/v1/projects/{id}",
+	  SCOPE_READ, ROLE_READER, BODY_NONE, project_get_run },
+	{ METHOD_PATCH,  "/v1/projects/{id}",
+	  SCOPE_WRITE, ROLE_WRITER, BODY_SMALL, project_patch_run },
+	{ METHOD_DELETE, "/v1/projects/{id}",
+	  SCOPE_PROJECT_ADMIN, ROLE_OWNER, BODY_NONE, project_delete_run },
+	{ METHOD_GET,    "/v1/projects/{id}/members",
+	  SCOPE_READ, ROLE_READER, BODY_NONE, members_list_run },
+	{ METHOD_POST,   "/v1/projects/{id}/members",
+	  SCOPE_PROJECT_ADMIN, ROLE_OWNER, BODY_SMALL, members_add_run },
+	{ METHOD_PATCH,  "/v1/projects/{id}/members/{user}",
+	  SCOPE_PROJECT_ADMIN, ROLE_OWNER, BODY_SMALL, member_patch_run },
+	{ METHOD_DELETE, "/v1/projects/{id}/members/{user}",
+	  SCOPE_PROJECT_ADMIN, ROLE_OWNER, BODY_NONE, member_delete_run },
+	{ METHOD_POST,   "/v1/projects/{id}/sync/push",
+	  SCOPE_WRITE, ROLE_WRITER, BODY_PUSH, push_run },
+	{ METHOD_GET,    "/v1/projects/{id}/sync/pull",
+	  SCOPE_READ, ROLE_READER, BODY_NONE, pull_run },
+	{ METHOD_GET,    "/v1/projects/{id}/sync/status",
+	  SCOPE_READ, ROLE_READER, BODY_NONE, status_run },
 };
 
 /* Copy an id out of a path: one segment of letters, digits, '_' and '-'. */

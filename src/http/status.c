@@ -14,7 +14,8 @@ write_status(struct buf *out, const struct events_head *head)
 	buf_add_str(out, ",\"last_server_seq\":");
 	buf_add_int(out, head->seq);
 	if (head->time_us != 0)
-		reply_text(out, ",", "last_event_time", time_text(head->time_us / 1000000, text));
+		reply_text(out, ",", "last_event_time",
+		           time_text(head->time_us / 1000000, text));
 	buf_add_str(out, "}\n");
 }
 
