@@ -30,6 +30,7 @@
 
 struct fetch {
 	struct work *w;
+	struct kinds *kinds;
 	struct rows *rows;
 	struct applier *applier;
 	struct remote_answer pages[BATCH_PAGES];
@@ -335,7 +336,7 @@ offer(struct fetch *f, struct err *err)
 	enum offer_what what = w->books.rehome ? OFFER_NEWER
 	    : w->books.target == TARGET_HEAD ? OFFER_BACKFILL : OFFER_ROWS;
 	int64_t made;
-	enum rc rc = offer_rows(w->l, f->rows, what, work_now_us(w), &made, err);
+	enum rc rc = offer_rows(f->kinds, what, work_now_us(w), &made, err);
 
 	w->send_again = w->send_again || made > 0;
 	return rc;
@@ -478,7 +479,8 @@ fetch_run(struct work *w)
 	enum tdsync_rc rc, got;
 
 	w->result->server_seq = w->books.cursor;
-	if ((rc = work_local(w, rows_new(w->l, &f.rows, err))) != TDSYNC_OK ||
+	if ((rc = work_local(w, kinds_new(w->l, &f.kinds, err))) != TDSYNC_OK ||
+	    (rc = work_local(w, rows_new(f.kinds, &f.rows, err))) != TDSYNC_OK ||
 	    (rc = work_local(w, applier_new(w->l->db, TDSYNC, &profile_td, &f.applier,
 	                                    err))) != TDSYNC_OK)
 		goto done;
@@ -498,6 +500,7 @@ done:
 	clear(&f);
 	applier_free(f.applier);
 	rows_free(f.rows);
+	kinds_free(f.kinds);
 	buf_free(&f.scratch);
 	buf_free(&f.payload);
 	return rc;

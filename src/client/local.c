@@ -206,7 +206,7 @@ attach_books(struct local *l, bool write, struct err *err)
  * (that is a habit of a connection, nothing in the file changes).
  */
 static enum rc
-configure(struct local *l, struct err *err)
+configure(struct local *l, bool write, struct err *err)
 {
 	static const char rollback[] =
 	    "PRAGMA main.journal_mode = TRUNCATE; PRAGMA " TDSYNC ".journal_mode = TRUNCATE;";
@@ -217,17 +217,15 @@ configure(struct local *l, struct err *err)
 	    "PRAGMA temp_store = MEMORY;";
 	sqlite3_stmt *st = NULL;
 	bool row = false, is_wal;
-	enum rc rc = db_prepare(l->db, "PRAGMA main.journal_mode", &st, err);
+	enum rc rc = db_exec(l->db, common, err);
 
-	if (rc == RC_OK)
+	if (rc != RC_OK || !write)
+		return rc;
+	if ((rc = db_prepare(l->db, "PRAGMA main.journal_mode", &st, err)) == RC_OK)
 		rc = db_step(st, &row, err);
 	is_wal = row && span_is(db_span(st, 0), "wal");
 	sqlite3_finalize(st);
-	if (rc == RC_OK)
-		rc = db_exec(l->db, is_wal ? wal : rollback, err);
-	if (rc == RC_OK)
-		rc = db_exec(l->db, common, err);
-	return rc;
+	return rc == RC_OK ? db_exec(l->db, is_wal ? wal : rollback, err) : rc;
 }
 
 enum rc
@@ -246,7 +244,7 @@ local_open(const char *dir, bool write, struct local **out, struct err *err)
 	    write && sqlite3_db_readonly(l->db, "main") == 1)
 		rc = err_set(err, RC_UNAVAILABLE, "%s is read-only", brief(l->file));
 	else if (rc == RC_OK && (rc = attach_books(l, write, err)) == RC_OK)
-		rc = configure(l, err);
+		rc = configure(l, write, err);
 	if (rc != RC_OK) {
 		if (l->db != NULL && sqlite3_errcode(l->db) != SQLITE_OK)
 			rc = local_failed(l, rc, err);

@@ -32,7 +32,7 @@ struct ids {
 
 struct offer {
 	struct local *l;
-	struct rows *rows;
+	struct kinds *kinds;
 	int64_t now_us;
 	int64_t made;
 	sqlite3_stmt *entry, *offered, *entries;
@@ -73,7 +73,7 @@ new_entry_id(char out[ID_MAX], struct err *err)
 
 /* What a new entry holds; all borrowed. */
 struct draft {
-	const struct row_table *table;
+	const struct kind *table;
 	struct span id;
 	enum action action;
 	struct span previous, now, time;
@@ -161,7 +161,7 @@ add_birth(struct span json, int64_t now_us, struct buf *out)
 
 /* Whether one of the pending entries will make the row. */
 static enum rc
-has_create(struct offer *o, const struct row_table *t, struct span id, bool *out,
+has_create(struct offer *o, const struct kind *t, struct span id, bool *out,
            struct err *err)
 {
 	bool row = false;
@@ -178,7 +178,7 @@ has_create(struct offer *o, const struct row_table *t, struct span id, bool *out
 }
 
 static enum rc
-offer_row(struct offer *o, const struct row_table *t, struct span id, struct err *err)
+offer_row(struct offer *o, const struct kind *t, struct span id, struct err *err)
 {
 	struct draft d = { .table = t, .id = id, .action = ACTION_CREATE, .first = true };
 	struct buf json = { 0 }, time = { 0 };
@@ -187,7 +187,7 @@ offer_row(struct offer *o, const struct row_table *t, struct span id, struct err
 
 	if (rc != RC_OK || already)
 		return rc;
-	if ((rc = rows_local_json(o->rows, t, id, &json, err)) == RC_OK) {
+	if ((rc = kind_local_json(o->kinds, t, id, &json, err)) == RC_OK) {
 		d.now = buf_span(&json);
 		add_birth(d.now, o->now_us, &time);
 		d.time = buf_span(&time);
@@ -199,7 +199,7 @@ offer_row(struct offer *o, const struct row_table *t, struct span id, struct err
 }
 
 static enum rc
-offer_unheld(struct offer *o, const struct row_table *t, struct err *err)
+offer_unheld(struct offer *o, const struct kind *t, struct err *err)
 {
 	const char *table = t->entity->table;
 	struct buf sql = { 0 };
@@ -297,7 +297,7 @@ lags(struct span row, const struct newest *n, struct span logged)
 }
 
 static enum rc
-offer_lagging(struct offer *o, const struct row_table *t, struct span id, struct err *err)
+offer_lagging(struct offer *o, const struct kind *t, struct span id, struct err *err)
 {
 	struct draft d = { .table = t, .id = id, .action = ACTION_CREATE };
 	struct buf json = { 0 }, time = { 0 }, previous = { 0 };
@@ -307,13 +307,13 @@ offer_lagging(struct offer *o, const struct row_table *t, struct span id, struct
 	enum rc rc;
 
 	if ((rc = find_newest(o, id, &n, err)) != RC_OK || !n.there ||
-	    (rc = rows_local_json(o->rows, t, id, &json, err)) != RC_OK)
+	    (rc = kind_local_json(o->kinds, t, id, &json, err)) != RC_OK)
 		goto done;
 	logged = entity_of(&n.data, t->entity);
 	d.now = buf_span(&json);
 	if (!lags(d.now, &n, logged))
 		goto done;
-	if ((rc = rows_has_children(o->rows, t, id, &children, err)) != RC_OK)
+	if ((rc = kind_has_children(o->kinds, t, id, &children, err)) != RC_OK)
 		goto done;
 	if (children) {
 		/* A second create would take them along, on every replica. */
@@ -340,7 +340,7 @@ done:
 }
 
 static enum rc
-offer_backfill(struct offer *o, const struct row_table *t, struct err *err)
+offer_backfill(struct offer *o, const struct kind *t, struct err *err)
 {
 	struct ids ids = { 0 };
 	const char *p;
@@ -362,15 +362,15 @@ offer_backfill(struct offer *o, const struct row_table *t, struct err *err)
 /* --- rows that are newer than the log's --- */
 
 static enum rc
-offer_newer_row(struct offer *o, const struct row_table *t, struct span id, struct err *err)
+offer_newer_row(struct offer *o, const struct kind *t, struct span id, struct err *err)
 {
 	struct draft d = { .table = t, .id = id, .action = ACTION_UPDATE };
 	struct buf json = { 0 }, state = { 0 }, mine = { 0 }, theirs = { 0 };
 	struct instant a, b;
 	enum rc rc;
 
-	if ((rc = rows_local_json(o->rows, t, id, &json, err)) != RC_OK ||
-	    (rc = rows_state_json(o->rows, t, id, &state, err)) != RC_OK)
+	if ((rc = kind_local_json(o->kinds, t, id, &json, err)) != RC_OK ||
+	    (rc = kind_state_json(o->kinds, t, id, &state, err)) != RC_OK)
 		goto done;
 	if (!add_member_time(buf_span(&json), "updated_at", &mine) ||
 	    !add_member_time(buf_span(&state), "updated_at", &theirs) ||
@@ -390,7 +390,7 @@ done:
 }
 
 static enum rc
-offer_newer(struct offer *o, const struct row_table *t, struct err *err)
+offer_newer(struct offer *o, const struct kind *t, struct err *err)
 {
 	struct buf sql = { 0 };
 	struct ids ids = { 0 };
@@ -415,11 +415,11 @@ offer_newer(struct offer *o, const struct row_table *t, struct err *err)
 }
 
 enum rc
-offer_rows(struct local *l, struct rows *r, enum offer_what what, int64_t now_us,
+offer_rows(struct kinds *ts, enum offer_what what, int64_t now_us,
            int64_t *made, struct err *err)
 {
-	struct offer o = { .l = l, .rows = r, .now_us = now_us };
-	const struct row_table *t;
+	struct local *l = ts->l;
+	struct offer o = { .l = l, .kinds = ts, .now_us = now_us };
 	enum rc rc;
 
 	*made = 0;
@@ -427,13 +427,13 @@ offer_rows(struct local *l, struct rows *r, enum offer_what what, int64_t now_us
 	    (rc = db_prepare(l->db, insert_offered, &o.offered, err)) == RC_OK)
 		rc = db_prepare(l->db, entries_of, &o.entries, err);
 	rc = local_failed(l, rc, err);
-	for (size_t i = 0; rc == RC_OK && (t = rows_table(r, i)) != NULL; i++)
-		rc = offer_unheld(&o, t, err);
-	for (size_t i = 0; rc == RC_OK && (t = rows_table(r, i)) != NULL; i++) {
+	for (size_t i = 0; rc == RC_OK && i < ts->n; i++)
+		rc = offer_unheld(&o, &ts->list[i], err);
+	for (size_t i = 0; rc == RC_OK && i < ts->n; i++) {
 		if (what == OFFER_BACKFILL)
-			rc = offer_backfill(&o, t, err);
+			rc = offer_backfill(&o, &ts->list[i], err);
 		else if (what == OFFER_NEWER)
-			rc = offer_newer(&o, t, err);
+			rc = offer_newer(&o, &ts->list[i], err);
 	}
 	sqlite3_finalize(o.entry);
 	sqlite3_finalize(o.offered);

@@ -14,7 +14,7 @@
 #define TDSYNC_CLIENT_OFFER_H
 
 #include "client/books.h"
-#include "client/rows.h"
+#include "client/kinds.h"
 
 /* What is offered beside rows that the log never held. */
 enum offer_what {
@@ -27,7 +27,7 @@ enum offer_what {
  * Make the entries; the state must stand at the log's end. Needs
  * local_begin(). *made is their number.
  */
-enum rc offer_rows(struct local *l, struct rows *r, enum offer_what what, int64_t now_us,
-                   int64_t *made, struct err *err);
+enum rc offer_rows(struct kinds *ts, enum offer_what what, int64_t now_us, int64_t *made,
+                   struct err *err);
 
 #endif

@@ -11,46 +11,14 @@
 #ifndef TDSYNC_CLIENT_ROWS_H
 #define TDSYNC_CLIENT_ROWS_H
 
-#include "client/local.h"
-#include "profiles/profile.h"
-
-/* A column that both sides have. */
-struct row_column {
-	char *name;
-	int state_cid;   /* its place in the state's table */
-	bool is_datetime; /* declared DATETIME: td reads and writes a time */
-	bool is_time;    /* holds times, whatever it is declared */
-	bool is_session; /* says in which session, not what */
-};
-
-#define ROW_COLUMNS 40
-#define ROW_UNIQUES 4
-
-/* A table that both sides have; columns sorted by name, as td writes JSON. */
-struct row_table {
-	const struct profile_entity *entity;
-	struct row_column columns[ROW_COLUMNS];
-	size_t n;
-	size_t id;       /* index of the id */
-	int state_id_cid;
-	char *uniques[ROW_UNIQUES]; /* SELECT of the ids in a row's way */
-	size_t n_uniques;
-	struct buf places; /* a condition on a row m of main: its UNIQUE places are
-	                   * free in the state */
-	sqlite3_stmt *get_local, *get_state, *update, *insert, *del;
-};
-
-#define ROW_TABLES 16
+#include "client/kinds.h"
 
 struct rows; /* fields are private to rows.c */
 
-/* Describe the tables. On RC_OK *out is new: rows_free() it before the
- * connection is closed. One at a time for a connection. */
-enum rc rows_new(struct local *l, struct rows **out, struct err *err);
+/* On RC_OK *out is new: rows_free() it before the kinds. One at a time for a
+ * connection, whose preupdate hook it is. */
+enum rc rows_new(struct kinds *kinds, struct rows **out, struct err *err);
 void rows_free(struct rows *r);
-
-/* The tables in the profile's order, parents first; NULL past the last. */
-const struct row_table *rows_table(const struct rows *r, size_t i);
 
 /* Forget all keys: a new transaction begins. `migrated`: td's schema changed
  * since its rows were written, so a column may be empty without a person's
@@ -89,16 +57,5 @@ enum rc rows_want(struct rows *r, struct err *err);
  */
 enum rc rows_write(struct rows *r, int64_t seq, int64_t now_us, int64_t *written,
                    struct err *err);
-
-/* Whether local rows of synced tables go with this one, by td's schema. */
-enum rc rows_has_children(struct rows *r, const struct row_table *t, struct span id,
-                          bool *out, struct err *err);
-
-/* Append a local row as td would write it in new_data: columns by name, times
- * as RFC 3339. RC_NOT_FOUND: no such row. */
-enum rc rows_local_json(struct rows *r, const struct row_table *t, struct span id,
-                        struct buf *out, struct err *err);
-enum rc rows_state_json(struct rows *r, const struct row_table *t, struct span id,
-                        struct buf *out, struct err *err);
 
 #endif
