@@ -567,8 +567,8 @@ check_pull(struct run *run, const struct log *l)
 
 /* --- the states --- */
 
-static void
-tell_state(struct run *run, const char *who, sqlite3 *db, sqlite3 *cols)
+void
+check_tell_state(struct run *run, const char *who, sqlite3 *db, sqlite3 *cols)
 {
 	char hex[65];
 	int64_t rows;
@@ -610,19 +610,6 @@ fresh(const char *path)
 	return db;
 }
 
-sqlite3 *
-check_replay(struct run *run, const char *path)
-{
-	struct log l;
-	sqlite3 *db = fresh(path);
-
-	log_load(run, &l);
-	l.profile = &profile_td;
-	replay(db, &l);
-	log_free(&l);
-	return db;
-}
-
 static bool
 check_states(struct run *run, const struct log *l)
 {
@@ -635,14 +622,18 @@ check_states(struct run *run, const struct log *l)
 	remove(path);
 	want = fresh(path);
 	replay(want, l);
-	tell_state(run, "log", want, want);
+	check_tell_state(run, "log", want, want);
 	for (i = 0; i < run->n; i++) {
 		db = sql_open(run->replicas[i].db, false);
-		tell_state(run, run->replicas[i].name, db, want);
-		if (!compare(db, want, &d))
+		check_tell_state(run, run->replicas[i].name, db, want);
+		if (!compare(db, want, &d)) {
+			trace_line(&run->trace, "row", "s:replica", run->replicas[i].name,
+			    "s:table", d.table, "s:id", d.id, "s:column", d.column, "s:here",
+			    d.left, "s:log", d.right, NULL);
 			run_fail(run, "%s differs from what the log adds up to: %s %s %s: %s"
 			    " here, %s by the log", run->replicas[i].name, d.table, d.id,
 			    d.column, d.left, d.right);
+		}
 		sql_close(db);
 	}
 	sql_close(want);

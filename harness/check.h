@@ -17,7 +17,8 @@
  * not hold. Writes the log and the digests of all states to the trace. */
 bool check_run(struct run *run);
 
-/* Make a database of what the log adds up to (schema 38). */
-sqlite3 *check_replay(struct run *run, const char *path);
+/* Write a state to the trace: a digest of each table, over the columns that
+ * `cols` has as well. */
+void check_tell_state(struct run *run, const char *who, sqlite3 *db, sqlite3 *cols);
 
 #endif

@@ -10,9 +10,10 @@
  *	--replay SEED      from this seed (the scenario "random" unless one is named;
  *	                   over direct unless a transport is)
  *	--self-test        only the self-test: that the checks can fail
- *	--jobs N           so many runs at the same time; 2 unless said
+ *	--jobs N           so many runs at the same time; one a processor, 2 at least
  *	--keep             keep the folders of all runs, not only of failed ones
- *	--trace FILE       one trace for all runs, not one in each folder
+ *	--trace FILE       one trace for all runs, not one in each folder; it, and
+ *	                   that of a --replay, has the states after every call
  *
  * Without options everything, as `make check` wants it.
  *
@@ -66,8 +67,8 @@ static struct options {
 	uint64_t seed;
 	int jobs;
 	const char *trace, *script;
-	char parent[PATH_LEN / 4];
-} opt = { .kind = -1, .seeds = -1, .jobs = 2 };
+	char parent[PATH_LEN - 200];
+} opt = { .kind = -1, .seeds = -1 };
 
 static struct job jobs[MAX_RUNS];
 static int n_jobs;
@@ -208,6 +209,7 @@ do_job(const struct job *j, struct result *out)
 	else
 		snprintf(name, sizeof(name), "self-test-%zu", j->sabotage);
 	run_begin(&run, name, j->kind, j->seed, opt.parent, opt.trace);
+	run.tell_states = opt.trace != NULL || opt.replay;
 	if (j->scenario != NULL)
 		scenario_run(&run, j->scenario);
 	else if (j->sabotage == EMITTER)
@@ -475,6 +477,8 @@ main(int argc, char **argv)
 {
 	int i, passed = 0, failed = 0, skipped = 0;
 
+	opt.jobs = (int)sysconf(_SC_NPROCESSORS_ONLN);
+	opt.jobs = opt.jobs < 2 ? 2 : opt.jobs > 8 ? 8 : opt.jobs;
 	read_options(argc, argv);
 	signal(SIGINT, on_signal);
 	signal(SIGTERM, on_signal);

@@ -84,24 +84,28 @@ void
 run_begin(struct run *run, const char *scenario, enum server_kind kind, uint64_t seed,
           const char *parent, const char *trace)
 {
-	char path[PATH_LEN], project[ID_MAX];
+	char path[PATH_LEN], project[ID_MAX], name[80];
 
 	memset(run, 0, sizeof(*run));
 	run->scenario = scenario;
 	run->seed = seed;
 	run->rng.state = seed;
 	run->wall.us = 1801389600 * INT64_C(1000000); /* 2027-01-31T10:00:00Z */
-	snprintf(run->dir, sizeof(run->dir), "%s/%s-%s-%llu", parent, scenario,
-	    server_kind_name(kind), (unsigned long long)seed);
+	snprintf(name, sizeof(name), "%s-%s-%llu", scenario, server_kind_name(kind),
+	    (unsigned long long)seed);
+	snprintf(run->dir, sizeof(run->dir), "%s/%s", parent, name);
 	if (mkdir(run->dir, 0700) != 0)
 		die("%s: %s", run->dir, strerror(errno));
 	snprintf(path, sizeof(path), "%s/trace.jsonl", run->dir);
-	trace_open(&run->trace, trace != NULL ? trace : path);
+	trace_open(&run->trace, trace != NULL ? trace : path, name);
 	trace_line(&run->trace, "run", "s:scenario", scenario, "s:transport",
 	    server_kind_name(kind), "i:seed", (int64_t)seed, NULL);
 	rng_id(&run->rng, "p_", 16, project, sizeof(project));
 	snprintf(path, sizeof(path), "%s/server", run->dir);
-	server_start(&run->server, kind, path, project);
+	if (server_missing(kind) != NULL)
+		snprintf(run->skipped, sizeof(run->skipped), "%s", server_missing(kind));
+	else
+		server_start(&run->server, kind, path, project);
 }
 
 static int

@@ -29,6 +29,7 @@ struct run {
 		char name[16], id[ID_MAX];
 	} names[RUN_NAMES];
 	size_t n_names;
+	bool tell_states;          /* to the trace, after every call */
 	int depth;                 /* within how many calls of the library we are */
 	int64_t events;            /* in the log at the end */
 	char skipped[160];         /* why it could not run here; "" when it could */

@@ -98,11 +98,25 @@ tell_edit(struct run *run, const struct replica *r, const char *command,
 	    id, "i:entries", (int64_t)entries, NULL);
 }
 
+/* A text, or where it is '@' and a number, one of so many bytes. */
+static const char *
+text_of(const char *word, struct buf *out)
+{
+	int64_t n = word[0] == '@' ? strtoll(word + 1, NULL, 10) : 0;
+
+	if (n == 0)
+		return word;
+	while ((int64_t)out->len < n)
+		buf_addf(out, "%zu: \xe2\x82\xac < \"quoted\" \\ and on\n", out->len);
+	return buf_cstr(out);
+}
+
 static bool
 edit(struct run *run, struct replica *r, const struct command *c, char **word)
 {
 	struct emit_args a = { 0 };
 	struct emit *e;
+	struct buf text = { 0 };
 	const char *made = NULL, *t;
 	char id[ID_MAX];
 	bool done;
@@ -113,7 +127,7 @@ edit(struct run *run, struct replica *r, const struct command *c, char **word)
 		if (*t == '+' || *word == NULL)
 			continue;
 		if (*t == 't')
-			a.text = *word++;
+			a.text = text_of(*word++, &text);
 		else if (a.id == NULL)
 			a.id = id_of(run, *word++);
 		else
@@ -124,12 +138,15 @@ edit(struct run *run, struct replica *r, const struct command *c, char **word)
 	if (a.text == NULL && strchr(c->takes, 't') != NULL)
 		a.text = "Text";
 	/* Within a call of the library td would wait for the lock it holds. */
-	if ((e = emit_open(r, run->depth == 0)) == NULL)
+	if ((e = emit_open(r, run->depth == 0)) == NULL) {
+		buf_free(&text);
 		return true;
+	}
 	done = emit_run(e, c, &a, id);
 	if (done)
 		tell_edit(run, r, c->name, id, emit_entries(e));
 	emit_close(e);
+	buf_free(&text);
 	if (!done)
 		return run_fail(run, "script: %s: td would refuse to %s", r->name, c->name);
 	if (made != NULL)

@@ -2,7 +2,7 @@
  * The language of scenarios: a line is a step, words with blanks between,
  * 'quotes' around a text with blanks. A name ("i1") stands for the id of
  * what the line that first had it made. "X & Y" is X, then Y; a step with a
- * colon takes all that follows.
+ * colon takes all that follows. '@' and a number is a text of so many bytes.
  *
  *	A COMMAND ARGS…           a td command on replica A (emit.h's table)
  *	A random N                N commands by chance

@@ -23,6 +23,12 @@ server_kind_name(enum server_kind k)
 }
 
 const char *
+server_missing(enum server_kind k)
+{
+	return k == SERVER_FASTCGI ? site_missing(SITE_FASTCGI) : NULL;
+}
+
+const char *
 server_log(const struct server *s, char out[700])
 {
 	snprintf(out, 700, "%s/projects/%s", s->data, s->project);

@@ -15,6 +15,9 @@
 enum server_kind { SERVER_DIRECT, SERVER_CGI, SERVER_FASTCGI, SERVER__MAX };
 const char *server_kind_name(enum server_kind k);
 
+/* Why there can't be such a server here ("nginx is not installed"), or NULL. */
+const char *server_missing(enum server_kind k);
+
 struct server {
 	enum server_kind kind;
 	char dir[512];        /* its folder; data/ is in it */

@@ -1,5 +1,7 @@
 #include "sync.h"
 
+#include "check.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -140,6 +142,12 @@ tell(struct run *run, const struct replica *r, enum call c, const struct outcome
 	    o->result.applied, "i:skipped", o->result.skipped, "i:rows", o->result.rows,
 	    "i:server_seq", o->result.server_seq, "i:steps", (int64_t)o->steps, "s:step",
 	    o->step, "s:error", o->error, NULL);
+	if (run->tell_states) {
+		sqlite3 *db = sql_open(r->db, false);
+
+		check_tell_state(run, r->name, db, db);
+		sql_close(db);
+	}
 }
 
 void

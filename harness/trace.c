@@ -5,12 +5,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 void
-trace_open(struct trace *t, const char *path)
+trace_open(struct trace *t, const char *path, const char *run)
 {
+	snprintf(t->run, sizeof(t->run), "%s", run);
 	t->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	if (t->fd < 0)
 		die("%s: %s", path, strerror(errno));
@@ -34,7 +36,7 @@ trace_line(struct trace *t, const char *kind, ...)
 	if (t->fd < 0)
 		return;
 	buf_reset(&t->line);
-	buf_addf(&t->line, "{\"t\":\"%s\"", kind);
+	buf_addf(&t->line, "{\"t\":\"%s\",\"run\":\"%s\"", kind, t->run);
 	va_start(ap, kind);
 	while ((key = va_arg(ap, const char *)) != NULL) {
 		buf_addf(&t->line, ",\"%s\":", key + 2);

@@ -8,10 +8,13 @@
  *   call        replica, call, outcome, pushed, pulled, ... , steps, error
  *   step        the line of the script that runs
  *   event       one event of the log at the end: seq, device, action_id, ...
- *   state       who, table, rows, digest: of every replica and of the log
- *   difference  the first thing that does not hold: what, and where
+ *   state       who, table, rows, digest: of every replica and of the log at
+ *               the end; when asked for, of a replica after each of its calls
+ *   row         the first row that differs in a replica: table, id, column,
+ *               here, log (the values)
+ *   difference  what does not hold, in words; the first is why the run failed
  *   end         outcome, events, ms
- * Every line has "t", the kind.
+ * Every line has "t", the kind, and "run", the run's name.
  */
 #ifndef TDSYNC_HARNESS_TRACE_H
 #define TDSYNC_HARNESS_TRACE_H
@@ -20,11 +23,12 @@
 
 struct trace {
 	int fd;           /* -1: none */
+	char run[80];
 	struct buf line;
 };
 
-/* Start a trace at a path, or go on with one. */
-void trace_open(struct trace *t, const char *path);
+/* Start a trace at a path, or go on with one that other runs share. */
+void trace_open(struct trace *t, const char *path, const char *run);
 void trace_close(struct trace *t);
 
 /*
