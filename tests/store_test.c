@@ -10,7 +10,10 @@
 #include <check.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 static char dir[TEMP_PATH];
@@ -497,6 +500,80 @@ START_TEST(no_checkpoint_happens_at_close)
 }
 END_TEST
 
+/*
+ * The rest of the test with the log on a read-only disk, in a child of its own
+ * mount namespace. False: the system doesn't let us.
+ */
+static bool
+make_read_only(void)
+{
+	return unshare(CLONE_NEWNS) == 0 &&
+	       mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+	       mount(log_dir, log_dir, NULL, MS_BIND, NULL) == 0 &&
+	       mount(NULL, log_dir, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL) == 0;
+}
+
+enum { CHILD_OK, CHILD_SKIPPED, CHILD_FAILED };
+
+/* What a reader finds on a read-only disk. */
+static int
+read_only_child(bool whole)
+{
+	struct events_head h;
+	struct events *e;
+	enum rc rc;
+
+	if (!make_read_only())
+		return CHILD_SKIPPED;
+	rc = events_open(log_dir, &e, &err);
+	if (!whole)
+		return rc == RC_UNAVAILABLE && strstr(err.text, "read-only") != NULL &&
+		       strstr(err.text, "make it writable once") != NULL ? CHILD_OK : CHILD_FAILED;
+	if (rc != RC_OK || events_stale(e) || events_head(e, &h, &err) != RC_OK || h.seq != 1)
+		return CHILD_FAILED;
+	if (events_begin(e, deadline(), &err) != RC_UNAVAILABLE ||
+	    strstr(err.text, "read-only disk") == NULL)
+		return CHILD_FAILED;
+	events_maintain(e);
+	/* Writable again: what was taken for unchanging must be opened anew. */
+	if (umount2(log_dir, MNT_DETACH) != 0 || !events_stale(e))
+		return CHILD_FAILED;
+	events_close(e);
+	return CHILD_OK;
+}
+
+START_TEST(a_log_on_a_read_only_disk_is_read_where_it_is_whole)
+{
+	struct events *e = new_log();
+	char path[TEMP_PATH + 32];
+	bool whole = _i == 1;
+	int64_t seq;
+	int status;
+	pid_t pid;
+
+	append(e, event(1, 1), &seq);
+	events_close(e);
+	snprintf(path, sizeof(path), "%s/events.db-shm", log_dir);
+	ck_assert_int_eq(unlink(path), 0); /* as after a start of the machine */
+	if (whole) {
+		sqlite3 *db;
+
+		snprintf(path, sizeof(path), "%s/events.db", log_dir);
+		ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+		ck_assert_int_eq(db_exec(db, "PRAGMA wal_checkpoint(TRUNCATE)", &err), RC_OK);
+		sqlite3_close(db);
+	}
+	if ((pid = fork()) == 0)
+		_exit(read_only_child(whole));
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert(WIFEXITED(status));
+	if (WEXITSTATUS(status) == CHILD_SKIPPED)
+		printf("skipped: a read-only mount needs root\n");
+	else
+		ck_assert_int_eq(WEXITSTATUS(status), CHILD_OK);
+}
+END_TEST
+
 /* --- devices --- */
 
 START_TEST(devices_are_noted_and_a_lost_file_is_nothing_known)
@@ -584,6 +661,7 @@ main(void)
 	tcase_add_test(t, a_killed_writer_leaves_all_or_nothing);
 	tcase_add_test(t, the_wal_is_checkpointed_after_an_answer);
 	tcase_add_test(t, no_checkpoint_happens_at_close);
+	tcase_add_loop_test(t, a_log_on_a_read_only_disk_is_read_where_it_is_whole, 0, 2);
 	suite_add_tcase(s, t);
 	t = tcase_create("devices");
 	tcase_add_checked_fixture(t, setup, teardown);

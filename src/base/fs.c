@@ -199,6 +199,17 @@ fs_same(struct fs_id a, struct fs_id b)
 	return a.dev == b.dev && a.ino == b.ino;
 }
 
+bool
+fs_read_only(const char *path)
+{
+	char *dir = parent_of(path);
+	bool yes = dir != NULL && access(dir, W_OK) != 0 &&
+	           (errno == EROFS || errno == EACCES);
+
+	free(dir);
+	return yes;
+}
+
 const char *
 fs_network_type(uint32_t type)
 {

@@ -40,6 +40,10 @@ struct fs_id {
 bool fs_identify(const char *path, struct fs_id *out);
 bool fs_same(struct fs_id a, struct fs_id b);
 
+/* Whether nothing can be written into the folder that a path lies in: a disk
+ * mounted read-only, or no permission. */
+bool fs_read_only(const char *path);
+
 /*
  * The name of the network file system a path lies on ("NFS"), else NULL:
  * WAL's shared memory does not work there (platform.md 4.6). For a path that

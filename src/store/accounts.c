@@ -570,7 +570,10 @@ accounts_stale(const struct accounts *a)
 {
 	struct fs_id now;
 
-	return a->broken || !fs_identify(a->path, &now) || !fs_same(now, a->file);
+	if (a->broken || !fs_identify(a->path, &now) || !fs_same(now, a->file))
+		return true;
+	/* On a read-only disk it may be open as a file that never changes. */
+	return sqlite3_db_readonly(a->rd.db, "main") == 1 && !fs_read_only(a->path);
 }
 
 const char *

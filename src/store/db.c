@@ -4,7 +4,9 @@
 #include "base/fs.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* How long a statement waits for a lock of SQLite's own: a second net, the
  * lock files keep writers apart. */
@@ -62,14 +64,88 @@ configure_server(sqlite3 *db, struct err *err)
 	return db_exec(db, pragmas, err);
 }
 
+/* What every connection of a mode is set to. */
+static enum rc
+configure(sqlite3 *db, enum db_mode mode, struct err *err)
+{
+	int code = sqlite3_busy_timeout(db, mode == DB_SERVER ? BUSY_MS : 0);
+
+	if (code != SQLITE_OK)
+		return db_rc(db, code, "database", err);
+	if (mode == DB_SERVER)
+		return configure_server(db, err);
+	return db_exec(db, "PRAGMA journal_mode=DELETE; PRAGMA synchronous=OFF;", err);
+}
+
+static enum rc
+open_file(const char *name, int flags, enum db_mode mode, sqlite3 **out, struct err *err)
+{
+	sqlite3 *db = NULL;
+	int code = sqlite3_open_v2(name, &db, flags | SQLITE_OPEN_NOMUTEX |
+	                           SQLITE_OPEN_EXRESCODE, NULL);
+	enum rc rc = db_rc(db, code, "can't open it", err);
+
+	if (rc == RC_OK)
+		rc = configure(db, mode, err);
+	if (rc != RC_OK) {
+		sqlite3_close(db);
+		db = NULL;
+	}
+	*out = db;
+	return rc;
+}
+
+/* Whether the database's WAL is missing or empty: the file has everything. */
+static bool
+is_whole(const char *path)
+{
+	struct buf wal = { 0 };
+	struct stat st;
+	bool whole;
+
+	buf_addf(&wal, "%s-wal", path);
+	whole = buf_cstr(&wal) != NULL &&
+	        (stat(wal.p, &st) == 0 ? st.st_size == 0 : errno == ENOENT);
+	buf_free(&wal);
+	return whole;
+}
+
+/*
+ * On a read-only disk SQLite can't make the shared memory that WAL needs. A
+ * file that has everything is opened as one that nobody can change.
+ */
+static enum rc
+open_immutable(const char *path, enum db_mode mode, sqlite3 **out, struct err *err)
+{
+	struct buf uri = { 0 };
+	enum rc rc;
+
+	if (!is_whole(path))
+		return err_set(err, RC_UNAVAILABLE, "the data folder is read-only, and the "
+		               "database's last changes are in a -wal file that can't be "
+		               "read there: make it writable once");
+	buf_add_str(&uri, "file:");
+	for (const char *p = path; *p != '\0'; p++)
+		if (strchr("%?#", *p) != NULL)
+			buf_addf(&uri, "%%%02X", (unsigned char)*p);
+		else
+			buf_add_byte(&uri, *p);
+	buf_add_str(&uri, "?immutable=1");
+	if (buf_cstr(&uri) == NULL)
+		rc = err_set(err, RC_FAULT, "out of memory");
+	else
+		rc = open_file(uri.p, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, mode, out, err);
+	buf_free(&uri);
+	return rc;
+}
+
 enum rc
 db_open(const char *path, enum db_mode mode, sqlite3 **out, struct err *err)
 {
 	const char *network = fs_network(path);
+	struct fs_id id;
 	struct err why;
-	sqlite3 *db = NULL;
 	enum rc rc;
-	int code;
 
 	*out = NULL;
 	if (network != NULL && mode == DB_SERVER)
@@ -77,21 +153,12 @@ db_open(const char *path, enum db_mode mode, sqlite3 **out, struct err *err)
 		               "%s lies on a network file system (%s), where SQLite's WAL "
 		               "does not work: move the data folder to a local disk",
 		               path, network);
-	code = sqlite3_open_v2(path, &db,
-	                       SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
-	                           SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
-	if (code == SQLITE_OK)
-		code = sqlite3_busy_timeout(db, mode == DB_SERVER ? BUSY_MS : 0);
-	rc = db_rc(db, code, "can't open it", &why);
-	if (rc == RC_OK && mode == DB_SERVER)
-		rc = configure_server(db, &why);
-	if (rc == RC_OK && mode == DB_ADVICE)
-		rc = db_exec(db, "PRAGMA journal_mode=DELETE; PRAGMA synchronous=OFF;", &why);
-	if (rc != RC_OK) {
-		sqlite3_close(db);
+	rc = open_file(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, mode, out, &why);
+	if (rc == RC_UNAVAILABLE && mode == DB_SERVER && fs_read_only(path) &&
+	    fs_identify(path, &id))
+		rc = open_immutable(path, mode, out, &why);
+	if (rc != RC_OK)
 		return err_set(err, rc, "%s: %s", path, why.text);
-	}
-	*out = db;
 	return RC_OK;
 }
 

@@ -20,7 +20,9 @@ enum db_mode {
  * Open (create) a database of the server. Every connection gets
  * wal_autocheckpoint=0 and NO_CKPT_ON_CLOSE: checkpoints happen only under
  * the lock file (design.md; platform.md 4.1). On a network file system
- * RC_UNAVAILABLE. On RC_OK *out is new: sqlite3_close() it.
+ * RC_UNAVAILABLE. A server database on a read-only disk opens for reading
+ * (sqlite3_db_readonly()) where its WAL allows it, else RC_UNAVAILABLE, and
+ * err says what to do. On RC_OK *out is new: sqlite3_close() it.
  */
 enum rc db_open(const char *path, enum db_mode mode, sqlite3 **out, struct err *err);
 

@@ -95,11 +95,12 @@ static const char *const queries[Q__MAX] = {
 struct events {
 	sqlite3 *db;
 	sqlite3_stmt *st[Q__MAX];
-	struct lock *lock;
+	struct lock *lock;        /* NULL on a read-only disk */
 	char *path, *lock_path;
 	struct fs_id id, lock_id; /* the files behind db and lock */
 	char profile[32];
 	struct events_head head;  /* within a write transaction: its state */
+	bool read_only;           /* the disk is: others are told so */
 	bool writing;             /* between begin and commit or rollback */
 	bool appended;            /* the transaction holds something */
 	bool broken;              /* an I/O error: don't trust the handle */
@@ -162,6 +163,18 @@ on_commit(void *ctx, sqlite3 *db, const char *name, int pages)
 	return SQLITE_OK;
 }
 
+/* Open the lock file; there need be none on a read-only disk. */
+static enum rc
+open_lock(struct events *e, struct err *err)
+{
+	enum rc rc = lock_open(e->lock_path, &e->lock, err);
+
+	if (rc == RC_OK && !fs_identify(e->lock_path, &e->lock_id))
+		rc = err_set(err, RC_UNAVAILABLE, "%s vanished while it was opened",
+		             e->lock_path);
+	return rc == RC_UNAVAILABLE && fs_read_only(e->path) ? RC_OK : rc;
+}
+
 /* A handle with its files open, the schema not yet looked at. */
 static enum rc
 open_files(const char *dir, struct events **out, struct err *err)
@@ -176,15 +189,15 @@ open_files(const char *dir, struct events **out, struct err *err)
 	e->lock_path = path_join(dir, EVENTS_LOCK);
 	if (e->path == NULL || e->lock_path == NULL)
 		rc = no_memory(err);
-	else if ((rc = lock_open(e->lock_path, &e->lock, err)) == RC_OK)
+	else if ((rc = open_lock(e, err)) == RC_OK)
 		rc = db_open(e->path, DB_SERVER, &e->db, err);
-	if (rc == RC_OK &&
-	    (!fs_identify(e->path, &e->id) || !fs_identify(e->lock_path, &e->lock_id)))
+	if (rc == RC_OK && !fs_identify(e->path, &e->id))
 		rc = err_set(err, RC_UNAVAILABLE, "%s vanished while it was opened", dir);
 	if (rc != RC_OK) {
 		events_close(e);
 		return rc;
 	}
+	e->read_only = e->lock == NULL || sqlite3_db_readonly(e->db, "main") == 1;
 	sqlite3_wal_hook(e->db, on_commit, e);
 	*out = e;
 	return RC_OK;
@@ -339,8 +352,11 @@ events_stale(const struct events *e)
 {
 	struct fs_id id, lock_id;
 
-	return e->broken || !fs_identify(e->path, &id) || !fs_same(id, e->id) ||
-	       !fs_identify(e->lock_path, &lock_id) || !fs_same(lock_id, e->lock_id);
+	if (e->broken || !fs_identify(e->path, &id) || !fs_same(id, e->id))
+		return true;
+	if (e->read_only) /* what was opened as never changing may change again */
+		return !fs_read_only(e->path);
+	return !fs_identify(e->lock_path, &lock_id) || !fs_same(lock_id, e->lock_id);
 }
 
 void
@@ -485,6 +501,8 @@ events_begin(struct events *e, int64_t deadline_ms, struct err *err)
 	if (e->broken)
 		return err_set(err, RC_BUSY, "%s had an I/O error and must be opened anew",
 		               e->path);
+	if (e->read_only)
+		return err_set(err, RC_UNAVAILABLE, "%s lies on a read-only disk", e->path);
 	if ((rc = lock_take(e->lock, deadline_ms)) != RC_OK)
 		return err_set(err, rc, "the project is busy: try again in a moment");
 	/* A restore may have held the lock that was waited for. */
