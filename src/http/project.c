@@ -104,7 +104,9 @@ create(struct request *r, struct span name, struct span description,
 	if (rc == RC_OK)
 		rc = project_add(accounts, id, name, description, r->caller.user_id,
 		                 out, &r->err);
-	if (rc != RC_OK)
+	/* After a fault nobody knows whether the row is there: better a log
+	 * without a project than a project without a log. */
+	if (rc != RC_OK && rc != RC_FAULT && rc != RC_UNAVAILABLE)
 		projects_discard(&r->server->projects, id);
 	return rc;
 }

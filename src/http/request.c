@@ -1,7 +1,6 @@
 /* One request, see request.h. */
 #include "http/request.h"
 
-#include "base/lock.h"
 #include "base/log.h"
 #include "http/reply.h"
 #include "http/route.h"
@@ -212,7 +211,6 @@ request_serve(struct request *r, const struct io *io, void *io_ctx)
 	r->io_ctx = io_ctx;
 	r->now_us = clock_now_us();
 	r->started_us = clock_mono_us();
-	r->deadline_ms = clock_mono_ms() + LOCK_WAIT_MS;
 	rc = parse(r);
 	log_request(r->id);
 	if (rc == RC_OK)

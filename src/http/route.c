@@ -1,6 +1,8 @@
 /* The routes, see route.h. */
 #include "http/route.h"
 
+#include "base/clock.h"
+#include "base/lock.h"
 #include "http/handlers.h"
 #include "http/reply.h"
 
@@ -199,8 +201,11 @@ route_run(struct request *r)
 		refuse_method(r, allow);
 		return;
 	}
-	if ((rc = judge_caller(r)) == RC_OK && (rc = take_body(r)) == RC_OK)
+	if ((rc = judge_caller(r)) == RC_OK && (rc = take_body(r)) == RC_OK) {
+		/* Not before: a slow upload is no wait of ours. */
+		r->deadline_ms = clock_mono_ms() + LOCK_WAIT_MS;
 		rc = r->route->run(r);
+	}
 	if (rc == RC_OK && r->out.failed)
 		rc = err_set(&r->err, RC_FAULT, "out of memory for the answer");
 	if (rc != RC_OK)
