@@ -695,6 +695,8 @@ START_TEST(a_lost_log_is_not_filled_with_another_project_s_edits)
 	settle_pair(&a, &b);
 	ck_assert_str_eq(ask(&a, "SELECT title FROM issues"), "By B");
 	ck_assert_str_eq(ask(&a, "SELECT count(*) FROM comments"), "1");
+	/* Nor with the built-in board, whose times are those of `td init`. */
+	ck_assert_int_eq(server_seq(), 2); /* the issue and the comment */
 	replica_close(&a);
 	replica_close(&b);
 }

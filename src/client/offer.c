@@ -403,8 +403,9 @@ offer_newer(struct offer *o, const struct kind *t, struct err *err)
 	if (!dated)
 		return RC_OK;
 	buf_addf(&sql, "SELECT m.id FROM main.\"%s\" m JOIN " TDSYNC ".\"%s\" s ON s.id = m.id"
-	         " WHERE m.updated_at <> s.updated_at ORDER BY m.rowid",
-	         t->entity->table, t->entity->table);
+	         " WHERE m.updated_at <> s.updated_at%s ORDER BY m.rowid",
+	         t->entity->table, t->entity->table,
+	         strcmp(t->entity->table, "boards") == 0 ? " AND m.is_builtin = 0" : "");
 	rc = buf_cstr(&sql) == NULL ? no_memory(err) : find_ids(o, sql.p, NULL, &ids, err);
 	p = ids.b.p;
 	for (size_t i = 0; i < ids.n && rc == RC_OK; i++, p += strlen(p) + 1)
