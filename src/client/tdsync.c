@@ -154,12 +154,59 @@ must_pull_first(const struct work *w)
 	return w->books.target == TARGET_HEAD;
 }
 
+/* The first entry that local rows show beyond the state: is it acked? */
+static enum rc
+is_acked(void *ctx, const struct entry *e, bool *stop, struct err *err)
+{
+	(void)err;
+	*(bool *)ctx = e->seq > 0;
+	*stop = true;
+	return RC_OK;
+}
+
+/*
+ * Entries that were acked but not pulled yet are lost if the log was set back
+ * to a backup since: then they must be sent again before what is newer, or an
+ * old value would win. Only where there are some, it takes a look at the log's
+ * id.
+ */
+static enum tdsync_rc
+look_at_log(struct work *w)
+{
+	struct remote_answer a = { 0 };
+	struct buf path = { 0 };
+	bool acked = false;
+	enum tdsync_rc rc;
+
+	rc = work_local(w, entries_walk(w->l, &w->books, ENTRIES_OVERLAY, is_acked, &acked,
+	                                &w->t->err));
+	if (rc != TDSYNC_OK || !acked)
+		return rc;
+	if ((rc = work_path(w, "status", &path)) == TDSYNC_OK &&
+	    (rc = remote_call(&w->remote, path.p, (struct span){ 0 }, true, &a,
+	                      &w->t->err)) == TDSYNC_OK &&
+	    strcmp(a.reply.log_id, w->books.log_id) != 0 &&
+	    (rc = work_begin(w)) == TDSYNC_OK) {
+		if ((rc = work_local(w, work_log_id(w, a.reply.log_id))) == TDSYNC_OK)
+			rc = work_commit(w);
+		else
+			local_rollback(w->l);
+	}
+	buf_free(&path);
+	remote_answer_free(&a);
+	return rc;
+}
+
 static enum tdsync_rc
 push(struct work *w)
 {
-	enum tdsync_rc rc = must_pull_first(w) ? fetch_run(w) : TDSYNC_OK;
+	enum tdsync_rc rc = must_pull_first(w) ? fetch_run(w) : look_at_log(w);
 
-	return rc == TDSYNC_OK ? send_run(w) : rc;
+	w->send_again = false;
+	if (rc == TDSYNC_OK && (rc = send_run(w)) == TDSYNC_OK && w->send_again)
+		rc = send_run(w); /* an answer told of another log: older ones wait too */
+	w->send_again = false;
+	return rc;
 }
 
 static enum tdsync_rc
@@ -173,7 +220,6 @@ sync_once(struct work *w)
 		refused = w->t->err; /* one who may only read gets what there is */
 	else if (sent != TDSYNC_OK)
 		return sent;
-	w->send_again = false;
 	rc = fetch_run(w);
 	if (rc == TDSYNC_OK && sent == TDSYNC_OK && w->send_again &&
 	    (rc = send_run(w)) == TDSYNC_OK)
