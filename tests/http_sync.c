@@ -156,6 +156,9 @@ cursor_ahead(struct world *w)
 {
 	char id[64];
 
+	/* a negative one is the start, as at the Go server */
+	ck_assert_int_eq(ask(w, READER, "GET", PULL "?after_server_seq=-5", NULL, NULL), 200);
+	ck_assert_int_eq(answer_number(w, "last_server_seq"), 0);
 	ck_assert_int_eq(push_some(w, "d", 1, 3), 200);
 	snprintf(id, sizeof(id), "%s", web_header(&w->answer, "X-Log-Id"));
 	ask(w, READER, "GET", PULL "?after_server_seq=4", NULL, NULL);
