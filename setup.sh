@@ -353,6 +353,7 @@ demo_pool() {
 			--workers 2 --max-workers 16 --pid-file td-sync.pid \
 			</dev/null >>td-sync.out 2>&1 9>&-
 	) &
+	started="$started td-sync"
 	wait_for 10 alive td-sync || fail "the workers did not start" \
 		"td-sync.fcgi ended, or wrote no pid file within 10 seconds" \
 		"read $dir/run/td-sync-error.log" "$dir/run/td-sync.out"
@@ -373,23 +374,31 @@ demo_nginx() {
 	fi
 	nginx_do -t || fail "nginx refuses its configuration" "it says why" \
 		"it is $dir/run/nginx.conf and td-sync.conf" "$dir/tmp/nginx.out"
-	if alive nginx; then
-		nginx_do -s reload || fail "nginx could not be told to reload" "it says why" \
-			"./setup.sh demo stop, and run this again" "$dir/tmp/nginx.out"
-		note "nginx has a new configuration (pid $pid), $limits_are"
-	else
-		rm -f -- "$dir/run/nginx.pid"
-		nginx_do || fail "nginx did not start" "it says why" \
-			"read $dir/run/nginx-error.log; another --port may help" "$dir/tmp/nginx.out"
-		wait_for 10 alive nginx || fail "nginx did not start" \
-			"it wrote no pid file within 10 seconds" "read the lines above" \
-			"$dir/run/nginx-error.log"
-		note "nginx runs (pid $pid), $limits_are"
-	fi
+	! alive nginx || stop_process nginx
+	rm -f -- "$dir/run/nginx.pid"
+	nginx_do || fail "nginx did not start" "it says why" \
+		"where the port is in use, give another --port; $dir/run/nginx-error.log says more" \
+		"$dir/tmp/nginx.out"
+	started="$started nginx"
+	wait_for 10 alive nginx || fail "nginx did not start" \
+		"it wrote no pid file within 10 seconds" "read the lines above" \
+		"$dir/run/nginx-error.log"
+	note "nginx runs (pid $pid), $limits_are"
+}
+
+# What a run has started that ended before the server answered is stopped.
+started=
+demo_undo() {
+	for each in $started; do
+		! alive "$each" || kill -TERM "$pid"
+		wait_for 5 gone "$each" || true
+	done
 }
 
 demo_server() {
 	step "Starting the server"
+	trap demo_undo EXIT
+	trap 'exit 1' HUP INT TERM
 	if ! alive nginx || [ "$port" != "$old_port" ]; then
 		! port_used || fail "port $port is in use" \
 			"another program listens on 127.0.0.1:$port" \
@@ -401,6 +410,7 @@ demo_server() {
 	wait_for 10 healthy || fail "the server does not answer" \
 		"GET $TD_SYNC_URL/healthz: $(cat -- "$dir/tmp/healthz.err")" \
 		"read the files in $dir/run" "$dir/run/td-sync-error.log"
+	started=
 	note "$TD_SYNC_URL/healthz: $(cat -- "$dir/tmp/healthz")"
 }
 

@@ -60,9 +60,10 @@ is() {
 not() { ! "$@"; }
 same() { [ "$1" = "$2" ] || { printf '%s\n--- is not ---\n%s\n' "$1" "$2"; false; }; }
 
-# A port that nobody listens on, and that another test is unlikely to take.
+# A port that nobody listens on: of ten that are this script's own, below those
+# that the kernel gives to connections (32768 and more).
 free_port() {
-	port=$((20000 + $$ % 20000))
+	port=$((10000 + $$ * 7 % 2000 * 10))
 	while awk -v p=":$(printf %04X "$port")" 'substr($2, length($2) - 4) == p { used = 1 }
 		END { exit !used }' /proc/net/tcp /proc/net/tcp6 2>/dev/null; do
 		port=$((port + 1))

@@ -102,6 +102,15 @@ is "the log is what it was" same "$(events first)" "$before"
 echo "# a port in use"
 is "a used port is a sentence" refused "port $port is in use" --dir "$top/second" --port "$port"
 is "nothing of it runs" not works_in "$top/second"
+mkdir "$tmp/bin"
+printf '#!/bin/sh\necho "no nginx today" >&2\nexit 1\n' >"$tmp/bin/nginx"
+chmod +x "$tmp/bin/nginx"
+with_that_nginx() (
+	PATH=$tmp/bin:$PATH
+	refused "no nginx today" --dir "$top/second" --port "$((port + 5))"
+)
+is "an nginx that does not start is a sentence" with_that_nginx
+is "and no workers are left" not works_in "$top/second"
 
 echo "# the server only"
 port=$(free_port)
