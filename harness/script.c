@@ -102,12 +102,14 @@ tell_edit(struct run *run, const struct replica *r, const char *command,
 static const char *
 text_of(const char *word, struct buf *out)
 {
-	int64_t n = word[0] == '@' ? strtoll(word + 1, NULL, 10) : 0;
+	static const char some[] = "It costs 5 \xe2\x82\xac < \"quoted\" \\ & so on,\n"
+	    "over and over, until it is as long as a text that somebody pasted.\n";
+	size_t n = word[0] == '@' ? (size_t)strtoul(word + 1, NULL, 10) : 0;
 
 	if (n == 0)
 		return word;
-	while ((int64_t)out->len < n)
-		buf_addf(out, "%zu: \xe2\x82\xac < \"quoted\" \\ and on\n", out->len);
+	while (out->len < n)
+		buf_add(out, some, sizeof(some) - 1);
 	return buf_cstr(out);
 }
 
