@@ -354,6 +354,33 @@ site_start(struct site *s, const struct site_options *o)
 	return up;
 }
 
+static void
+print_file(const char *path)
+{
+	struct buf b = { 0 };
+
+	if (fs_read(path, 1 << 24, &b, NULL) == RC_OK && b.len > 0)
+		fprintf(stderr, "--- %s\n%.*s", path, (int)b.len, b.p);
+	buf_free(&b);
+}
+
+/* Whether a log tells of what a sanitizer found: the master of a pool ends
+ * well whatever its workers did. */
+static bool
+is_sane(const char *path)
+{
+	struct buf log = { 0 };
+	bool sane = true;
+
+	if (fs_read(path, 1 << 26, &log, NULL) == RC_OK && buf_cstr(&log) != NULL)
+		sane = strstr(log.p, "Sanitizer") == NULL &&
+		       strstr(log.p, "runtime error:") == NULL;
+	if (!sane)
+		print_file(path);
+	buf_free(&log);
+	return sane;
+}
+
 bool
 site_stop(struct site *s)
 {
@@ -367,6 +394,7 @@ site_stop(struct site *s)
 		s->web = 0;
 	}
 	ok = end_process(&s->pool, SIGTERM) && ok;
+	ok = is_sane(s->error_log) && is_sane(s->web_log) && ok;
 	if (s->own_dir)
 		temp_remove(s->dir);
 	return ok;
@@ -390,16 +418,6 @@ site_workers(const struct site *s, pid_t *pids, size_t max)
 	if (f != NULL)
 		fclose(f);
 	return n;
-}
-
-static void
-print_file(const char *path)
-{
-	struct buf b = { 0 };
-
-	if (fs_read(path, 1 << 24, &b, NULL) == RC_OK && b.len > 0)
-		fprintf(stderr, "--- %s\n%.*s", path, (int)b.len, b.p);
-	buf_free(&b);
 }
 
 void

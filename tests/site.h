@@ -45,7 +45,7 @@ const char *site_missing(enum site_kind kind);
 bool site_start(struct site *s, const struct site_options *o);
 
 /* Stop all of it and remove a temporary folder. False: something did not end
- * by itself, or not with status 0. */
+ * by itself, or not with status 0, or a sanitizer found something. */
 bool site_stop(struct site *s);
 
 /* Start only the workers again, after they were stopped by hand. */
