@@ -242,7 +242,7 @@ demo_folder() {
 	dir=$(CDPATH='' cd -- "$dir" && pwd -P)
 	[ -w "$dir" ] || fail "can't write to $dir" "it belongs to somebody else" \
 		"choose another --dir"
-	(umask 077 && mkdir -p -- "$dir/data" "$dir/run" "$dir/tmp" "$dir/replicas")
+	# The mark comes first: without it, a folder with anything in it isn't ours.
 	cat >"$dir/$demo_mark" <<-TEXT
 	A demo of td-sync: server, data, log files and two replicas. Made by
 	$src/setup.sh
@@ -255,6 +255,7 @@ demo_folder() {
 	Stop it with: setup.sh demo stop --dir (this folder). Then the folder can
 	be removed; nothing lies elsewhere.
 	TEXT
+	(umask 077 && mkdir -p -- "$dir/data" "$dir/run" "$dir/tmp" "$dir/replicas")
 }
 
 # --- the demo: processes ---
@@ -289,6 +290,14 @@ wait_for() {
 	done
 }
 gone() { ! alive "$1"; }
+# begun PID: whether the pool that was started as this process is there, or it ended.
+begun() {
+	alive td-sync && return
+	case $(sed 's/.*) //' "/proc/$1/stat" 2>/dev/null) in
+	'' | [ZX]*) ;;
+	*) return 1 ;;
+	esac
+}
 healthy() { curl -fsS -m 5 -o "$dir/tmp/healthz" "$TD_SYNC_URL/healthz" 2>"$dir/tmp/healthz.err"; }
 
 stop_process() {
@@ -353,8 +362,10 @@ demo_pool() {
 			--workers 2 --max-workers 16 --pid-file td-sync.pid \
 			</dev/null >>td-sync.out 2>&1 9>&-
 	) &
+	pool=$!
 	started="$started td-sync"
-	wait_for 10 alive td-sync || fail "the workers did not start" \
+	wait_for 10 begun "$pool" || true
+	alive td-sync || fail "the workers did not start" \
 		"td-sync.fcgi ended, or wrote no pid file within 10 seconds" \
 		"read $dir/run/td-sync-error.log" "$dir/run/td-sync.out"
 	note "the workers run (pid $pid)"
@@ -404,7 +415,13 @@ demo_server() {
 			"another program listens on 127.0.0.1:$port" \
 			"./setup.sh demo --dir $(quoted "$dir") --port with another number, or end that program"
 	fi
-	[ -e "$dir/data/server.db" ] || admin init >/dev/null
+	code=0 # 4: it is there already; one that an ended run has begun is made anew
+	"$bin/td-sync-admin" --data "$dir/data" init >"$dir/tmp/admin.err" 2>&1 || code=$?
+	case $code in
+	0 | 4) ;;
+	*) fail "the data folder can't be made" "td-sync-admin init said so" \
+		"look at $dir/data; a new --dir starts from nothing" "$dir/tmp/admin.err" ;;
+	esac
 	demo_pool
 	demo_nginx
 	wait_for 10 healthy || fail "the server does not answer" \
@@ -938,7 +955,7 @@ demo_run() {
 	fi
 	demo_folder
 	exec 9>"$dir/run/setup.lock"
-	flock -n 9 || fail "another setup.sh works in $dir" "it holds $dir/run/setup.lock" \
+	flock -w 2 9 || fail "another setup.sh works in $dir" "it holds $dir/run/setup.lock" \
 		"wait until it is done"
 	if [ -z "${TD_SYNC_BUILD-}" ]; then
 		step "Building"

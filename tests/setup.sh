@@ -155,6 +155,24 @@ is "again with another one: refused" refused "copy of another file" \
 	--dir "$top/real" --db "$top/B's.db"
 is "stop" demo stop --dir "$top/real"
 
+echo "# killed on the way"
+for seconds in 0.05 0.1 0.2 0.4 0.8 1.6; do
+	timeout -s KILL "$seconds" "$src/setup.sh" demo --dir "$top/killed" --port "$port" \
+		</dev/null >/dev/null 2>&1 || true
+done
+is "a demo that was killed six times goes on to its end" demo --dir "$top/killed" --port "$port"
+is "with everything in it once" same "$(rows "$(db killed office)" 'SELECT count(*) FROM issues')" 7
+is "and all of it identical" said identical
+is "stop" demo stop --dir "$top/killed"
+
+echo "# two at once"
+"$src/setup.sh" demo --dir "$top/twice" --port "$port" </dev/null >"$tmp/one" 2>&1 &
+one=$!
+demo --dir "$top/twice" --port "$port" || is "the second says why not" said "another setup.sh works"
+wait "$one" || is "the first says why not" grep -q "another setup.sh works" "$tmp/one"
+is "one of them at least did it" same "$(rows "$(db twice laptop)" 'SELECT count(*) FROM issues')" 7
+is "stop" demo stop --dir "$top/twice"
+
 echo "# what can be wrong with the arguments"
 printf 'This is no database.' >"$top/no.db"
 sqlite3 -batch -init /dev/null "$top/other.db" 'CREATE TABLE t (a)'
