@@ -233,7 +233,8 @@ demo_mark=ABOUT.txt
 
 # Make or enter the folder of the demo; `dir` becomes its absolute path.
 demo_folder() {
-	if [ -d "$dir" ] && [ ! -e "$dir/$demo_mark" ] && [ -n "$(ls -A -- "$dir")" ]; then
+	# In this order: another run may be making the folder right now.
+	if [ -d "$dir" ] && [ -n "$(ls -A -- "$dir")" ] && [ ! -e "$dir/$demo_mark" ]; then
 		fail "$dir is not a folder of a demo" "it holds other files" \
 			"choose another --dir"
 	fi
