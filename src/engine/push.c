@@ -58,12 +58,6 @@ push_free(struct push *p)
 	free(p);
 }
 
-size_t
-push_count(const struct push *p)
-{
-	return p->n;
-}
-
 struct span
 push_device(const struct push *p)
 {

@@ -30,9 +30,6 @@ enum rc push_parse(struct span body, const struct profile *p,
 /* NULL is fine. */
 void push_free(struct push *p);
 
-/* How many events the body holds, rejected ones included. */
-size_t push_count(const struct push *p);
-
 /* The device that sends. Borrowed. */
 struct span push_device(const struct push *p);
 

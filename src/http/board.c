@@ -10,7 +10,6 @@
 
 struct slot {
 	_Atomic int state;
-	_Atomic uint64_t served;
 };
 
 struct board {
@@ -55,8 +54,6 @@ board_free(struct board *b)
 void
 board_set(struct board *b, int slot, enum slot_state state)
 {
-	if (state == SLOT_STARTING)
-		atomic_store(&b->slot[slot].served, 0);
 	atomic_store(&b->slot[slot].state, (int)state);
 }
 
@@ -64,12 +61,6 @@ enum slot_state
 board_state(const struct board *b, int slot)
 {
 	return (enum slot_state)atomic_load(&b->slot[slot].state);
-}
-
-uint64_t
-board_served(const struct board *b, int slot)
-{
-	return atomic_load(&b->slot[slot].served);
 }
 
 int
@@ -121,7 +112,6 @@ board_busy(struct board *b, int slot)
 {
 	if (b == NULL)
 		return;
-	atomic_fetch_add(&b->slot[slot].served, 1);
 	atomic_store(&b->slot[slot].state, SLOT_BUSY);
 	if (board_count(b, SLOT_IDLE) + board_count(b, SLOT_STARTING) > 0)
 		return;

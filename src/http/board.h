@@ -7,7 +7,6 @@
 #define TDSYNC_HTTP_BOARD_H
 
 #include <stdbool.h>
-#include <stdint.h>
 
 struct board; /* fields are private to board.c */
 
@@ -25,7 +24,6 @@ void board_free(struct board *b);
 /* The master's side. */
 void board_set(struct board *b, int slot, enum slot_state state);
 enum slot_state board_state(const struct board *b, int slot);
-uint64_t board_served(const struct board *b, int slot); /* requests so far */
 int board_count(const struct board *b, enum slot_state state);
 
 /* From now on a worker that is told to leave first takes what waits in the

@@ -198,12 +198,6 @@ db_bind_blob(sqlite3_stmt *st, const char *name, const void *p, size_t n)
 	sqlite3_bind_blob64(st, parameter(st, name), p, n, SQLITE_STATIC);
 }
 
-void
-db_bind_null(sqlite3_stmt *st, const char *name)
-{
-	sqlite3_bind_null(st, parameter(st, name));
-}
-
 enum rc
 db_step(sqlite3_stmt *st, bool *row, struct err *err)
 {
@@ -240,16 +234,4 @@ db_span(sqlite3_stmt *st, int col)
 	int n = sqlite3_column_bytes(st, col);
 
 	return (struct span){ p, (size_t)n };
-}
-
-bool
-db_wal_bug(void)
-{
-	int v = sqlite3_libversion_number();
-
-	if (v >= 3051003)
-		return false;
-	if ((v >= 3044006 && v < 3045000) || (v >= 3050007 && v < 3051000))
-		return false;
-	return v >= 3007000;
 }

@@ -46,7 +46,6 @@ enum rc db_prepare(sqlite3 *db, const char *sql, sqlite3_stmt **out, struct err 
 void db_bind_int(sqlite3_stmt *st, const char *name, int64_t v);
 void db_bind_text(sqlite3_stmt *st, const char *name, struct span v); /* borrowed until reset */
 void db_bind_blob(sqlite3_stmt *st, const char *name, const void *p, size_t n);
-void db_bind_null(sqlite3_stmt *st, const char *name);
 
 /* Step once: RC_OK with *row telling whether a row came. */
 enum rc db_step(sqlite3_stmt *st, bool *row, struct err *err);
@@ -59,8 +58,5 @@ void db_reset(sqlite3_stmt *st);
 
 /* A text or blob column as a span, borrowed until the next step or reset. */
 struct span db_span(sqlite3_stmt *st, int col);
-
-/* Whether this SQLite has the WAL-reset bug (platform.md 4.1). */
-bool db_wal_bug(void);
 
 #endif
