@@ -17,7 +17,7 @@ src=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
 
 packages_build='gcc libc6-dev make autoconf automake libtool pkgconf
 	libfcgi-dev libsqlite3-dev libjson-c-dev libjwt-dev libssl-dev
-	libcurl4-openssl-dev'
+	libcurl4-openssl-dev zlib1g-dev'
 packages_run='nginx sqlite3 curl'
 packages_check='check valgrind mandoc xz-utils'
 
@@ -323,7 +323,8 @@ nginx_file() {
 	without='$^'
 	[ "$limits" = on ] || without='^[[:space:]]*limit_[rc][eo][qn]n\{0,1\} ' # req, conn
 	sed -e "s/@LISTEN@/127.0.0.1:$port/" -e 's/@SOCKET@/td-sync.sock/' \
-		-e 's/@PREFIX_DIR@/./' -e "s/@USER@/$(id -un)/" -e "/$without/d" \
+		-e 's/@PREFIX_DIR@/./' -e 's,@DATA_DIR@,../data,' \
+		-e "s/@USER@/$(id -un)/" -e "/$without/d" \
 		"$src/nginx/$1.in" >"$dir/tmp/$1"
 	! cmp -s -- "$dir/tmp/$1" "$dir/run/$1" || return 0
 	mv -f -- "$dir/tmp/$1" "$dir/run/$1"

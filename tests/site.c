@@ -267,7 +267,8 @@ start_nginx(struct site *s, int fd, int port)
 	const struct passwd *pw = getpwuid(geteuid());
 	const char *const pairs[][2] = {
 		{ "@PREFIX_DIR@", s->dir }, { "@LISTEN@", address },
-		{ "@SOCKET@", s->socket }, { "@USER@", pw != NULL ? pw->pw_name : "nobody" },
+		{ "@SOCKET@", s->socket }, { "@DATA_DIR@", s->data },
+		{ "@USER@", pw != NULL ? pw->pw_name : "nobody" },
 		{ NULL, NULL },
 	};
 	static const char *const files[] = { "td-sync.conf", "nginx.conf" };
