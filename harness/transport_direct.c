@@ -154,15 +154,18 @@ do_push(struct direct *d, const struct transport_request *rq, struct transport_r
 {
 	struct push_rules rules = { 0 };
 	struct push *p = NULL;
+	struct buf body = { 0 };
 	struct err err = { "" };
 	enum rc rc;
 
 	rules.lenient = rq->prefer != NULL && strstr(rq->prefer, "handling=lenient") != NULL;
-	rc = push_parse(rq->body, &profile_td, rules, &p, &err);
+	buf_add_span(&body, rq->body); /* the engine's to change */
+	rc = push_parse(&body, &profile_td, rules, &p, &err);
 	if (rc == RC_OK)
 		rc = push_append(p, d->log, span_of(d->user), clock_now_us(),
 		                 clock_mono_ms() + LOCK_WAIT_MS, &re->body, NULL, &err);
 	push_free(p);
+	buf_free(&body);
 	answer_rc(re, rc, &err);
 	if (rc == RC_OK)
 		events_maintain(d->log);

@@ -742,6 +742,99 @@ START_TEST(white_space_goes_and_everything_else_stays)
 }
 END_TEST
 
+static void
+collect(void *ctx, struct span piece)
+{
+	buf_add_span(ctx, piece);
+}
+
+START_TEST(pieces_add_up_to_the_canonical_spelling)
+{
+	static const char *const texts[] = {
+		"1", "[ 1 , 2 ]", "\"a\\u00e9\\/b\\n\\\"\\u000a\\ud800\\ud83d\\ude00\"",
+		"{ \"k\\u0022\" : [ \"\", \"\\\\\", {} ], \"plain\" : \"\303\251\" }",
+	};
+	struct buf whole = { 0 }, pieces = { 0 };
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		buf_reset(&whole);
+		buf_reset(&pieces);
+		json_canonical(value_of(texts[i]), &whole);
+		json_canonical_pieces(value_of(texts[i]), collect, &pieces);
+		ck_assert(span_eq(buf_span(&whole), buf_span(&pieces)));
+	}
+	ck_assert_str_eq(buf_cstr(&pieces), "{\"k\\\"\":[\"\",\"\\\\\",{}],\"plain\":\"\303\251\"}");
+	buf_free(&whole);
+	buf_free(&pieces);
+}
+END_TEST
+
+/* Read a value by going into all there is, and spell it without white space. */
+static void
+read_through(struct json_reader *r, struct buf *out)
+{
+	struct span key, value;
+	const char *comma = "";
+
+	if (json_enter(r, '{')) {
+		buf_add_byte(out, '{');
+		while (json_member(r, &key)) {
+			buf_add_str(out, comma);
+			buf_add_span(out, key);
+			buf_add_byte(out, ':');
+			read_through(r, out);
+			comma = ",";
+		}
+		buf_add_byte(out, '}');
+	} else if (json_enter(r, '[')) {
+		buf_add_byte(out, '[');
+		while (json_element(r)) {
+			buf_add_str(out, comma);
+			read_through(r, out);
+			comma = ",";
+		}
+		buf_add_byte(out, ']');
+	} else if (json_value(r, &value)) {
+		buf_add_span(out, value);
+	}
+}
+
+/* Every start of these, whole ones, and some with a byte that is wrong. */
+START_TEST(a_reader_reads_and_refuses_what_a_scan_does)
+{
+	static const char *const texts[] = {
+		"[]", "{}", "[[],{}]", " { \"a\" : [ 1 , -2.5e3 , \"x\\n\" ] , \"b\" : { \"c\" : null } } ",
+		"[1,]", "{\"a\":1,}", "{\"a\" 1}", "{a:1}", "[1 2]", "[1}", "{\"a\":1]", "[,1]", "[\"\001\"]",
+		"[[[[]]]]", "[[[1]],[[{}]]]", "[tru]", "[\"\\q\"]", "[01]", "3", "nul", "\"",
+	};
+	struct buf ours = { 0 }, theirs = { 0 };
+	struct err err, want;
+	struct json_reader r;
+	struct span value;
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		for (size_t n = 0; n <= strlen(texts[i]); n++)
+			for (int depth = 1; depth <= 4; depth++) {
+				struct span text = { texts[i], n };
+				enum rc rc = json_scan(text, depth, &value, NULL, &want);
+
+				buf_reset(&ours);
+				buf_reset(&theirs);
+				json_reader_init(&r, text, depth);
+				read_through(&r, &ours);
+				ck_assert_int_eq(json_reader_outcome(&r, &err), rc);
+				if (rc != RC_OK) {
+					ck_assert_str_eq(err.text, want.text);
+					continue;
+				}
+				json_compact(value, &theirs);
+				ck_assert(span_eq(buf_span(&ours), buf_span(&theirs)));
+			}
+	buf_free(&ours);
+	buf_free(&theirs);
+}
+END_TEST
+
 START_TEST(no_memory_for_a_spelling_is_remembered)
 {
 	struct span v = value_of("{\"a\":\"\\u0061\"}");
@@ -1219,6 +1312,8 @@ json_suite(void)
 	tcase_add_test(t, nothing_equals_only_nothing);
 	tcase_add_test(t, large_objects_with_duplicates_are_equal_either_way);
 	tcase_add_test(t, white_space_goes_and_everything_else_stays);
+	tcase_add_test(t, pieces_add_up_to_the_canonical_spelling);
+	tcase_add_test(t, a_reader_reads_and_refuses_what_a_scan_does);
 	tcase_add_test(t, no_memory_for_a_spelling_is_remembered);
 	suite_add_tcase(s, t);
 

@@ -763,9 +763,17 @@ START_TEST(sha256_is_sha256)
 		  "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1" },
 	};
 	unsigned char out[HASH_LEN], want[HASH_LEN];
+	struct hash h;
 
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		struct span s = span_of(t[i].text);
+
 		ck_assert(id_unhex(span_of(t[i].hex), want, HASH_LEN));
+		hash_begin(&h);
+		hash_add(&h, (struct span){ s.p, s.len / 3 });
+		hash_add(&h, (struct span){ s.p + s.len / 3, s.len - s.len / 3 });
+		ck_assert_int_eq(hash_end(&h, out), RC_OK);
+		ck_assert_mem_eq(out, want, HASH_LEN);
 		ck_assert_int_eq(hash_sha256(span_of(t[i].text), out), RC_OK);
 		ck_assert_mem_eq(out, want, HASH_LEN);
 	}

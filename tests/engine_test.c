@@ -13,7 +13,7 @@
 
 static char dir[TEMP_PATH];
 static struct events *lg; /* the log of the test */
-static struct buf answer, body, page_text;
+static struct buf answer, body, sent, page_text;
 static struct err err;
 
 static void
@@ -33,6 +33,7 @@ teardown(void)
 	events_close(lg);
 	buf_free(&answer);
 	buf_free(&body);
+	buf_free(&sent);
 	buf_free(&page_text);
 	temp_remove(dir);
 }
@@ -42,8 +43,11 @@ static enum rc
 push_by(const char *user, const char *text, struct push_rules rules)
 {
 	struct push *p;
-	enum rc rc = push_parse(span_of(text), &profile_td, rules, &p, &err);
+	enum rc rc;
 
+	buf_reset(&sent);
+	buf_add_str(&sent, text);
+	rc = push_parse(&sent, &profile_td, rules, &p, &err);
 	if (rc == RC_OK)
 		rc = push_append(p, lg, span_of(user), 1700000000000000, clock_mono_ms() + 3000,
 		                 &answer, NULL, &err);
@@ -454,7 +458,9 @@ START_TEST(a_busy_log_writes_nothing)
 	snprintf(path, sizeof(path), "%s/log", dir);
 	ck_assert_int_eq(events_open(path, &other, &err), RC_OK);
 	ck_assert_int_eq(events_begin(other, clock_mono_ms() + 1000, &err), RC_OK);
-	ck_assert_int_eq(push_parse(span_of(issue(1)), &profile_td, (struct push_rules){ 0 }, &p, &err), RC_OK);
+	buf_reset(&sent);
+	buf_add_str(&sent, issue(1));
+	ck_assert_int_eq(push_parse(&sent, &profile_td, (struct push_rules){ 0 }, &p, &err), RC_OK);
 	ck_assert_int_eq(push_append(p, lg, span_of("u"), 1, clock_mono_ms() + 50, &answer, NULL, &err), RC_BUSY);
 	ck_assert_uint_eq(answer.len, 0);
 	events_rollback(other);

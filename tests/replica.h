@@ -419,7 +419,7 @@ server_push(const char *device, const char *session, struct span events)
 	buf_addf(&body, "{\"device_id\":\"%s\",\"session_id\":\"%s\",\"events\":[", device, session);
 	buf_add_span(&body, events);
 	buf_add_str(&body, "]}");
-	ck_assert_msg(push_parse(buf_span(&body), &profile_td, rules, &p, &err) == RC_OK, "%s",
+	ck_assert_msg(push_parse(&body, &profile_td, rules, &p, &err) == RC_OK, "%s",
 	              err.text);
 	ck_assert_msg(push_append(p, log, span_of("u_0000000000000002"), clock_now_us(),
 	              clock_mono_ms() + 3000, &answer, NULL, &err) == RC_OK, "%s", err.text);

@@ -274,6 +274,41 @@ START_TEST(an_event_is_read_as_it_was_written)
 }
 END_TEST
 
+/* A payload that events_walk() is to find as it was. */
+static enum rc
+compare_payload(void *ctx, const struct event *ev, bool *stop)
+{
+	ck_assert(span_eq(ev->payload, *(struct span *)ctx));
+	*stop = true;
+	return RC_OK;
+}
+
+/* From a mebibyte on it is written another way (events.c). */
+START_TEST(a_payload_is_kept_whatever_its_size)
+{
+	static const size_t sizes[] = { 0, 4096, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 5 << 20 };
+	struct events *e = new_log();
+	char *text = malloc(5 << 20);
+	int64_t seq, again;
+
+	ck_assert_ptr_nonnull(text);
+	for (size_t b = 0; b < 5 << 20; b++)
+		text[b] = (char)(b % 251 + 1);
+	for (int i = 0; i < 6; i++) {
+		struct event ev = event(i + 1, 1);
+
+		ev.payload = (struct span){ text, sizes[i] };
+		ck_assert_int_eq(append(e, ev, &seq), RC_OK);
+		ck_assert_int_eq(append(e, ev, &again), RC_DUPLICATE);
+		ck_assert_int_eq(again, seq);
+		ck_assert_int_eq(events_walk(e, seq - 1, seq, false, NULL, compare_payload,
+		                             &ev.payload, &err), RC_OK);
+	}
+	free(text);
+	events_close(e);
+}
+END_TEST
+
 START_TEST(a_walk_keeps_its_bounds_and_leaves_out_parked_events)
 {
 	struct events *e = new_log();
@@ -651,6 +686,7 @@ main(void)
 	tcase_add_test(t, a_reused_number_with_other_content_is_a_new_event);
 	tcase_add_test(t, what_is_rolled_back_was_never_there);
 	tcase_add_test(t, an_event_is_read_as_it_was_written);
+	tcase_add_test(t, a_payload_is_kept_whatever_its_size);
 	tcase_add_test(t, a_walk_keeps_its_bounds_and_leaves_out_parked_events);
 	tcase_add_test(t, the_digest_at_a_seq_is_told);
 	tcase_add_test(t, a_second_writer_waits_and_then_is_busy);

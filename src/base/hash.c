@@ -17,12 +17,52 @@ fetch(void)
 	sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
 }
 
+static const EVP_MD *
+algorithm(void)
+{
+	return pthread_once(&once, fetch) == 0 ? sha256 : NULL;
+}
+
+static void
+fail(struct hash *h)
+{
+	EVP_MD_CTX_free(h->ctx);
+	h->ctx = NULL;
+}
+
+void
+hash_begin(struct hash *h)
+{
+	const EVP_MD *md = algorithm();
+
+	h->ctx = md == NULL ? NULL : EVP_MD_CTX_new();
+	if (h->ctx != NULL && EVP_DigestInit_ex2(h->ctx, md, NULL) != 1)
+		fail(h);
+}
+
+void
+hash_add(struct hash *h, struct span piece)
+{
+	if (h->ctx != NULL && piece.len > 0 &&
+	    EVP_DigestUpdate(h->ctx, piece.p, piece.len) != 1)
+		fail(h);
+}
+
+enum rc
+hash_end(struct hash *h, unsigned char out[HASH_LEN])
+{
+	bool done = h->ctx != NULL && EVP_DigestFinal_ex(h->ctx, out, NULL) == 1;
+
+	fail(h);
+	return done ? RC_OK : RC_FAULT;
+}
+
 enum rc
 hash_sha256(struct span text, unsigned char out[HASH_LEN])
 {
-	if (pthread_once(&once, fetch) != 0 || sha256 == NULL)
-		return RC_FAULT;
-	if (EVP_Digest(text.len > 0 ? text.p : "", text.len, out, NULL, sha256, NULL) != 1)
-		return RC_FAULT;
-	return RC_OK;
+	struct hash h;
+
+	hash_begin(&h);
+	hash_add(&h, text);
+	return hash_end(&h, out);
 }

@@ -1,5 +1,5 @@
 /*
- * The span scanner, see json.h. Two halves: json_scan() judges a text byte by
+ * The span scanner, see json.h. Two halves: the reader judges a text byte by
  * byte; everything else walks text that was judged before, and so only asks
  * where a value ends.
  */
@@ -13,19 +13,12 @@
 
 /* --- the judging half --- */
 
-struct scan {
-	const char *start, *end;
-	int max_depth;
-	const char *why; /* what is wrong, NULL so far */
-	const char *at;  /* where */
-};
-
 /* Every scanning function gives the place behind what it scanned, or this. */
 static const char *
-wrong(struct scan *s, const char *at, const char *why)
+wrong(struct json_reader *r, const char *at, const char *why)
 {
-	s->why = at == s->end ? "the text ends too early" : why;
-	s->at = at;
+	r->why = at == r->end ? "the text ends too early" : why;
+	r->at = at;
 	return NULL;
 }
 
@@ -57,23 +50,41 @@ hex_value(char c)
 #define HIGH 0x8080808080808080u
 
 /*
+ * Eight bytes at a time: a subtraction borrows into the high bit of a byte
+ * that was below; a false alarm behind a true one is harmless, because only
+ * the first one counts.
+ */
+#define BELOW(v, c) ((v) - ONES * (c)) /* for a v of ASCII */
+#define EQUAL(v, c) ((((v) ^ ONES * (c)) - ONES) & ~((v) ^ ONES * (c)))
+
+/* How many bytes come before the first one marked, in the text's order. */
+static size_t
+first_marked(uint64_t marks)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	return (size_t)__builtin_ctzll(marks) / 8;
+#else
+	(void)marks;
+	return 0; /* the bytes are looked at one by one */
+#endif
+}
+
+/*
  * Skip what needs no look in a string: all but quotes, backslashes, control
- * characters and non-ASCII. Eight bytes at a time: a subtraction borrows into
- * the high bit of a byte that was below; a false alarm behind a true one is
- * harmless.
+ * characters and non-ASCII.
  */
 static const char *
 skip_plain(const char *p, const char *end)
 {
-	while (end - p >= 8) {
+	for (; end - p >= 8; p += 8) {
 		uint64_t v, hit;
 
 		memcpy(&v, p, 8);
-		hit = v | (v - ONES * ' ') | ((v ^ ONES * '"') - ONES) |
-		    ((v ^ ONES * '\\') - ONES);
-		if ((hit & HIGH) != 0)
+		hit = (v | BELOW(v, ' ') | EQUAL(v, '"') | EQUAL(v, '\\')) & HIGH;
+		if (hit != 0) {
+			p += first_marked(hit);
 			break;
-		p += 8;
+		}
 	}
 	while (p < end) {
 		unsigned char c = (unsigned char)*p;
@@ -85,159 +96,265 @@ skip_plain(const char *p, const char *end)
 	return p;
 }
 
+/* The first quote or backslash, or the end: in a string that was judged. */
+static const char *
+skip_text(const char *p, const char *end)
+{
+	for (; end - p >= 8; p += 8) {
+		uint64_t v, hit;
+
+		memcpy(&v, p, 8);
+		hit = (EQUAL(v, '"') | EQUAL(v, '\\')) & HIGH;
+		if (hit != 0) {
+			p += first_marked(hit);
+			break;
+		}
+	}
+	while (p < end && *p != '"' && *p != '\\')
+		p++;
+	return p;
+}
+
 /* A string; p is at its opening quote. */
 static const char *
-scan_string(struct scan *s, const char *p)
+scan_string(struct json_reader *r, const char *p)
 {
 	for (p++;;) {
-		p = skip_plain(p, s->end);
-		if (p == s->end)
-			return wrong(s, p, "");
+		p = skip_plain(p, r->end);
+		if (p == r->end)
+			return wrong(r, p, "");
 		if (*p == '"')
 			return p + 1;
 		if ((unsigned char)*p >= 0x80) {
-			size_t n = utf8_sequence(p, (size_t)(s->end - p));
+			size_t n = utf8_sequence(p, (size_t)(r->end - p));
 
 			if (n == 0)
-				return wrong(s, p, "invalid UTF-8");
+				return wrong(r, p, "invalid UTF-8");
 			p += n;
 		} else if (*p != '\\')
-			return wrong(s, p, "a control character in a string");
-		else if (++p == s->end)
-			return wrong(s, p, "");
+			return wrong(r, p, "a control character in a string");
+		else if (++p == r->end)
+			return wrong(r, p, "");
 		else if (*p == 'u') {
 			p++;
 			for (int i = 0; i < 4; i++, p++)
-				if (p == s->end || hex_value(*p) < 0)
-					return wrong(s, p, "a bad \\u escape");
+				if (p == r->end || hex_value(*p) < 0)
+					return wrong(r, p, "a bad \\u escape");
 		} else if (*p != '\0' && strchr("\"\\/bfnrt", *p) != NULL)
 			p++;
 		else
-			return wrong(s, p, "a bad escape");
+			return wrong(r, p, "a bad escape");
 	}
 }
 
 /* One digit or more. */
 static const char *
-scan_digits(struct scan *s, const char *p)
+scan_digits(struct json_reader *r, const char *p)
 {
-	if (p == s->end || !is_digit(*p))
-		return wrong(s, p, "a digit is missing");
-	while (p < s->end && is_digit(*p))
+	if (p == r->end || !is_digit(*p))
+		return wrong(r, p, "a digit is missing");
+	while (p < r->end && is_digit(*p))
 		p++;
 	return p;
 }
 
 static const char *
-scan_number(struct scan *s, const char *p)
+scan_number(struct json_reader *r, const char *p)
 {
 	if (*p == '-')
 		p++;
-	if (p < s->end && *p == '0') /* no digit may follow a leading zero */
+	if (p < r->end && *p == '0') /* no digit may follow a leading zero */
 		p++;
-	else if ((p = scan_digits(s, p)) == NULL)
+	else if ((p = scan_digits(r, p)) == NULL)
 		return NULL;
-	if (p < s->end && *p == '.' && (p = scan_digits(s, p + 1)) == NULL)
+	if (p < r->end && *p == '.' && (p = scan_digits(r, p + 1)) == NULL)
 		return NULL;
-	if (p < s->end && (*p == 'e' || *p == 'E')) {
+	if (p < r->end && (*p == 'e' || *p == 'E')) {
 		p++;
-		if (p < s->end && (*p == '+' || *p == '-'))
+		if (p < r->end && (*p == '+' || *p == '-'))
 			p++;
-		return scan_digits(s, p);
+		return scan_digits(r, p);
 	}
 	return p;
 }
 
 static const char *
-scan_word(struct scan *s, const char *p, const char *word)
+scan_word(struct json_reader *r, const char *p, const char *word)
 {
 	for (; *word != '\0'; word++, p++)
-		if (p == s->end || *p != *word)
-			return wrong(s, p, "a misspelt word");
+		if (p == r->end || *p != *word)
+			return wrong(r, p, "a misspelt word");
 	return p;
 }
 
-static const char *scan_value(struct scan *s, const char *p, int depth);
+/*
+ * To the value of the next member, or with *more false behind the closing
+ * bracket. *key is the member's key with its quotes, empty in an array.
+ */
+static const char *
+scan_step(struct json_reader *r, const char *p, bool object, bool first,
+          struct span *key, bool *more)
+{
+	*key = (struct span){ NULL, 0 };
+	p = skip_space(p, r->end);
+	*more = p == r->end || *p != (object ? '}' : ']');
+	if (!*more)
+		return p + 1;
+	if (!first) {
+		if (p == r->end || *p != ',')
+			return wrong(r, p, "a comma is missing");
+		p = skip_space(p + 1, r->end);
+	}
+	if (!object)
+		return p;
+	if (p == r->end || *p != '"')
+		return wrong(r, p, "a key is missing");
+	key->p = p;
+	if ((p = scan_string(r, p)) == NULL)
+		return NULL;
+	key->len = (size_t)(p - key->p);
+	p = skip_space(p, r->end);
+	if (p == r->end || *p != ':')
+		return wrong(r, p, "a colon is missing");
+	return skip_space(p + 1, r->end);
+}
+
+static const char *scan_value(struct json_reader *r, const char *p, int depth);
 
 /* The members behind an opening bracket, up to and with the closing one. */
 static const char *
-scan_members(struct scan *s, const char *p, bool object, int depth)
+scan_members(struct json_reader *r, const char *p, bool object, int depth)
 {
-	const char close = object ? '}' : ']';
+	struct span key;
+	bool more;
 
-	p = skip_space(p, s->end);
-	if (p < s->end && *p == close)
-		return p + 1;
-	for (;;) {
-		if (object) {
-			if (p == s->end || *p != '"')
-				return wrong(s, p, "a key is missing");
-			if ((p = scan_string(s, p)) == NULL)
-				return NULL;
-			p = skip_space(p, s->end);
-			if (p == s->end || *p != ':')
-				return wrong(s, p, "a colon is missing");
-			p = skip_space(p + 1, s->end);
-		}
-		if ((p = scan_value(s, p, depth)) == NULL)
-			return NULL;
-		p = skip_space(p, s->end);
-		if (p < s->end && *p == close)
-			return p + 1;
-		if (p == s->end || *p != ',')
-			return wrong(s, p, "a comma is missing");
-		p = skip_space(p + 1, s->end);
+	for (bool first = true;; first = false) {
+		p = scan_step(r, p, object, first, &key, &more);
+		if (p == NULL || !more || (p = scan_value(r, p, depth)) == NULL)
+			return p;
 	}
 }
 
 /* A value; depth is that of the container it lies in. */
 static const char *
-scan_value(struct scan *s, const char *p, int depth)
+scan_value(struct json_reader *r, const char *p, int depth)
 {
-	if (p == s->end)
-		return wrong(s, p, "");
+	if (p == r->end)
+		return wrong(r, p, "");
 	switch (*p) {
 	case '{':
 	case '[':
-		if (depth >= s->max_depth)
-			return wrong(s, p, "nested too deeply");
-		return scan_members(s, p + 1, *p == '{', depth + 1);
+		if (depth >= r->max_depth)
+			return wrong(r, p, "nested too deeply");
+		return scan_members(r, p + 1, *p == '{', depth + 1);
 	case '"':
-		return scan_string(s, p);
+		return scan_string(r, p);
 	case 't':
-		return scan_word(s, p, "true");
+		return scan_word(r, p, "true");
 	case 'f':
-		return scan_word(s, p, "false");
+		return scan_word(r, p, "false");
 	case 'n':
-		return scan_word(s, p, "null");
+		return scan_word(r, p, "null");
 	}
 	if (*p == '-' || is_digit(*p))
-		return scan_number(s, p);
-	return wrong(s, p, "a value is missing");
+		return scan_number(r, p);
+	return wrong(r, p, "a value is missing");
+}
+
+void
+json_reader_init(struct json_reader *r, struct span text, int max_depth)
+{
+	*r = (struct json_reader){ .start = text.p, .p = text.p,
+	                           .end = text.len > 0 ? text.p + text.len : text.p,
+	                           .max_depth = max_depth };
+	if (text.len == 0)
+		r->why = "no text";
+	else
+		r->p = skip_space(text.p, r->end);
+}
+
+bool
+json_enter(struct json_reader *r, char bracket)
+{
+	if (r->why != NULL || r->p == r->end || *r->p != bracket)
+		return false;
+	if (r->depth >= r->max_depth) {
+		wrong(r, r->p, "nested too deeply");
+		return false;
+	}
+	r->depth++;
+	r->p++;
+	r->first = true;
+	return true;
+}
+
+/* The next member of an object or element of an array; false: none, or wrong. */
+static bool
+step(struct json_reader *r, bool object, struct span *key)
+{
+	const char *p;
+	bool more;
+
+	if (r->why != NULL || (p = scan_step(r, r->p, object, r->first, key, &more)) == NULL)
+		return false;
+	r->p = p;
+	r->first = false;
+	if (!more)
+		r->depth--;
+	return more;
+}
+
+bool
+json_member(struct json_reader *r, struct span *key)
+{
+	return step(r, true, key);
+}
+
+bool
+json_element(struct json_reader *r)
+{
+	struct span none;
+
+	return step(r, false, &none);
+}
+
+bool
+json_value(struct json_reader *r, struct span *value)
+{
+	const char *from = r->p, *p;
+
+	*value = (struct span){ NULL, 0 };
+	if (r->why != NULL || (p = scan_value(r, from, r->depth)) == NULL)
+		return false;
+	*value = (struct span){ from, (size_t)(p - from) };
+	r->p = p;
+	return true;
+}
+
+enum rc
+json_reader_outcome(const struct json_reader *r, struct err *err)
+{
+	if (r->why == NULL)
+		return RC_OK;
+	if (r->at == NULL)
+		return err_set(err, RC_INVALID, "invalid JSON: %s", r->why);
+	return err_set(err, RC_INVALID, "invalid JSON: %s, at byte %zu", r->why,
+	               (size_t)(r->at - r->start));
 }
 
 enum rc
 json_scan(struct span text, int max_depth, struct span *value,
           struct span *rest, struct err *err)
 {
-	struct scan s = { text.p, text.p, max_depth, NULL, NULL };
-	const char *p, *after;
+	struct json_reader r;
 
-	*value = (struct span){ NULL, 0 };
+	json_reader_init(&r, text, max_depth);
+	json_value(&r, value);
 	if (rest != NULL)
-		*rest = *value;
-	if (text.len == 0)
-		return err_set(err, RC_INVALID, "invalid JSON: no text");
-	s.end = text.p + text.len;
-	p = skip_space(text.p, s.end);
-	after = scan_value(&s, p, 0);
-	if (after == NULL)
-		return err_set(err, RC_INVALID, "invalid JSON: %s, at byte %zu",
-		               s.why, (size_t)(s.at - s.start));
-	*value = (struct span){ p, (size_t)(after - p) };
-	if (rest != NULL)
-		*rest = (struct span){ after, (size_t)(s.end - after) };
-	return RC_OK;
+		*rest = (struct span){ NULL, 0 };
+	if (rest != NULL && r.why == NULL)
+		*rest = (struct span){ r.p, (size_t)(r.end - r.p) };
+	return json_reader_outcome(&r, err);
 }
 
 /* --- the walking half: the text is valid --- */
@@ -258,21 +375,15 @@ json_type(struct span v)
 	return JSON_NUMBER;
 }
 
-/* Behind the string that opens at p. */
+/* Behind the string that opens at p; whether anything in it is escaped. */
 static const char *
-string_end(const char *p, const char *end)
+string_end(const char *p, const char *end, bool *escaped)
 {
-	for (p++; p < end; p++) {
-		const char *q = memchr(p, '"', (size_t)(end - p));
-		size_t slashes = 0;
-
-		if (q == NULL)
-			break;
-		while (q - slashes > p && q[-1 - (ptrdiff_t)slashes] == '\\')
-			slashes++;
-		if (slashes % 2 == 0)
-			return q + 1;
-		p = q; /* an escaped quote; what is before it was seen */
+	*escaped = false;
+	for (p = skip_text(p + 1, end); p < end; p = skip_text(p + 2, end)) {
+		if (*p == '"')
+			return p + 1;
+		*escaped = true; /* a backslash, and what it escapes */
 	}
 	return end;
 }
@@ -282,11 +393,12 @@ static const char *
 container_end(const char *p, const char *end)
 {
 	size_t open = 0;
+	bool escaped;
 
 	while (p < end) {
 		switch (*p) {
 		case '"':
-			p = string_end(p, end);
+			p = string_end(p, end, &escaped);
 			continue;
 		case '{':
 		case '[':
@@ -306,8 +418,10 @@ container_end(const char *p, const char *end)
 static const char *
 value_end(const char *p, const char *end)
 {
+	bool escaped;
+
 	if (*p == '"')
-		return string_end(p, end);
+		return string_end(p, end, &escaped);
 	if (*p == '{' || *p == '[')
 		return container_end(p, end);
 	while (p < end && *p != ',' && *p != '}' && *p != ']' &&
@@ -526,6 +640,10 @@ json_string_is(struct span str, const char *s)
 
 	if (json_type(str) != JSON_STRING)
 		return false;
+	if (str.len - 2 < left) /* an escape is longer than what it stands for */
+		return false;
+	if (!has_escape(str))
+		return str.len - 2 == left && memcmp(str.p + 1, s, left) == 0;
 	decoder_init(&d, str);
 	while (decoder_bytes(&d, room, &piece)) {
 		if (piece.len > left || memcmp(piece.p, s, piece.len) != 0)
@@ -534,6 +652,16 @@ json_string_is(struct span str, const char *s)
 		left -= piece.len;
 	}
 	return left == 0;
+}
+
+size_t
+json_which(struct span str, const char *const *names, size_t n)
+{
+	size_t i = 0;
+
+	while (i < n && !json_string_is(str, names[i]))
+		i++;
+	return i;
 }
 
 bool
@@ -568,10 +696,8 @@ json_pick(struct span object, const char *const *keys, size_t n, struct span *va
 		return twice;
 	json_iter_init(&it, object);
 	while (json_next(&it, &key, &value)) {
-		size_t i = 0;
+		size_t i = json_which(key, keys, n);
 
-		while (i < n && !json_string_is(key, keys[i]))
-			i++;
 		if (i == n)
 			continue;
 		if (values[i].p != NULL)
@@ -868,83 +994,122 @@ json_equal(struct span a, struct span b)
 
 /* --- spelling --- */
 
+/* Where a spelling goes. */
+struct sink {
+	json_put *put;
+	void *ctx;
+};
+
+static void
+emit(const struct sink *out, const char *p, size_t n)
+{
+	if (n > 0)
+		out->put(out->ctx, (struct span){ p, n });
+}
+
 /* A character that was escaped, as the canonical spelling has it. */
 static void
-add_char(struct buf *out, int32_t c)
+emit_char(const struct sink *out, int32_t c)
 {
-	static const char names[] = "btnfr", codes[] = "\b\t\n\f\r";
-	const char *code;
+	static const char names[] = "btnfr\"\\", codes[] = "\b\t\n\f\r\"\\";
+	const char *code = c == 0 || c > 0x7f ? NULL : strchr(codes, c);
 	char room[8];
 
-	if (c == '"' || c == '\\') {
-		buf_add_byte(out, '\\');
-		buf_add_byte(out, (char)c);
-	} else if (c >= 0x20 && !is_surrogate(c)) {
-		buf_add(out, room, utf8_encode(c, room));
-	} else if (c != 0 && c < 0x20 && (code = strchr(codes, c)) != NULL) {
-		buf_add_byte(out, '\\');
-		buf_add_byte(out, names[code - codes]);
-	} else {
-		snprintf(room, sizeof(room), "\\u%04x", (unsigned)c & 0xffff);
-		buf_add(out, room, 6);
-	}
+	if (code != NULL)
+		emit(out, (char[]){ '\\', names[code - codes] }, 2);
+	else if (c >= 0x20 && !is_surrogate(c))
+		emit(out, room, utf8_encode(c, room));
+	else
+		emit(out, room, (size_t)snprintf(room, sizeof(room), "\\u%04x",
+		                                 (unsigned)c & 0xffff));
 }
 
+/* Whether an escape is spelt in the canonical way: \n, \" and the like. */
+static bool
+is_canonical_escape(const char *p)
+{
+	return strchr("\"\\bfnrt", p[1]) != NULL;
+}
+
+/* A string with escapes. What is canonical goes out in runs. */
 static void
-add_canonical_string(struct span str, struct buf *out)
+emit_string(const struct sink *out, struct span str)
 {
 	struct decoder d;
-	struct span run;
-	int32_t c;
+	const char *run = str.p;
 
 	decoder_init(&d, str);
-	buf_add_byte(out, '"');
-	while (decoder_next(&d, &run, &c)) {
-		if (run.len > 0)
-			buf_add_span(out, run);
-		else
-			add_char(out, c);
-	}
-	buf_add_byte(out, '"');
-}
+	while ((d.p = memchr(d.p, '\\', (size_t)(d.end - d.p))) != NULL) {
+		const char *from = d.p;
 
-/* Copy a value without white space; strings as they came or canonical. */
-static void
-respell(struct span v, bool canonical, struct buf *out)
-{
-	const char *p = v.p, *end = v.p + v.len;
-
-	if (v.len == 0 || !buf_reserve(out, v.len))
-		return;
-	while (p < end) {
-		const char *from = p;
-
-		if (*p == '"') {
-			struct span str = { p, 0 };
-
-			p = string_end(p, end);
-			str.len = (size_t)(p - str.p);
-			if (canonical && has_escape(str))
-				add_canonical_string(str, out);
-			else
-				buf_add_span(out, str);
+		if (is_canonical_escape(from)) {
+			d.p += 2;
 			continue;
 		}
-		while (p < end && *p != '"' && (unsigned char)*p > ' ')
-			p++;
-		buf_add(out, from, (size_t)(p - from));
-		p = skip_space(p, end);
+		emit(out, run, (size_t)(from - run));
+		emit_char(out, take_escape(&d));
+		run = d.p;
 	}
+	emit(out, run, (size_t)(str.p + str.len - run));
+}
+
+/*
+ * A value without white space; strings as they came or canonical. What stays
+ * as it is goes out in runs, mostly in one.
+ */
+static void
+respell(struct span v, bool canonical, const struct sink *out)
+{
+	const char *p = v.p, *end = v.p + v.len, *run = p;
+
+	while (p < end) {
+		const char *from = p;
+		bool escaped = false, space = (unsigned char)*p <= ' ';
+
+		if (*p == '"')
+			p = string_end(p, end, &escaped);
+		else if (space)
+			p = skip_space(p, end);
+		else
+			p++;
+		if (!space && !(canonical && escaped))
+			continue;
+		emit(out, run, (size_t)(from - run));
+		if (!space)
+			emit_string(out, (struct span){ from, (size_t)(p - from) });
+		run = p;
+	}
+	emit(out, run, (size_t)(end - run));
+}
+
+static void
+put_in_buf(void *ctx, struct span piece)
+{
+	buf_add_span(ctx, piece);
+}
+
+/* Into a buffer that mostly needs to grow but once. */
+static void
+respell_into(struct span v, bool canonical, struct buf *out)
+{
+	if (v.len > 0 && buf_reserve(out, v.len))
+		respell(v, canonical, &(struct sink){ put_in_buf, out });
 }
 
 void
 json_canonical(struct span value, struct buf *out)
 {
-	respell(value, true, out);
+	respell_into(value, true, out);
+}
+
+void
+json_canonical_pieces(struct span value, json_put *put, void *ctx)
+{
+	respell(value, true, &(struct sink){ put, ctx });
 }
 
 void
 json_compact(struct span value, struct buf *out)
 {
-	respell(value, false, out);
+	respell_into(value, false, out);
 }

@@ -3,8 +3,8 @@
  * changes nothing, because json-c alters data even when strict (platform.md
  * section 5). Push, pull and apply use it; everything else uses json-c.
  *
- * json_scan() validates a text once; all other functions take spans that
- * came out of a validated value, and never fail on them.
+ * json_scan() and the reader validate a text; all other functions take spans
+ * that came out of a validated value, and never fail on them.
  *
  * Accepted on purpose: any number of any size, duplicate keys, lone
  * surrogate escapes and \u0000 inside strings (a payload is forwarded as it
@@ -41,6 +41,47 @@ enum json_type {
 enum rc json_scan(struct span text, int max_depth, struct span *value,
                   struct span *rest, struct err *err);
 
+/*
+ * Reads a text that was not validated yet, and judges it on the way: so a
+ * large body is walked over once. The fields are the reader's own.
+ *
+ *     json_reader_init(&r, text, JSON_MAX_DEPTH);
+ *     if (json_enter(&r, '{'))
+ *             while (json_member(&r, &key))
+ *                     json_value(&r, &value);    or json_enter(&r, '[') ...
+ *     rc = json_reader_outcome(&r, err);
+ */
+struct json_reader {
+	const char *start, *p, *end;
+	int depth, max_depth;
+	bool first;      /* nothing of the container that was entered is read */
+	const char *why; /* what is wrong, NULL so far */
+	const char *at;  /* where */
+};
+
+/* Depth as in json_scan(). The text stays the caller's. */
+void json_reader_init(struct json_reader *r, struct span text, int max_depth);
+
+/*
+ * Go into the object ('{') or array ('[') that comes next. False, and nothing
+ * read, where something else comes: then json_value() says what.
+ */
+bool json_enter(struct json_reader *r, char bracket);
+
+/*
+ * On to the next member of the object, or element of the array, that was
+ * entered last. Its value has to be read or entered before the next call.
+ * False at the container's end, which is left, or where the text is wrong.
+ */
+bool json_member(struct json_reader *r, struct span *key);
+bool json_element(struct json_reader *r);
+
+/* Read a whole value. False, and *value empty, where the text is wrong. */
+bool json_value(struct json_reader *r, struct span *value);
+
+/* RC_INVALID where the text was found wrong: err says what, and at which byte. */
+enum rc json_reader_outcome(const struct json_reader *r, struct err *err);
+
 /* The type of a validated value. An empty span is JSON_NULL. */
 enum json_type json_type(struct span value);
 
@@ -60,6 +101,9 @@ bool json_next(struct json_iter *it, struct span *key, struct span *value);
 
 /* Whether a string value or key (with its quotes) decodes to exactly s. */
 bool json_string_is(struct span str, const char *s);
+
+/* Which of n names a string value or key decodes to; n where it is none. */
+size_t json_which(struct span str, const char *const *names, size_t n);
 
 /*
  * Find a member by its decoded key; with duplicates the last one, as Go's
@@ -113,6 +157,13 @@ bool json_equal(struct span a, struct span b);
  * that differ only so give the same bytes. Digests rest on it: never change it.
  */
 void json_canonical(struct span value, struct buf *out);
+
+/*
+ * The same in pieces, for a reader that keeps no copy: most values are one
+ * piece, a piece of the value itself.
+ */
+typedef void json_put(void *ctx, struct span piece);
+void json_canonical_pieces(struct span value, json_put *put, void *ctx);
 
 /*
  * Append the value as it came, without white space outside strings: what

@@ -15,9 +15,40 @@ add_field(struct buf *b, struct span s)
 	buf_add_span(b, s);
 }
 
+/* Short pieces are collected, so that a long payload needs no copy. */
+#define COLLECT 8192
+
+struct digester {
+	struct hash hash;
+	struct buf *collected;
+	bool failed; /* no memory to collect in */
+};
+
+static void
+flush(struct digester *d)
+{
+	d->failed = d->failed || d->collected->failed;
+	hash_add(&d->hash, buf_span(d->collected));
+	buf_reset(d->collected);
+}
+
+static void
+put(void *ctx, struct span piece)
+{
+	struct digester *d = ctx;
+
+	if (d->collected->len + piece.len > COLLECT)
+		flush(d);
+	if (piece.len > COLLECT)
+		hash_add(&d->hash, piece);
+	else
+		buf_add_span(d->collected, piece);
+}
+
 enum rc
 event_digest(struct event *ev, struct instant at, struct buf *scratch)
 {
+	struct digester d = { .collected = scratch };
 	unsigned char hash[HASH_LEN];
 	enum rc rc;
 
@@ -33,11 +64,12 @@ event_digest(struct event *ev, struct instant at, struct buf *scratch)
 		add_field(scratch, ev->device);
 		add_field(scratch, ev->session);
 	}
-	json_canonical(ev->payload, scratch);
-	if (scratch->failed)
+	hash_begin(&d.hash);
+	json_canonical_pieces(ev->payload, put, &d);
+	flush(&d);
+	rc = hash_end(&d.hash, hash);
+	if (rc != RC_OK || d.failed)
 		return RC_FAULT;
-	if ((rc = hash_sha256(buf_span(scratch), hash)) != RC_OK)
-		return rc;
 	memcpy(ev->digest, hash, EVENT_DIGEST_LEN);
 	return RC_OK;
 }

@@ -11,7 +11,7 @@
 
 /*
  * Compute ev->digest from its other members; `at` is ev->time parsed.
- * `scratch` is reset and used for the canonical text. RC_FAULT: no memory.
+ * `scratch` is reset and used for pieces of the canonical text. RC_FAULT: no memory.
  */
 enum rc event_digest(struct event *ev, struct instant at, struct buf *scratch);
 

@@ -16,12 +16,28 @@
 /* The server's own device: no client may claim it (protocol.md section 8). */
 #define SERVER_DEVICE "td-sync"
 
-/* One event of a push. */
+enum member { M_ACTION_ID, M_ACTION, M_TYPE, M_ID, M_PAYLOAD, M_TIME, M__MAX };
+
+static const char *const members[M__MAX] = {
+	[M_ACTION_ID] = "client_action_id",
+	[M_ACTION] = "action_type",
+	[M_TYPE] = "entity_type",
+	[M_ID] = "entity_id",
+	[M_PAYLOAD] = "payload",
+	[M_TIME] = "client_timestamp",
+};
+
+/* One event of a push: as it was read, then as it was judged. */
 struct item {
+	struct span value[M__MAX]; /* empty where there is none */
+	struct span new_data;      /* of the payload */
+	enum json_type type;       /* of the event itself */
+	int twice;                 /* the member that is there twice, -1: none */
+
 	struct event ev;
-	char reason[160];  /* why it is rejected; "" when it is not */
-	bool duplicate;    /* the log had it, at seq */
-	int64_t seq;       /* its place in the log; 0: none */
+	const char *reason; /* why it is rejected, NULL where it is not */
+	bool duplicate;     /* the log had it, at seq */
+	int64_t seq;        /* its place in the log; 0: none */
 };
 
 /* Text that had to be made anew, freed with the push. */
@@ -35,7 +51,7 @@ struct push {
 	struct push_rules rules;
 	struct span device, session;
 	struct item *items;
-	size_t n;
+	size_t n, room; /* n counts on where there are too many to keep */
 	int64_t newest_us;
 	struct owned *owned;
 	struct buf scratch; /* canonical texts */
@@ -104,12 +120,12 @@ text(struct push *p, struct span value, const char *name, struct span *out,
 		return RC_OK;
 	if (json_type(value) != JSON_STRING)
 		return err_set(err, RC_INVALID, "invalid json body: %s must be a string", name);
-	if (json_string_odd(value))
-		return err_set(err, RC_INVALID, "%s holds a NUL or half a surrogate pair", name);
 	if (memchr(value.p, '\\', value.len) == NULL) {
 		*out = (struct span){ value.p + 1, value.len - 2 };
 		return RC_OK;
 	}
+	if (json_string_odd(value))
+		return err_set(err, RC_INVALID, "%s holds a NUL or half a surrogate pair", name);
 	if ((b = own(p)) == NULL || !json_string(value, b) || b->failed)
 		return no_memory(err);
 	*out = buf_span(b);
@@ -128,18 +144,141 @@ id_text(struct push *p, struct span value, const char *name, struct span *out,
 	return rc;
 }
 
-/* --- one event --- */
+/* --- reading: the whole body, once --- */
 
-enum member { M_ACTION_ID, M_ACTION, M_TYPE, M_ID, M_PAYLOAD, M_TIME, M__MAX };
+/* A payload; its new_data is asked for at once. */
+static struct span
+read_payload(struct json_reader *r, struct span *new_data)
+{
+	struct span key, value = { 0 };
+	const char *from = r->p;
 
-static const char *const members[M__MAX] = {
-	[M_ACTION_ID] = "client_action_id",
-	[M_ACTION] = "action_type",
-	[M_TYPE] = "entity_type",
-	[M_ID] = "entity_id",
-	[M_PAYLOAD] = "payload",
-	[M_TIME] = "client_timestamp",
+	*new_data = value;
+	if (!json_enter(r, '{')) {
+		json_value(r, &value);
+		return value;
+	}
+	while (json_member(r, &key) && json_value(r, &value))
+		if (json_string_is(key, "new_data"))
+			*new_data = value;
+	return (struct span){ from, (size_t)(r->p - from) };
+}
+
+static void
+read_event(struct json_reader *r, struct item *it)
+{
+	struct span key, value, *v = it->value;
+	size_t m;
+
+	it->twice = -1;
+	it->type = JSON_OBJECT;
+	if (!json_enter(r, '{')) {
+		json_value(r, &value);
+		it->type = json_type(value);
+		return;
+	}
+	while (json_member(r, &key)) {
+		m = json_which(key, members, M__MAX);
+		if (m == M_PAYLOAD)
+			value = read_payload(r, &it->new_data);
+		else
+			json_value(r, &value);
+		if (m == M__MAX)
+			continue;
+		if (v[m].p != NULL)
+			it->twice = (int)m;
+		v[m] = value;
+	}
+}
+
+/* Room for one more event, all zero; NULL when out of memory. */
+static struct item *
+new_item(struct push *p)
+{
+	struct item *items = p->items;
+
+	if (p->n == p->room) {
+		size_t room = p->room == 0 ? 16 : 2 * p->room;
+
+		if ((items = realloc(items, room * sizeof(*items))) == NULL)
+			return NULL;
+		p->items = items;
+		p->room = room;
+	}
+	memset(&items[p->n], 0, sizeof(*items));
+	return &items[p->n];
+}
+
+/* The elements; those beyond the greatest number are only counted. */
+static enum rc
+read_events(struct push *p, struct json_reader *r, struct err *err)
+{
+	struct span value;
+	struct item *it;
+
+	for (; json_element(r); p->n++) {
+		if (p->n >= PUSH_MAX_EVENTS) {
+			json_value(r, &value);
+			continue;
+		}
+		if ((it = new_item(p)) == NULL)
+			return no_memory(err);
+		read_event(r, it);
+	}
+	return RC_OK;
+}
+
+enum envelope { E_DEVICE, E_SESSION, E_EVENTS, E__MAX };
+
+static const char *const envelope[E__MAX] = {
+	[E_DEVICE] = "device_id",
+	[E_SESSION] = "session_id",
+	[E_EVENTS] = "events",
 };
+
+/* What is in the body: JSON, an object, nothing in it twice. */
+static enum rc
+read_body(struct push *p, struct span body, struct span v[E__MAX], struct err *err)
+{
+	struct json_reader r;
+	struct span key, value;
+	struct err why;
+	size_t m;
+	int twice = -1;
+	bool object;
+	enum rc rc;
+
+	json_reader_init(&r, body, JSON_MAX_DEPTH);
+	if (!(object = json_enter(&r, '{')))
+		json_value(&r, &value);
+	while (object && json_member(&r, &key)) {
+		const char *from = r.p;
+
+		m = json_which(key, envelope, E__MAX);
+		if (m == E_EVENTS && v[m].p == NULL && json_enter(&r, '[')) {
+			if ((rc = read_events(p, &r, err)) != RC_OK)
+				return rc;
+			value = (struct span){ from, (size_t)(r.p - from) };
+		} else {
+			json_value(&r, &value);
+		}
+		if (m == E__MAX)
+			continue;
+		if (v[m].p != NULL)
+			twice = (int)m;
+		v[m] = value;
+	}
+	if (json_reader_outcome(&r, &why) != RC_OK)
+		return err_set(err, RC_INVALID, "invalid json body: %s", why.text);
+	if (!object)
+		return err_set(err, RC_INVALID, "invalid json body: it must be an object");
+	if (twice >= 0)
+		return err_set(err, RC_INVALID, "invalid json body: %s is there twice",
+		               envelope[twice]);
+	return RC_OK;
+}
+
+/* --- judging: one event --- */
 
 static bool
 type_well_formed(struct span t)
@@ -198,13 +337,11 @@ has_known_column(const struct profile_entity *e, struct span row)
  * client stops at it for ever (protocol.md section 7).
  */
 static bool
-sets_nothing(const struct profile_entity *e, const struct event *ev)
+sets_nothing(const struct profile_entity *e, enum action action, struct span row)
 {
-	struct span row, inner;
+	struct span inner;
 
-	if (ev->action != ACTION_CREATE && ev->action != ACTION_UPDATE)
-		return false;
-	if (!json_get(ev->payload, "new_data", &row))
+	if ((action != ACTION_CREATE && action != ACTION_UPDATE) || row.len == 0)
 		return false;
 	switch (json_type(row)) {
 	case JSON_NULL:
@@ -242,26 +379,43 @@ has_local(const struct profile_entity *e, struct span row)
 	return false;
 }
 
-/* Copy an object's members, local ones left out. */
+/*
+ * Writes over the text that is read from: what is left of it is never longer
+ * than what was read.
+ */
 static void
-copy_row(const struct profile_entity *e, struct span row, struct buf *out)
+put(char **at, const char *p, size_t n)
+{
+	memmove(*at, p, n);
+	*at += n;
+}
+
+static void
+put_member(char **at, const char *comma, struct span key)
+{
+	put(at, comma, strlen(comma));
+	put(at, key.p, key.len);
+	put(at, ":", 1);
+}
+
+/* An object's members, local ones left out. */
+static void
+put_row(const struct profile_entity *e, struct span row, char **at)
 {
 	struct json_iter it;
 	struct span key, value;
 	const char *comma = "";
 
-	buf_add_byte(out, '{');
 	json_iter_init(&it, row);
+	put(at, "{", 1);
 	while (json_next(&it, &key, &value)) {
 		if (key_is_local(e, key))
 			continue;
-		buf_add_str(out, comma);
-		buf_add_span(out, key);
-		buf_add_byte(out, ':');
-		buf_add_span(out, value);
+		put_member(at, comma, key);
+		put(at, value.p, value.len);
 		comma = ",";
 	}
-	buf_add_byte(out, '}');
+	put(at, "}", 1);
 }
 
 static bool
@@ -271,43 +425,36 @@ is_row(struct span key)
 }
 
 /*
- * Cut the fields that belong to one machine out of the payload. It stays
- * the bytes that came where there are none.
+ * Cut the fields that belong to one machine out of the payload, in its place.
+ * It stays the bytes that came where there are none.
  */
-static enum rc
-cut_local(struct push *p, const struct profile_entity *e, struct event *ev,
-          struct err *err)
+static void
+cut_local(const struct profile_entity *e, struct event *ev)
 {
 	struct json_iter it;
 	struct span key, value;
-	struct buf *out;
+	char *start = (char *)(uintptr_t)ev->payload.p, *at = start; /* the body is ours */
 	const char *comma = "";
-	bool local = false;
+	bool local = false, row;
 
-	if (json_type(ev->payload) != JSON_OBJECT)
-		return RC_OK;
 	json_iter_init(&it, ev->payload);
 	while (!local && json_next(&it, &key, &value))
 		local = is_row(key) && has_local(e, value);
 	if (!local)
-		return RC_OK;
-	if ((out = own(p)) == NULL)
-		return no_memory(err);
-	buf_add_byte(out, '{');
+		return;
 	json_iter_init(&it, ev->payload);
+	put(&at, "{", 1);
 	while (json_next(&it, &key, &value)) {
-		buf_add_str(out, comma);
-		buf_add_span(out, key);
-		buf_add_byte(out, ':');
-		if (is_row(key) && json_type(value) == JSON_OBJECT)
-			copy_row(e, value, out);
+		row = is_row(key) && json_type(value) == JSON_OBJECT;
+		put_member(&at, comma, key); /* which moves the key */
+		if (row)
+			put_row(e, value, &at);
 		else
-			buf_add_span(out, value);
+			put(&at, value.p, value.len);
 		comma = ",";
 	}
-	buf_add_byte(out, '}');
-	ev->payload = buf_span(out);
-	return out->failed ? no_memory(err) : RC_OK;
+	put(&at, "}", 1);
+	ev->payload.len = (size_t)(at - start);
 }
 
 static bool
@@ -340,30 +487,23 @@ spell_time(struct push *p, struct event *ev, struct instant at, struct err *err)
 	return mine->failed ? no_memory(err) : RC_OK;
 }
 
-static void
-reject(struct item *it, const char *reason)
-{
-	snprintf(it->reason, sizeof(it->reason), "%.*s", (int)sizeof(it->reason) - 1,
-	         reason);
-}
-
 /* RC_INVALID: the event is malformed; what is merely refused is rejected. */
 static enum rc
-parse_event(struct push *p, struct span value, struct item *it, struct err *err)
+judge_event(struct push *p, struct item *it, struct err *err)
 {
 	const struct profile_entity *entity;
 	struct event *ev = &it->ev;
-	struct span v[M__MAX], action;
+	const struct span *v = it->value;
+	struct span action;
 	struct instant at;
 	int64_t us;
-	int twice;
 	enum rc rc;
 
-	if (json_type(value) != JSON_OBJECT && json_type(value) != JSON_NULL)
+	if (it->type != JSON_OBJECT && it->type != JSON_NULL)
 		return err_set(err, RC_INVALID, "invalid json body: an event must be an object");
-	if ((twice = json_pick(value, members, M__MAX, v)) >= 0)
+	if (it->twice >= 0)
 		return err_set(err, RC_INVALID, "invalid json body: an event has %s twice",
-		               members[twice]);
+		               members[it->twice]);
 	if (json_type(v[M_ACTION_ID]) != JSON_NULL &&
 	    !json_int64(v[M_ACTION_ID], &ev->action_id))
 		return err_set(err, RC_INVALID,
@@ -382,18 +522,17 @@ parse_event(struct push *p, struct span value, struct item *it, struct err *err)
 		               ev->action_id);
 	ev->payload = v[M_PAYLOAD];
 	if (ev->id.len == 0)
-		reject(it, "empty entity_id");
+		it->reason = "empty entity_id";
 	else if (ev->payload.len == 0)
-		reject(it, "missing payload");
-	if (it->reason[0] != '\0')
+		it->reason = "missing payload";
+	if (it->reason != NULL)
 		return RC_OK;
 	if ((rc = spell_time(p, ev, at, err)) != RC_OK)
 		return rc;
-	if (entity != NULL && has_local_columns(entity) &&
-	    (rc = cut_local(p, entity, ev, err)) != RC_OK)
-		return rc;
-	if (entity != NULL && sets_nothing(entity, ev))
+	if (entity != NULL && sets_nothing(entity, ev->action, it->new_data))
 		ev->parked = true;
+	if (entity != NULL && has_local_columns(entity))
+		cut_local(entity, ev);
 	us = at.sec * 1000000 + at.nsec / 1000;
 	if (us > p->newest_us)
 		p->newest_us = us;
@@ -402,44 +541,13 @@ parse_event(struct push *p, struct span value, struct item *it, struct err *err)
 	return RC_OK;
 }
 
-/* --- the envelope --- */
-
-enum envelope { E_DEVICE, E_SESSION, E_EVENTS, E__MAX };
-
-static const char *const envelope[E__MAX] = {
-	[E_DEVICE] = "device_id",
-	[E_SESSION] = "session_id",
-	[E_EVENTS] = "events",
-};
-
-static size_t
-count_elements(struct span array)
-{
-	struct json_iter it;
-	struct span key, value;
-	size_t n = 0;
-
-	json_iter_init(&it, array);
-	while (json_next(&it, &key, &value))
-		n++;
-	return n;
-}
+/* --- judging: the push --- */
 
 static enum rc
-parse_envelope(struct push *p, struct span body, struct span *events, struct err *err)
+judge_envelope(struct push *p, const struct span v[E__MAX], struct err *err)
 {
-	struct span v[E__MAX];
-	struct err why;
 	enum rc rc;
-	int twice;
 
-	if (json_scan(body, JSON_MAX_DEPTH, &body, NULL, &why) != RC_OK)
-		return err_set(err, RC_INVALID, "invalid json body: %s", why.text);
-	if (json_type(body) != JSON_OBJECT)
-		return err_set(err, RC_INVALID, "invalid json body: it must be an object");
-	if ((twice = json_pick(body, envelope, E__MAX, v)) >= 0)
-		return err_set(err, RC_INVALID, "invalid json body: %s is there twice",
-		               envelope[twice]);
 	if (json_type(v[E_EVENTS]) != JSON_ARRAY && json_type(v[E_EVENTS]) != JSON_NULL)
 		return err_set(err, RC_INVALID, "invalid json body: events must be an array");
 	if ((rc = id_text(p, v[E_DEVICE], "device_id", &p->device, err)) != RC_OK ||
@@ -451,8 +559,6 @@ parse_envelope(struct push *p, struct span body, struct span *events, struct err
 		return err_set(err, RC_INVALID, "session_id is required");
 	if (span_is(p->device, SERVER_DEVICE))
 		return err_set(err, RC_INVALID, "device_id " SERVER_DEVICE " is the server's own");
-	*events = v[E_EVENTS];
-	p->n = json_type(*events) == JSON_ARRAY ? count_elements(*events) : 0;
 	if (p->n == 0)
 		return err_set(err, RC_INVALID, "events array is empty");
 	if (p->n > PUSH_MAX_EVENTS)
@@ -461,33 +567,43 @@ parse_envelope(struct push *p, struct span body, struct span *events, struct err
 	return RC_OK;
 }
 
+/* Refuse one event for a reason that the error text holds. */
 static enum rc
-parse_events(struct push *p, struct span events, struct err *err)
+reject(struct push *p, struct item *it, const struct err *why)
 {
-	struct json_iter it;
-	struct span key, value;
+	struct buf *b = own(p);
+
+	if (b == NULL)
+		return RC_FAULT;
+	buf_add_str(b, why->text);
+	it->reason = buf_cstr(b);
+	return it->reason == NULL ? RC_FAULT : RC_OK;
+}
+
+static enum rc
+judge_events(struct push *p, struct err *err)
+{
 	struct err why;
 	enum rc rc;
 
-	if ((p->items = calloc(p->n, sizeof(*p->items))) == NULL)
-		return no_memory(err);
-	json_iter_init(&it, events);
-	for (size_t i = 0; json_next(&it, &key, &value); i++) {
-		rc = parse_event(p, value, &p->items[i], &why);
-		if (rc == RC_INVALID && p->rules.lenient)
-			reject(&p->items[i], why.text);
-		else if (rc != RC_OK)
+	for (size_t i = 0; i < p->n; i++) {
+		rc = judge_event(p, &p->items[i], &why);
+		if (rc == RC_INVALID && p->rules.lenient) {
+			if (reject(p, &p->items[i], &why) != RC_OK)
+				return no_memory(err);
+		} else if (rc != RC_OK) {
 			return err_set(err, rc, "%s", why.text);
+		}
 	}
 	return RC_OK;
 }
 
 enum rc
-push_parse(struct span body, const struct profile *profile, struct push_rules rules,
+push_parse(struct buf *body, const struct profile *profile, struct push_rules rules,
            struct push **out, struct err *err)
 {
 	struct push *p = calloc(1, sizeof(*p));
-	struct span events = { 0 };
+	struct span v[E__MAX] = { { 0 } };
 	enum rc rc;
 
 	*out = NULL;
@@ -495,9 +611,11 @@ push_parse(struct span body, const struct profile *profile, struct push_rules ru
 		return no_memory(err);
 	p->profile = profile;
 	p->rules = rules;
-	rc = parse_envelope(p, body, &events, err);
+	rc = read_body(p, buf_span(body), v, err);
 	if (rc == RC_OK)
-		rc = parse_events(p, events, err);
+		rc = judge_envelope(p, v, err);
+	if (rc == RC_OK)
+		rc = judge_events(p, err);
 	if (rc != RC_OK) {
 		push_free(p);
 		return rc;
@@ -517,7 +635,7 @@ append_items(struct push *p, struct events *log, struct span user, int64_t now_u
 		struct item *it = &p->items[i];
 		enum rc rc;
 
-		if (it->reason[0] != '\0')
+		if (it->reason != NULL)
 			continue;
 		it->ev.user = user;
 		it->ev.server_us = now_us;
@@ -534,7 +652,7 @@ write_ack(struct buf *b, const struct item *it)
 {
 	buf_add_str(b, "{\"client_action_id\":");
 	buf_add_int(b, it->ev.action_id);
-	if (it->duplicate || it->reason[0] != '\0') {
+	if (it->duplicate || it->reason != NULL) {
 		buf_add_str(b, ",\"reason\":");
 		buf_add_json(b, span_of(it->duplicate ? "duplicate" : it->reason));
 	}
@@ -554,7 +672,7 @@ write_acks(const struct push *p, bool rejected, struct buf *b)
 	for (size_t i = 0; i < p->n; i++) {
 		const struct item *it = &p->items[i];
 
-		if ((it->duplicate || it->reason[0] != '\0') != rejected)
+		if ((it->duplicate || it->reason != NULL) != rejected)
 			continue;
 		if (n++ > 0)
 			buf_add_byte(b, ',');
@@ -568,7 +686,7 @@ write_answer(const struct push *p, struct buf *b)
 	size_t accepted = 0;
 
 	for (size_t i = 0; i < p->n; i++)
-		accepted += !p->items[i].duplicate && p->items[i].reason[0] == '\0';
+		accepted += !p->items[i].duplicate && p->items[i].reason == NULL;
 	buf_add_str(b, "{\"accepted\":");
 	buf_add_int(b, (int64_t)accepted);
 	buf_add_str(b, ",\"acks\":");
@@ -592,7 +710,7 @@ static bool
 all_rejected(const struct push *p)
 {
 	for (size_t i = 0; i < p->n; i++)
-		if (p->items[i].reason[0] == '\0')
+		if (p->items[i].reason == NULL)
 			return false;
 	return true;
 }

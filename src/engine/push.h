@@ -20,11 +20,12 @@ struct push_rules {
 struct push; /* fields are private to push.c */
 
 /*
- * Parse a request body. It is borrowed and must live as long as the push.
- * On RC_OK *out is new: push_free() it. RC_INVALID: err names the cause, in
+ * Parse a request body. It is borrowed, must live as long as the push, and is
+ * changed: the fields that belong to one machine are cut out of it in place,
+ * so that a large push needs no memory beside its body. On RC_OK *out is new: push_free() it. RC_INVALID: err names the cause, in
  * the Go server's words where it has some.
  */
-enum rc push_parse(struct span body, const struct profile *p,
+enum rc push_parse(struct buf *body, const struct profile *p,
                    struct push_rules rules, struct push **out, struct err *err);
 
 /* NULL is fine. */

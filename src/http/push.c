@@ -80,7 +80,7 @@ push_run(struct request *r)
 
 	if ((rc = sync_begin(r)) != RC_OK)
 		return rc;
-	rc = push_parse(buf_span(&r->body), r->project->profile, rules, &p, &r->err);
+	rc = push_parse(&r->body, r->project->profile, rules, &p, &r->err);
 	if (rc != RC_OK)
 		return rc;
 	rc = append(r, p);

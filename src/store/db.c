@@ -198,6 +198,27 @@ db_bind_blob(sqlite3_stmt *st, const char *name, const void *p, size_t n)
 	sqlite3_bind_blob64(st, parameter(st, name), p, n, SQLITE_STATIC);
 }
 
+void
+db_bind_room(sqlite3_stmt *st, const char *name, size_t n)
+{
+	sqlite3_bind_zeroblob64(st, parameter(st, name), n);
+}
+
+enum rc
+db_write(sqlite3 *db, const char *table, const char *column, int64_t rowid,
+         struct span bytes, struct err *err)
+{
+	sqlite3_blob *blob = NULL;
+	int code = sqlite3_blob_open(db, "main", table, column, rowid, 1, &blob), closed;
+
+	if (code == SQLITE_OK)
+		code = sqlite3_blob_write(blob, bytes.p, (int)bytes.len, 0);
+	closed = sqlite3_blob_close(blob);
+	if (code == SQLITE_OK)
+		code = closed;
+	return code == SQLITE_OK ? RC_OK : db_rc(db, code, "blob", err);
+}
+
 enum rc
 db_step(sqlite3_stmt *st, bool *row, struct err *err)
 {

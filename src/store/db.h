@@ -47,6 +47,11 @@ void db_bind_int(sqlite3_stmt *st, const char *name, int64_t v);
 void db_bind_text(sqlite3_stmt *st, const char *name, struct span v); /* borrowed until reset */
 void db_bind_blob(sqlite3_stmt *st, const char *name, const void *p, size_t n);
 
+/* n bytes that db_write() fills in, so that SQLite makes no copy of them. */
+void db_bind_room(sqlite3_stmt *st, const char *name, size_t n);
+enum rc db_write(sqlite3 *db, const char *table, const char *column, int64_t rowid,
+                 struct span bytes, struct err *err);
+
 /* Step once: RC_OK with *row telling whether a row came. */
 enum rc db_step(sqlite3_stmt *st, bool *row, struct err *err);
 

@@ -14,6 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+/*
+ * A payload of this many bytes is written piece by piece into its row: in one
+ * statement SQLite would hold it a second time. It then is a BLOB in a column
+ * of TEXT; the bytes are the same.
+ */
+#define LARGE (1 << 20)
+
 #define FORMAT 1 /* of events.db; a newer one is refused */
 
 /* When to checkpoint, in bytes of WAL (design.md, "One lock file per project"). */
@@ -593,6 +600,7 @@ enum rc
 events_append(struct events *e, const struct event *ev, int64_t *seq, struct err *err)
 {
 	sqlite3_stmt *st = e->st[Q_APPEND];
+	bool large = ev->payload.len >= LARGE;
 	enum rc rc;
 
 	assert(e->writing);
@@ -610,13 +618,19 @@ events_append(struct events *e, const struct event *ev, int64_t *seq, struct err
 	db_bind_text(st, ":type", ev->type);
 	db_bind_text(st, ":entity", ev->id);
 	db_bind_text(st, ":time", ev->time);
-	db_bind_text(st, ":payload", ev->payload);
+	if (large)
+		db_bind_room(st, ":payload", ev->payload.len);
+	else
+		db_bind_text(st, ":payload", ev->payload);
 	if ((rc = db_run(st, err)) != RC_OK)
 		return rc;
 	if (sqlite3_changes(e->db) == 0) {
 		rc = find_place(e, ev, seq, err);
 		return rc == RC_OK ? RC_DUPLICATE : rc;
 	}
+	if (large && (rc = db_write(e->db, "event", "payload", e->head.seq + 1,
+	                            ev->payload, err)) != RC_OK)
+		return rc;
 	e->appended = true;
 	*seq = ++e->head.seq;
 	e->head.count++;
