@@ -24,6 +24,8 @@
 #define START_MS 60000 /* valgrind on a busy machine */
 #define STOP_MS 45000
 
+#define MAIN_LOCATION "\tlocation / {\n" /* of nginx/td-sync.conf.in */
+
 static const char *
 nginx_path(void)
 {
@@ -122,9 +124,17 @@ end_process(pid_t *pid, int sig)
 
 /* --- files --- */
 
+/* Whether a line of nginx's configuration limits a rate. */
+static bool
+is_limit(const char *line)
+{
+	line += strspn(line, " \t");
+	return strncmp(line, "limit_req", 9) == 0 || strncmp(line, "limit_conn", 10) == 0;
+}
+
 /* A template of nginx/ with its placeholders filled in. */
 static bool
-fill(const char *from, const char *to, const char *const pairs[][2])
+fill(const char *from, const char *to, const char *const pairs[][2], bool without_limits)
 {
 	struct buf text = { 0 }, out = { 0 };
 	struct err err;
@@ -134,6 +144,10 @@ fill(const char *from, const char *to, const char *const pairs[][2])
 	while (*p != '\0') {
 		size_t i;
 
+		if (without_limits && (p == text.p || p[-1] == '\n') && is_limit(p)) {
+			p += strcspn(p, "\n");
+			continue;
+		}
 		for (i = 0; pairs[i][0] != NULL; i++)
 			if (strncmp(p, pairs[i][0], strlen(pairs[i][0])) == 0)
 				break;
@@ -260,29 +274,47 @@ site_start_pool(struct site *s, const struct site_options *o)
 	return s->pool > 0 && wait_for_socket(s->socket, s->pool);
 }
 
+/* nginx's files in the site's folder; `location` is what stands for the
+ * beginning of its main location. */
 static bool
-start_nginx(struct site *s, int fd, int port)
+write_nginx(const struct site *s, const struct site_options *o, int port,
+            const char *location)
 {
-	char address[32], from[PATH_MAX], to[PATH_MAX], prefix[PATH_MAX], inherited[16];
 	const struct passwd *pw = getpwuid(geteuid());
+	char address[32], from[PATH_MAX], to[PATH_MAX];
 	const char *const pairs[][2] = {
 		{ "@PREFIX_DIR@", s->dir }, { "@LISTEN@", address },
-		{ "@SOCKET@", s->socket }, { "@DATA_DIR@", s->data },
-		{ "@USER@", pw != NULL ? pw->pw_name : "nobody" },
-		{ NULL, NULL },
+		{ "@SOCKET@", s->socket }, { "@USER@", pw != NULL ? pw->pw_name : "nobody" },
+		{ MAIN_LOCATION, location }, { NULL, NULL },
 	};
 	static const char *const files[] = { "td-sync.conf", "nginx.conf" };
-	const char *argv[] = { nginx_path(), "-p", prefix, "-c", to, "-e", s->web_log,
-	                       "-g", "daemon off;", NULL };
 
 	snprintf(address, sizeof(address), "127.0.0.1:%d", port);
-	snprintf(prefix, sizeof(prefix), "%s/", s->dir);
 	for (size_t i = 0; i < 2; i++) {
 		snprintf(from, sizeof(from), TOP_SRCDIR "/nginx/%s.in", files[i]);
 		snprintf(to, sizeof(to), "%s/%s", s->dir, files[i]);
-		if (!fill(from, to, pairs))
+		if (!fill(from, to, pairs, o->without_limits))
 			return false;
 	}
+	return true;
+}
+
+static bool
+start_nginx(struct site *s, const struct site_options *o, int fd, int port)
+{
+	char prefix[PATH_MAX], config[PATH_MAX], inherited[16];
+	const char *argv[] = { nginx_path(), "-p", prefix, "-c", config, "-e", s->web_log,
+	                       "-g", "daemon off;", NULL };
+	struct buf location = { 0 };
+	bool written;
+
+	snprintf(prefix, sizeof(prefix), "%s/", s->dir);
+	snprintf(config, sizeof(config), "%s/nginx.conf", s->dir);
+	buf_addf(&location, "%s" MAIN_LOCATION, o->locations != NULL ? o->locations : "");
+	written = buf_cstr(&location) != NULL && write_nginx(s, o, port, location.p);
+	buf_free(&location);
+	if (!written)
+		return false;
 	/* nginx takes over the sockets this names, as after a binary upgrade; it
 	 * believes them to be its own, which never block. */
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
@@ -342,7 +374,7 @@ site_start(struct site *s, const struct site_options *o)
 	fd = listen_anywhere(&port);
 	up = fd >= 0 && (o->data != NULL || make_data(s)) && write_config(s, o->config);
 	if (up && o->kind == SITE_FASTCGI)
-		up = site_start_pool(s, o) && start_nginx(s, fd, port);
+		up = site_start_pool(s, o) && start_nginx(s, o, fd, port);
 	else if (up)
 		up = start_gateway(s, o, fd, port);
 	/* Who connects now waits in the socket's queue until the server is up. */

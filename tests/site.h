@@ -21,6 +21,8 @@ struct site_options {
 	const char *config;   /* lines for td-sync.conf, or NULL */
 	const char *const *arguments; /* more of td-sync.fcgi's, NULL at the end; or NULL:
 	                       * then it is a pool of --workers 2 --max-workers 8 */
+	bool without_limits;  /* nginx's rate limits left out, as by setup.sh --limits off */
+	const char *locations; /* further ones of nginx's server, or NULL */
 	const char *const *wrapper;   /* what to run td-sync.fcgi with, as
 	                       * { "valgrind", "-q", NULL }; NULL: nothing */
 };
