@@ -6,7 +6,10 @@
  *	--scenario NAME    only this one (may be given again)
  *	--script FILE      only the script in this file (script.h says how)
  *	--transport NAME   only over direct, cgi or fastcgi
- *	--seeds N          so many random runs; 100 unless said
+ *	--seeds N          so many random runs; 300 unless said
+ *	--seconds N        no new run is begun after that long
+ *	--first SEED       the first of the random seeds; 1 unless said
+ *	--quiet            no table: progress, and what failed
  *	--replay SEED      from this seed (the scenario "random" unless one is named;
  *	                   over direct unless a transport is)
  *	--self-test        only the self-test: that the checks can fail
@@ -32,14 +35,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define MAX_RUNS 2000
+#define SEEDS 300
 #define EMITTER SIZE_MAX
 #define EMITTER_SEEDS 6
 #define MAX_JOBS 16
+#define PROGRESS_MS 10000
 #define RUN_SECONDS 120 /* then a run is killed, with all it started */
 
 /* A run to be done, and how it ended. */
@@ -63,15 +68,16 @@ static struct options {
 	int n_scenarios;
 	int kind;      /* -1: as the scenario says */
 	int seeds;     /* -1: the default */
-	bool replay, self_test, keep;
-	uint64_t seed;
+	int seconds;   /* 0: any number */
+	bool replay, self_test, keep, quiet;
+	uint64_t seed, first;
 	int jobs;
 	const char *trace, *script;
 	char parent[PATH_LEN - 200];
-} opt = { .kind = -1, .seeds = -1 };
+} opt = { .kind = -1, .seeds = -1, .first = 1 };
 
-static struct job jobs[MAX_RUNS];
-static int n_jobs;
+static struct job *jobs;
+static int n_jobs, cap_jobs;
 static volatile sig_atomic_t stop; /* a signal asks us to end */
 
 static void
@@ -83,8 +89,11 @@ on_signal(int sig)
 static void
 add(const struct scenario *s, size_t sabotage, enum server_kind kind, uint64_t seed)
 {
-	if (n_jobs == MAX_RUNS)
-		die("more than %d runs", MAX_RUNS);
+	if (n_jobs == cap_jobs) {
+		cap_jobs = cap_jobs > 0 ? 2 * cap_jobs : 512;
+		if ((jobs = realloc(jobs, (size_t)cap_jobs * sizeof(*jobs))) == NULL)
+			die("out of memory");
+	}
 	jobs[n_jobs++] = (struct job){ .scenario = s, .sabotage = sabotage, .kind = kind,
 	    .seed = seed, .fd = -1 };
 }
@@ -114,14 +123,17 @@ add_scenario(const struct scenario *s)
 			add(s, 0, (enum server_kind)k, opt.replay ? opt.seed : seed_of(s));
 }
 
-/* Random runs, from seed 1 on. */
+/* Random runs; of thirty one over CGI and one over FastCGI, which are slower,
+ * unless a transport is asked for. */
 static void
-add_random(int n, int k, uint64_t first)
+add_random(int n)
 {
-	int i;
+	uint64_t seed = opt.first;
 
-	for (i = 0; i < n; i++)
-		add(scenario_find("random"), 0, (enum server_kind)k, first + (uint64_t)i);
+	for (; n > 0; n--, seed++)
+		add(scenario_find("random"), 0, opt.kind >= 0 ? (enum server_kind)opt.kind :
+		    seed % 30 == 10 ? SERVER_CGI : seed % 30 == 20 ? SERVER_FASTCGI :
+		    SERVER_DIRECT, seed);
 }
 
 static void
@@ -140,7 +152,7 @@ static void
 plan(void)
 {
 	const struct scenario *s;
-	int i, seeds = opt.seeds >= 0 ? opt.seeds : 100;
+	int i, seeds = opt.seeds >= 0 ? opt.seeds : SEEDS;
 
 	for (i = 0; i < opt.n_scenarios; i++) {
 		if ((s = scenario_find(opt.scenarios[i])) == NULL)
@@ -148,7 +160,7 @@ plan(void)
 		if (s->script != NULL || opt.replay)
 			add_scenario(s);
 		else
-			add_random(seeds, opt.kind >= 0 ? opt.kind : SERVER_DIRECT, 1);
+			add_random(seeds);
 	}
 	if (opt.n_scenarios > 0)
 		return;
@@ -162,13 +174,7 @@ plan(void)
 		return;
 	for (s = scenarios; s->script != NULL; s++)
 		add_scenario(s);
-	if (opt.kind >= 0) {
-		add_random(seeds, opt.kind, 1);
-		return;
-	}
-	add_random(seeds, SERVER_DIRECT, 1);
-	add_random(seeds < 3 ? seeds : 3, SERVER_CGI, 1001);
-	add_random(seeds < 3 ? seeds : 3, SERVER_FASTCGI, 2001);
+	add_random(seeds);
 }
 
 /* A scenario read from a file. */
@@ -232,6 +238,7 @@ static void
 start(struct job *j)
 {
 	struct result r = { 0 };
+	pid_t parent = getpid();
 	int ends[2];
 
 	fflush(NULL);
@@ -241,6 +248,9 @@ start(struct job *j)
 	if (j->pid == 0) {
 		close(ends[0]);
 		setpgid(0, 0); /* so that all of it can be ended together */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getppid() != parent)
+			exit(2);
 		signal(SIGINT, SIG_DFL);
 		signal(SIGTERM, SIG_DFL);
 		do_job(j, &r);
@@ -265,6 +275,7 @@ finish(struct job *j, int status)
 	if (n == (ssize_t)sizeof(*r) && WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return;
 	memset(r, 0, sizeof(*r));
+	r->done = true;
 	r->ms = clock_mono_ms() - j->started_ms;
 	if (WIFSIGNALED(status))
 		snprintf(r->why, sizeof(r->why), "%s", r->ms >= RUN_SECONDS * 1000 ?
@@ -356,17 +367,41 @@ wait_one(int first, int until)
 }
 
 static void
+tell_progress(int done, int64_t began_ms, int64_t *told_ms)
+{
+	int64_t now = clock_mono_ms();
+	int i, failed = 0;
+
+	if (!opt.quiet || (now - *told_ms < PROGRESS_MS && done < n_jobs))
+		return;
+	*told_ms = now;
+	for (i = 0; i < n_jobs; i++)
+		failed += jobs[i].result.done && !jobs[i].result.ok;
+	printf("%d of %d runs, %d failed, %lld s\n", done, n_jobs, failed,
+	    (long long)(now - began_ms) / 1000);
+	fflush(stdout);
+}
+
+static void
 run_all(void)
 {
-	int next = 0, running = 0;
+	int64_t began = clock_mono_ms(), told = began;
+	int first = 0, next = 0, running = 0;
 
 	while (next < n_jobs || running > 0) {
+		if (opt.seconds > 0 && clock_mono_ms() - began >= opt.seconds * INT64_C(1000))
+			n_jobs = next; /* the others are not begun */
 		while (next < n_jobs && running < opt.jobs) {
 			start(&jobs[next++]);
 			running++;
 		}
-		wait_one(0, next);
+		if (running == 0)
+			break;
+		wait_one(first, next);
 		running--;
+		while (first < next && jobs[first].fd < 0)
+			first++;
+		tell_progress(next - running, began, &told);
 	}
 }
 
@@ -403,6 +438,9 @@ read_options(int argc, char **argv)
 		{ "script", required_argument, NULL, 'f' },
 		{ "transport", required_argument, NULL, 't' },
 		{ "seeds", required_argument, NULL, 'n' },
+		{ "seconds", required_argument, NULL, 'x' },
+		{ "first", required_argument, NULL, 'F' },
+		{ "quiet", no_argument, NULL, 'q' },
 		{ "replay", required_argument, NULL, 'r' },
 		{ "self-test", no_argument, NULL, 'S' },
 		{ "jobs", required_argument, NULL, 'j' },
@@ -430,6 +468,15 @@ read_options(int argc, char **argv)
 			break;
 		case 'n':
 			opt.seeds = atoi(optarg);
+			break;
+		case 'x':
+			opt.seconds = atoi(optarg);
+			break;
+		case 'F':
+			opt.first = strtoull(optarg, NULL, 10);
+			break;
+		case 'q':
+			opt.quiet = true;
 			break;
 		case 'r':
 			opt.replay = true;
@@ -477,6 +524,10 @@ main(int argc, char **argv)
 {
 	int i, passed = 0, failed = 0, skipped = 0;
 
+	/* A run has one thread, and opens databases all the time. */
+	sqlite3_config(SQLITE_CONFIG_SINGLETHREAD);
+	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+
 	opt.jobs = (int)sysconf(_SC_NPROCESSORS_ONLN);
 	opt.jobs = opt.jobs < 2 ? 2 : opt.jobs > 8 ? 8 : opt.jobs;
 	read_options(argc, argv);
@@ -488,7 +539,8 @@ main(int argc, char **argv)
 	else
 		plan();
 	run_all();
-	print_table();
+	if (!opt.quiet)
+		print_table();
 	for (i = 0; i < n_jobs; i++) {
 		if (jobs[i].result.skipped[0] != '\0')
 			skipped++;

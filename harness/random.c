@@ -109,8 +109,11 @@ seldom(struct run *run, struct habit *habits)
 {
 	struct rng *rng = &run->rng;
 	struct replica *r = &run->replicas[rng_below(rng, run->n)];
+	struct faults ambient;
+	struct plan none = { 0 };
+	struct outcome out;
 
-	switch (rng_below(rng, 5)) {
+	switch (rng_below(rng, 7)) {
 	case 0: /* somebody joins */
 		if (run->n < RUN_REPLICAS)
 			habits[run->n] = add_replica(run);
@@ -132,10 +135,37 @@ seldom(struct run *run, struct habit *habits)
 	case 3:
 		rng_id(&r->rng, "dev_", 16, r->device, sizeof(r->device));
 		break;
+	case 4: /* clocks jump: somebody's, the server's (tokens are of today) */
+		r->skew_s = (int64_t)rng_below(rng, 7200) - 3600;
+		run->server.clock_s = (int64_t)rng_below(rng, 80000);
+		break;
+	case 5: /* a disk takes nothing for a while */
+		server_suffer(&run->server, rng_chance(rng, 50) ? "disk-full" : "disk-broken");
+		sync_call(run, r, CALL_SYNC, &none, &out);
+		server_suffer(&run->server, "disk-well");
+		break;
 	default: /* all at once; the order is the system's */
-		if (run->faults.percent[FAULT_BUSY] == 0)
-			sync_crowd(run);
+		ambient = run->faults;
+		memset(run->faults.percent, 0, sizeof(run->faults.percent));
+		sync_crowd(run);
+		memcpy(run->faults.percent, ambient.percent, sizeof(ambient.percent));
 	}
+}
+
+/* Percent of the requests. A pool that loses its workers too often makes
+ * them wait, and hanging takes a second. */
+static void
+set_faults(struct run *run)
+{
+	bool pool = run->server.kind == SERVER_FASTCGI;
+	enum fault f;
+
+	for (f = FAULT_SLOW; f < FAULT__MAX; f++)
+		run->faults.percent[f] = 2;
+	run->faults.percent[FAULT_LOST_ANSWER] = 8;
+	run->faults.percent[FAULT_TWICE] = 8;
+	run->faults.percent[FAULT_KILLED] = pool ? 1 : 4;
+	run->faults.percent[FAULT_HANG] = pool ? 0 : 1;
 }
 
 void
@@ -152,13 +182,8 @@ random_run(struct run *run)
 	for (i = 0; i < run->n; i++) /* the link itself without faults */
 		sync_call(run, &run->replicas[i], CALL_LINK, &none, &out);
 	run->faults.rng = rng_split(rng);
-	if (rng_chance(rng, 70)) {
-		run->faults.percent[FAULT_SLOW] = 2;
-		run->faults.percent[FAULT_LOST_REQUEST] = 8;
-		run->faults.percent[FAULT_LOST_ANSWER] = 12;
-		run->faults.percent[FAULT_TWICE] = 12;
-		run->faults.percent[FAULT_BUSY] = 3;
-	}
+	if (rng_chance(rng, 70))
+		set_faults(run);
 	while (turns-- > 0 && run_ok(run)) {
 		who = rng_below(rng, run->n);
 		work(run, &run->replicas[who], 1 + (unsigned)rng_below(rng, habits[who].edits));

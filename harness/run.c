@@ -1,5 +1,7 @@
 #include "run.h"
 
+#include "tests/mishap.h"
+
 #include <errno.h>
 #include <ftw.h>
 #include <stdarg.h>
@@ -101,6 +103,9 @@ run_begin(struct run *run, const char *scenario, enum server_kind kind, uint64_t
 	trace_line(&run->trace, "run", "s:scenario", scenario, "s:transport",
 	    server_kind_name(kind), "i:seed", (int64_t)seed, NULL);
 	rng_id(&run->rng, "p_", 16, project, sizeof(project));
+	snprintf(path, sizeof(path), "%s/mishap", run->dir);
+	if (!mishap_share(path) || access(MISHAP_LIBRARY, R_OK) != 0)
+		die("%s or " MISHAP_LIBRARY ": %s", path, strerror(errno));
 	snprintf(path, sizeof(path), "%s/server", run->dir);
 	if (server_missing(kind) != NULL)
 		snprintf(run->skipped, sizeof(run->skipped), "%s", server_missing(kind));

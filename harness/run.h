@@ -31,6 +31,7 @@ struct run {
 	size_t n_names;
 	bool tell_states;          /* to the trace, after every call */
 	int depth;                 /* within how many calls of the library we are */
+	int log;                   /* how often another log took the place of its log */
 	int64_t events;            /* in the log at the end */
 	char skipped[160];         /* why it could not run here; "" when it could */
 	char why[640];             /* the first thing that went wrong, "" for none */

@@ -68,7 +68,88 @@ const struct scenario scenarios[] = {
 	{ "slow-and-busy", "latency, and a front end that answers 503 in HTML", ON_ALL,
 	  "new 38; new 38\n"
 	  "A create i1 One; A sync slow; B sync busy on pull; B random 5; B sync busy\n"
-	  "A sync busy on pull; B sync slow; A sync slow\n" },
+	  "A sync busy on pull; B random 2; B sync slow; A sync slow on pull\n" },
+
+	{ "answered-badly", "429, 413, 502, 504, and 200 with a page of HTML", ON_ALL,
+	  "new 38; new 38\n"
+	  "A create i1 One; A sync; B sync; A random 8\n"
+	  "A sync limited; A sync gateway; A sync html; A sync late; A sync too-large; A sync\n"
+	  "B random 8; B sync html on pull; B sync limited on pull; B sync gateway on pull\n"
+	  "B sync late on pull; B sync; A sync\n" },
+
+	{ "damaged", "connections cut, answers cut, garbled and of a wrong length", ON_ALL,
+	  "new 38; new 38\n"
+	  "A create i1 One; A sync; B sync\n"
+	  "repeat 3 : A random 4 & A sync cut-request & A sync cut-answer & B random 4 &"
+	  " B sync garbled & B sync length & A sync length on pull & B sync cut-answer on pull\n"
+	  "repeat 3 : A random 4 & A sync garbled & A sync length & A sync garbled on pull\n"
+	  "A sync; B sync\n" },
+
+	{ "hanging", "the server takes it and never answers", ON_ALL,
+	  "new 38; new 38\n"
+	  "A create i1 One; A sync hang; expect-log 1; A create i2 Two; A sync; expect-log 2\n"
+	  "B sync hang on pull; B sync; expect i2 title Two\n" },
+
+	{ "at-once", "each request arrives twice at the same instant", ON_ALL,
+	  "new 38; new 38\n"
+	  "A create i1 One; repeat 4 : A random 5 & A sync at-once & B random 5 & B sync at-once on pull\n"
+	  "B random 4; B sync at-once; A random 4; A sync at-once\n" },
+
+	{ "server-killed", "who serves a push is killed at any of its writes",
+	  ON_DIRECT | ON_CGI,
+	  "new 38; new 38\n"
+	  "A create i1 One; A sync; B sync\n"
+	  "repeat 8 : A random 2 & A sync killed & B random 2 & B sync killed\n"
+	  "A create i2 Two; A sync; B sync; expect i2 title Two\n" },
+
+	{ "pool-killed", "a worker at a write, all workers, their master, and nobody there",
+	  ON_FASTCGI,
+	  "new 38; new 38\n"
+	  "A create i1 One; A sync; server kill-workers; B random 4; B sync\n"
+	  /* A new master: the old one waits longer after each death. */
+	  "repeat 4 : A random 3 & A sync killed & B random 3 & B push killed &"
+	  " server kill-master & A sync & B sync\n"
+	  "A create i2 Two; server down; A sync fails; B sync fails; server up\n"
+	  "A sync; B sync; expect i2 title Two\n" },
+
+	{ "lock-held", "a stranger holds the log's lock: 503, and later all is well", ON_ALL,
+	  "new 38; new 38\n"
+	  "A create i1 One; A sync; B sync; A title i1 Uno\n"
+	  "server lock; A push fails; B sync; server unlock; A sync; B sync\n"
+	  "expect-log 2; expect i1 title Uno\n" },
+
+	{ "disk-fails", "a full, a read-only and a broken disk, each for a while", ON_ALL,
+	  "new 38; new 38\n"
+	  "A create i1 One; A sync; B sync; A title i1 Uno\n"
+	  "server disk-full; A sync fails; server disk-well; expect-log 1; A sync\n"
+	  "A title i1 Due; B create i2 Two; server disk-read-only; A push fails; B push fails\n"
+	  "server disk-well; B sync; A title i1 Tre\n"
+	  "server disk-broken; A push fails; server disk-well; A sync; B sync; expect-log 5\n"
+	  "expect i1 title Tre; expect i2 title Two\n" },
+
+	{ "log-lost", "events.db is gone for a while, then an empty one is there", ON_ALL,
+	  "new 38; new 38\n"
+	  "A create i1 One; A create i2 Two; A random 6; A sync; B sync; B title i1 Uno; B sync\n"
+	  "A sync; server keep-log aside; server lose-log; A title i2 Due; A sync fails\n"
+	  "B sync fails; server set-back-log aside; A sync; B sync; expect i1 title Uno\n"
+	  "server new-log; B create i3 Three; B sync; A sync; B sync; expect i1 title Uno\n"
+	  "expect i2 title Due; expect i3 title Three; expect-rows issues 3\n" },
+
+	{ "log-set-back", "an older copy of events.db takes its place, twice", ON_ALL,
+	  "new 38; new 38; new 38\n"
+	  "A create i1 One; A create i2 Two; A sync; B sync; C sync; server keep-log old\n"
+	  "A title i1 Uno; A sync; B create i3 Three; B sync; A sync\n"
+	  "server set-back-log old; C create i4 Four; C sync; B sync; A sync; C sync; B sync\n"
+	  "expect i1 title Uno; expect i3 title Three; expect i4 title Four\n"
+	  "A title i2 Due; A sync; B sync; server set-back-log old; A sync; B sync; C sync\n"
+	  "A sync; B sync; expect i2 title Due; expect i1 title Uno; expect-rows issues 4\n" },
+
+	{ "clocks-jump", "the server's clock and a client's jump to and fro", ON_ALL,
+	  "new 38; new 38\n"
+	  "A create i1 One; A sync; server clock 86400; A title i1 Uno; A sync; B sync\n"
+	  "server clock 10; B clock -7200; B title i1 Eins; B sync; A sync\n"
+	  "B clock 7200; A clock -60; A title i1 Due; A sync; B describe i1 Text; B sync\n"
+	  "server clock 80000; B clock 0; B points i1 3; B sync; server clock 0; A sync; expect i1 title Due; expect i1 description Text\n" },
 
 	{ "retries", "the library tries again by itself", ON_DIRECT,
 	  "new 38\n"

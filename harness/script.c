@@ -268,13 +268,14 @@ call(struct run *run, struct replica *r, enum call c, const struct line *l, int 
 		if (f == FAULT_NONE && strcmp(w, "fails") != 0)
 			at++;
 	}
-	lossy = p.retries == 0 && (p.faults.kind == FAULT_LOST_REQUEST ||
-	    p.faults.kind == FAULT_LOST_ANSWER || p.faults.kind == FAULT_BUSY);
+	lossy = p.retries == 0 && fault_is_lossy(p.faults.kind);
 	sync_call(run, r, c, &p, &out);
 	if (p.die_at > 0 && out.died)
 		return run_ok(run);
-	if (lossy && p.faults.struck == 0)
+	if (p.faults.kind != FAULT_NONE && p.faults.struck == 0)
 		return run_fail(run, "%s: the fault met no request", r->name);
+	if (p.faults.kind == FAULT_KILLED) /* in time, or not */
+		return run_ok(run);
 	if ((out.rc != TDSYNC_OK) != (fails || lossy))
 		return run_fail(run, "%s: %s: %s: %s", r->name, l->word[1],
 		    tdsync_rc_name(out.rc), out.error);
@@ -467,6 +468,27 @@ clone(struct run *run, struct replica *of, bool as_it_is)
 	return true;
 }
 
+/* Something happens to the server. */
+static bool
+server_step(struct run *run, const struct line *l)
+{
+	struct server *s = &run->server;
+	const char *what = l->n > 1 ? l->word[1] : "";
+
+	if (strcmp(what, "clock") == 0) {
+		s->clock_s = number(l, 2);
+	} else if (strcmp(what, "keep-log") == 0 && l->n == 3) {
+		server_keep_log(s, l->word[2]);
+	} else if (strcmp(what, "set-back-log") == 0 && l->n == 3) {
+		server_set_back_log(s, l->word[2]);
+		run->log++;
+	} else if (!server_suffer(s, what)) {
+		die("script: %s: this does not happen to a server: %s", run->scenario, l->text);
+	}
+	run->log += strcmp(what, "new-log") == 0;
+	return true;
+}
+
 /* A step of the run itself. */
 static bool
 run_common(struct run *run, struct line *l)
@@ -500,6 +522,8 @@ run_common(struct run *run, struct line *l)
 		return expect_rows(run, l->word[1], number(l, 2));
 	} else if (strcmp(verb, "expect-log") == 0) {
 		return expect_log(run, number(l, 1));
+	} else if (strcmp(verb, "server") == 0) {
+		return server_step(run, l);
 	} else if (strcmp(verb, "skip-unless") == 0 && l->n == 2) {
 		if (access(path_of(l->word[1], path), R_OK) != 0)
 			snprintf(run->skipped, sizeof(run->skipped), "%s is not here",

@@ -8,12 +8,12 @@
  *	A random N                N commands by chance
  *	A walk                    every command there is, once, as far as it can
  *	A push|pull|sync|status   a call of the client library, with, after it:
- *	    lost-request, lost-answer, twice, slow, busy    the fault, of its push
+ *	    FAULT                 one of faults.h ("lost-answer"), of its push
  *	    on pull               ... of its pull instead
  *	    die N                 the process is killed at its N-th step
  *	    meanwhile STEP : …    another line runs at the steps of that name (*: all)
  *	    retries N             the library tries again by itself
- *	    fails                 it must not succeed (a loss or busy implies that)
+ *	    fails                 it must not succeed (faults that are lossy imply that)
  *	A stock sync|push|pull|auto   a stock td does it (auto: its automatic sync)
  *	A die-everywhere : …      the line, then a sync killed at its 1st step, the
  *	                          line, a sync killed at its 2nd … until none is left
@@ -25,6 +25,9 @@
  *	A clock SECONDS           set its clock off by that much
  *	all …                     the same for every replica, in order
  *	crowd N                   N times, all replicas sync at once, in processes
+ *	server clock SECONDS      set the server's clock off by that much
+ *	server keep-log NAME, server set-back-log NAME   the log aside, and back
+ *	server WHAT               something else happens to it (server.h)
  *	quiet                     everybody syncs until there is nothing to do
  *	new SCHEMA, copy PATH, copy-rows PATH    another replica joins
  *	clone A, fork A           another joins with a copy of A's database, as if it

@@ -13,14 +13,16 @@ static const char script[] =
     "A create i1 One; A create i2 Two; A comment i1 'Seen'; A depend i1 i2; A note n1\n"
     "all sync; B title i1 Uno; B close i2; all random 8; all sync\n";
 
-/* Where a sabotage strikes. */
-enum place { IN_LOG, IN_A, IN_B, ON_WIRE, BETWEEN };
+/* Where a sabotage strikes: with SQL in a database, or with lines of a script.
+ * FORGOTTEN: the harness is not told that a script put another log in place. */
+enum place { IN_LOG, IN_A, IN_B, ON_WIRE, BETWEEN, FORGOTTEN };
 
 static const struct sabotage {
 	const char *name;
 	enum place where;
 	const char *sql;    /* what it does there */
 	const char *says;   /* what the check has to say */
+	const char *before, *after; /* lines that run before it and after it */
 } sabotages[] = {
 	{ "nothing at all", IN_A, "SELECT 1", NULL },
 	{ "the last event is gone", IN_LOG,
@@ -82,6 +84,22 @@ static const struct sabotage {
 	  "td's cursor" },
 	{ "an ack that the log does not know", ON_WIRE, "lost log", "the log ends at" },
 	{ "an edit after the last sync", BETWEEN, "A title i1 Late", "differs" },
+	{ "a server that does not know a push again", IN_LOG,
+	  "UPDATE event SET digest = zeroblob(16) WHERE seq = (SELECT max(seq) FROM event)",
+	  "the same event twice", "A title i1 Due; A push lost-answer", "A sync; B sync" },
+	{ "a server that forgets what it acked and gives the number again", FORGOTTEN,
+	  "server keep-log old; A title i1 Due; A sync; server set-back-log old;"
+	  "B create i3 Three; B sync; A sync; B sync", "is another event" },
+	{ "a log that is replaced, and nobody has what was in it", BETWEEN, "server new-log",
+	  "was acked, then lost with the log" },
+	{ "a garbled answer that meets no request", BETWEEN, "A push garbled",
+	  "the fault met no request" },
+	{ "a full disk that takes everything", BETWEEN,
+	  "server disk-full; server disk-well; A title i1 Due; A push fails", "TDSYNC_OK" },
+	{ "a disk that stays full", BETWEEN, "A title i1 Due; server disk-full; quiet",
+	  "sync without faults" },
+	{ "a lock that is never let go", BETWEEN, "A title i1 Due; server lock; quiet",
+	  "sync without faults" },
 };
 
 size_t
@@ -116,8 +134,9 @@ strike(struct run *run, const struct sabotage *s)
 	char dir[700], path[800];
 	sqlite3 *db;
 
-	if (s->where == BETWEEN) {
+	if (s->where == BETWEEN || s->where == FORGOTTEN) {
 		script_run(run, s->sql);
+		run->log = s->where == FORGOTTEN ? 0 : run->log;
 		return;
 	}
 	if (s->where == ON_WIRE) {
@@ -138,12 +157,14 @@ selftest_run(struct run *run, size_t n)
 {
 	const struct sabotage *s = &sabotages[n];
 
-	if (!script_run(run, script) || !sync_quiet(run))
+	if (!script_run(run, script) || !sync_quiet(run) ||
+	    (s->before != NULL && !script_run(run, s->before)))
 		return;
 	strike(run, s);
-	if (!run_ok(run))
-		return;
-	check_run(run);
+	if (run_ok(run) && s->after != NULL)
+		script_run(run, s->after);
+	if (run_ok(run))
+		check_run(run);
 	if (s->says == NULL)
 		return;
 	if (run_ok(run)) {

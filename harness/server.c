@@ -5,12 +5,17 @@
 #include "transport_direct.h"
 
 #include "base/fs.h"
+#include "base/lock.h"
+#include "store/events.h"
+#include "tests/mishap.h"
 #include "tests/site.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -96,16 +101,31 @@ make_accounts(struct server *s)
 
 /* --- start, connect, stop --- */
 
+/* The workers have mishap.h's library; nginx has not. */
+struct fastcgi {
+	struct site site;
+	struct site_options options;
+	char file[700];
+	const char *wrapper[5];
+};
+
 static void
 start_site(struct server *s)
 {
-	struct site_options o = { .kind = SITE_FASTCGI, .dir = s->dir, .data = s->data };
-	struct site *site = calloc(1, sizeof(*site));
+	struct fastcgi *f = calloc(1, sizeof(*f));
 
-	if (site == NULL || !site_start(site, &o))
+	if (f == NULL)
+		die("out of memory");
+	snprintf(f->file, sizeof(f->file), "TD_SYNC_MISHAP=%s", mishap_file());
+	f->wrapper[0] = "env";
+	f->wrapper[1] = "LD_PRELOAD=" MISHAP_LIBRARY;
+	f->wrapper[2] = f->file;
+	f->options = (struct site_options){ .kind = SITE_FASTCGI, .dir = s->dir,
+	    .data = s->data, .wrapper = f->wrapper };
+	if (!site_start(&f->site, &f->options))
 		die("nginx and its workers do not start");
-	snprintf(s->url, sizeof(s->url), "%s", site->url);
-	s->handle = site;
+	snprintf(s->url, sizeof(s->url), "%s", f->site.url);
+	s->handle = f;
 }
 
 void
@@ -157,14 +177,187 @@ server_connect(struct server *s, size_t i)
 	return t;
 }
 
+/* --- what happens to it --- */
+
+/* The pool's master and all its workers; or the workers alone. */
+static void
+kill_pool(struct fastcgi *f, bool master, int sig)
+{
+	pid_t pids[64];
+	size_t n = site_workers(&f->site, pids, 64), i;
+
+	if (master) {
+		kill(f->site.pool, sig);
+		while (waitpid(f->site.pool, NULL, 0) < 0 && errno == EINTR)
+			;
+		f->site.pool = 0;
+		unlink(f->site.socket); /* dying workers hold it: wait for a new one */
+	}
+	for (i = 0; i < n && i < 64 && sig == SIGKILL; i++)
+		kill(pids[i], SIGKILL);
+}
+
+static void
+start_pool(struct fastcgi *f)
+{
+	if (f->site.pool == 0 && !site_start_pool(&f->site, &f->options))
+		die("the workers do not start again");
+}
+
+/* Somebody who holds the log's lock until he is killed. */
+static pid_t
+take_lock(const struct server *s)
+{
+	char dir[700], path[720];
+	struct err err = { "" };
+	struct lock *lock;
+	int ends[2];
+	pid_t pid;
+	char c;
+
+	snprintf(path, sizeof(path), "%s/" EVENTS_LOCK, server_log(s, dir));
+	fflush(NULL);
+	if (pipe(ends) != 0 || (pid = fork()) < 0)
+		die("fork: %s", strerror(errno));
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (lock_open(path, &lock, &err) != RC_OK ||
+		    lock_take(lock, clock_mono_ms() + LOCK_WAIT_MS) != RC_OK ||
+		    write(ends[1], "x", 1) != 1)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	close(ends[1]);
+	if (read(ends[0], &c, 1) != 1)
+		die("%s: %s", path, err.text);
+	close(ends[0]);
+	return pid;
+}
+
+static void
+let_go(struct server *s)
+{
+	if (s->stranger == 0)
+		return;
+	kill(s->stranger, SIGKILL);
+	waitpid(s->stranger, NULL, 0);
+	s->stranger = 0;
+}
+
+/* events.db and what belongs to it. */
+static void
+remove_log(const struct server *s)
+{
+	static const char *const ends[] = { "", "-wal", "-shm" };
+	char dir[700], path[720];
+	size_t i;
+
+	for (i = 0; i < 3; i++) {
+		snprintf(path, sizeof(path), "%s/" EVENTS_DB "%s", server_log(s, dir), ends[i]);
+		unlink(path);
+	}
+}
+
+/* All writes to the projects fail so. */
+static void
+break_disk(const struct server *s, int code)
+{
+	char where[sizeof(mishap->where)];
+
+	/* The end of the path is enough to know it, and short. */
+	snprintf(where, sizeof(where), "/server/data/projects/%s/", s->project);
+	mishap_plan(1, code, true, where);
+}
+
+bool
+server_suffer(struct server *s, const char *what)
+{
+	struct fastcgi *f = s->handle;
+	struct err err;
+	char dir[700];
+
+	if (strcmp(what, "kill-workers") == 0 && f != NULL) {
+		kill_pool(f, false, SIGKILL);
+	} else if (strcmp(what, "kill-master") == 0 && f != NULL) {
+		kill_pool(f, true, SIGKILL);
+		start_pool(f);
+	} else if (strcmp(what, "down") == 0 && f != NULL) {
+		kill_pool(f, true, SIGTERM);
+	} else if (strcmp(what, "up") == 0 && f != NULL) {
+		start_pool(f);
+	} else if (strcmp(what, "lock") == 0) {
+		s->stranger = take_lock(s);
+	} else if (strcmp(what, "unlock") == 0) {
+		let_go(s);
+	} else if (strcmp(what, "disk-full") == 0) {
+		break_disk(s, ENOSPC);
+	} else if (strcmp(what, "disk-read-only") == 0) {
+		break_disk(s, EROFS);
+	} else if (strcmp(what, "disk-broken") == 0) {
+		break_disk(s, EIO);
+	} else if (strcmp(what, "disk-well") == 0) {
+		mishap_none();
+	} else if (strcmp(what, "lose-log") == 0) {
+		remove_log(s);
+	} else if (strcmp(what, "new-log") == 0) {
+		remove_log(s);
+		if (events_create(server_log(s, dir), "td", &err) != RC_OK)
+			die("%s", err.text);
+	} else {
+		return false;
+	}
+	return true;
+}
+
+static void
+copy_log(const char *from, const char *to)
+{
+	struct buf content = { 0 };
+	struct err err;
+
+	if (fs_read(from, 1 << 30, &content, &err) != RC_OK ||
+	    fs_write(to, buf_span(&content), 0600, &err) != RC_OK)
+		die("%s", err.text);
+	buf_free(&content);
+}
+
+void
+server_keep_log(const struct server *s, const char *as)
+{
+	char dir[700], path[720], to[700];
+	sqlite3 *db;
+
+	snprintf(path, sizeof(path), "%s/" EVENTS_DB, server_log(s, dir));
+	snprintf(to, sizeof(to), "%s/%s", s->dir, as);
+	db = sql_open(path, false);
+	sql_run(db, "PRAGMA wal_checkpoint(TRUNCATE)", "");
+	sql_close(db);
+	copy_log(path, to);
+}
+
+void
+server_set_back_log(const struct server *s, const char *as)
+{
+	char dir[700], path[720], from[700];
+
+	snprintf(path, sizeof(path), "%s/" EVENTS_DB, server_log(s, dir));
+	snprintf(from, sizeof(from), "%s/%s", s->dir, as);
+	remove_log(s);
+	copy_log(from, path); /* writes aside and renames */
+}
+
 void
 server_stop(struct server *s)
 {
+	struct fastcgi *f = s->handle;
 	size_t i;
 
-	if (s->handle != NULL && !site_stop(s->handle))
+	let_go(s);
+	mishap_none();
+	if (f != NULL && !site_stop(&f->site))
 		fprintf(stderr, "td-sync-harness: the server did not stop well\n");
-	free(s->handle);
+	free(f);
 	for (i = 0; i < SERVER_TOKENS; i++)
 		free(s->tokens[i]);
 	memset(s, 0, sizeof(*s));

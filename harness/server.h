@@ -10,6 +10,8 @@
 
 #include "base/id.h"
 
+#include <sys/types.h>
+
 #define SERVER_TOKENS 4 /* of as many people */
 
 enum server_kind { SERVER_DIRECT, SERVER_CGI, SERVER_FASTCGI, SERVER__MAX };
@@ -25,7 +27,9 @@ struct server {
 	char project[ID_MAX];
 	char *tokens[SERVER_TOKENS]; /* one a member, of different users */
 	char url[128];        /* FastCGI: where nginx listens */
+	int64_t clock_s;      /* how far its clock is ahead */
 	void *handle;         /* of what was started */
+	pid_t stranger;       /* who holds the log's lock; 0: nobody */
 };
 
 /* Make the data folder, a project and its members, and start what there is to
@@ -39,6 +43,23 @@ struct transport *server_connect(struct server *s, size_t i);
 
 /* The folder of the project's log. Returns out. */
 const char *server_log(const struct server *s, char out[700]);
+
+/*
+ * What happens to a server. False: it can't happen to one of this kind, or
+ * there is nothing of that name.
+ *	kill-workers, kill-master   by SIGKILL; the master is started again
+ *	down, up                    nobody is behind nginx, or somebody again
+ *	lock, unlock                a stranger takes the log's lock
+ *	disk-full, disk-read-only, disk-broken, disk-well   its writes fail
+ *	lose-log                    its events.db is gone
+ *	new-log                     and an empty one is there
+ */
+bool server_suffer(struct server *s, const char *what);
+
+/* Copy the log aside; put a copy in its place, as somebody does who has no
+ * better way: the file alone, by a rename, while the server runs. */
+void server_keep_log(const struct server *s, const char *as);
+void server_set_back_log(const struct server *s, const char *as);
 
 /* Stop what was started. */
 void server_stop(struct server *s);

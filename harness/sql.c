@@ -169,8 +169,8 @@ sql_text(sqlite3 *db, struct buf *out, const char *sql, const char *types, ...)
 bool
 sql_has(sqlite3 *db, const char *table, const char *column)
 {
-	return sql_int(db, 0, "SELECT 1 FROM pragma_table_info(?) WHERE name = ?",
-	               "ss", table, column) != 0;
+	return sqlite3_table_column_metadata(db, NULL, table, column, NULL, NULL, NULL, NULL,
+	    NULL) == SQLITE_OK;
 }
 
 struct span

@@ -1,5 +1,7 @@
 #include "transport_cgi.h"
 
+#include "tests/mishap.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -16,6 +18,7 @@
 struct cgi {
 	struct transport base; /* first: a transport is a cgi */
 	char *program, *data, *logs;
+	size_t cut;            /* the next body ends after so many bytes */
 };
 
 /* The environment of one request; each string is owned. */
@@ -68,6 +71,10 @@ fill_env(struct env *e, const struct cgi *c, const struct transport_request *rq)
 	put(e, "TD_SYNC_SERVER_ERROR_LOG", c->logs, "/error.log");
 	put(e, "TD_SYNC_SERVER_ACCESS_LOG", c->logs, "/access.log");
 	put(e, "ASAN_OPTIONS", getenv("ASAN_OPTIONS"), "");
+	if (mishap_file() != NULL) {
+		put(e, "LD_PRELOAD", MISHAP_LIBRARY, "");
+		put(e, "TD_SYNC_MISHAP", mishap_file(), "");
+	}
 	put(e, "LD_LIBRARY_PATH", getenv("LD_LIBRARY_PATH"), "");
 }
 
@@ -200,15 +207,19 @@ cgi_send(struct transport *t, const struct transport_request *rq,
 	struct env e = { { NULL }, 0 };
 	struct buf answer = { 0 };
 	enum rc rc = RC_BUSY;
+	struct span body = rq->body;
 	int in, out, status = -1;
 	pid_t pid;
 	bool whole;
 
 	fill_env(&e, c, rq);
+	if (c->cut < body.len)
+		body.len = c->cut;
+	c->cut = SIZE_MAX;
 	signal(SIGPIPE, SIG_IGN);
 	pid = start(c, &e, &in, &out);
 	if (pid > 0) {
-		whole = talk(in, out, rq->body, &answer);
+		whole = talk(in, out, body, &answer);
 		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 			;
 		if (!whole || status != 0 || answer.failed)
@@ -246,6 +257,7 @@ transport_cgi(const char *program, const char *data, const char *logs,
 		return err_set(err, RC_FAULT, "out of memory");
 	c->base.send = cgi_send;
 	c->base.free = cgi_free;
+	c->cut = SIZE_MAX;
 	c->program = strdup(program);
 	c->data = strdup(data);
 	c->logs = strdup(logs);
@@ -255,4 +267,10 @@ transport_cgi(const char *program, const char *data, const char *logs,
 	}
 	*out = &c->base;
 	return RC_OK;
+}
+
+void
+transport_cgi_cut(struct transport *t, size_t after)
+{
+	((struct cgi *)t)->cut = after;
 }

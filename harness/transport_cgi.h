@@ -15,4 +15,7 @@
 enum rc transport_cgi(const char *program, const char *data, const char *logs,
                       struct transport **out, struct err *err);
 
+/* The next request's body ends after so many bytes, whatever its length says. */
+void transport_cgi_cut(struct transport *t, size_t after);
+
 #endif
