@@ -517,17 +517,24 @@ END_TEST
 
 START_TEST(pages_end_with_their_block)
 {
-	static const struct { int64_t after, limit; size_t count; int64_t last; bool more; } rows[] = {
-		{ 0, 1000, 1000, 1000, true },
-		{ 0, 10000, 1000, 1000, true },
-		{ 990, 1000, 10, 1000, true },
-		{ 999, 1000, 1, 1000, true },
-		{ 1000, 1000, 1000, 2000, true },
-		{ 2000, 1000, 500, 2500, false },
-		{ 2500, 1000, 0, 2500, false },
-		{ 0, 4, 4, 4, true },
-		{ 2496, 4, 4, 2500, true }, /* full, though nothing follows: as recorded */
-		{ 2497, 4, 3, 2500, false },
+	static const struct {
+		int64_t after, limit;
+		size_t count;
+		int64_t last;
+		bool more, sealed;
+	} rows[] = {
+		{ 0, 1000, 1000, 1000, true, true },
+		{ 0, 10000, 1000, 1000, true, true },
+		{ 990, 1000, 10, 1000, true, true },
+		{ 999, 1000, 1, 1000, true, true },
+		{ 1000, 1000, 1000, 2000, true, true },
+		{ 2000, 1000, 500, 2500, false, false },
+		{ 2500, 1000, 0, 2500, false, false },
+		{ 0, 4, 4, 4, true, false },
+		{ 990, 9, 9, 999, true, false },
+		{ 990, 10, 10, 1000, true, true }, /* the limit cuts nothing */
+		{ 2496, 4, 4, 2500, true, false }, /* full, though nothing follows: as recorded */
+		{ 2497, 4, 3, 2500, false, false },
 	};
 
 	fill(1, 2500);
@@ -535,7 +542,7 @@ START_TEST(pages_end_with_their_block)
 		struct page p = pull(rows[i].after, rows[i].limit);
 
 		ck_assert_msg(p.count == rows[i].count && p.last == rows[i].last &&
-		              p.has_more == rows[i].more && p.sealed == rows[i].more,
+		              p.has_more == rows[i].more && p.sealed == rows[i].sealed,
 		              "after %" PRId64 " limit %" PRId64 ": %zu to %" PRId64 "%s",
 		              rows[i].after, rows[i].limit, p.count, p.last, p.has_more ? ", more" : "");
 	}

@@ -45,6 +45,8 @@ static const struct {
 	{ "max_push_bytes = 12\n", ":1: max_push_bytes: must be a number from 1024" },
 	{ "max_push_bytes = -1\n", ":1: max_push_bytes" },
 	{ "max_push_bytes =\n", ":1: max_push_bytes" },
+	{ "page_cache_bytes = -1\n", "must be a number from 0 to 1125899906842624" },
+	{ "page_cache_bytes = 1125899906842625\n", ":1: page_cache_bytes" },
 	{ "unknown_entities = maybe\n", "must be \"park\" or \"refuse\"" },
 	{ "data =\n", ":1: data: must be a folder" },
 	{ "error_log =\n", ":1: error_log" },
@@ -97,6 +99,7 @@ START_TEST(the_shipped_file_holds_the_defaults)
 	ck_assert(shipped.access_log_off == defaults.access_log_off);
 	ck_assert_int_eq(shipped.max_push_bytes, defaults.max_push_bytes);
 	ck_assert_int_eq(shipped.max_waiting, defaults.max_waiting);
+	ck_assert_int_eq(shipped.page_cache_bytes, defaults.page_cache_bytes);
 	ck_assert(shipped.refuse_unknown == defaults.refuse_unknown);
 	buf_free(&text);
 	buf_free(&on);

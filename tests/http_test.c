@@ -152,6 +152,7 @@ main(void)
 	suite_add_tcase(s, recordings_case());
 	suite_add_tcase(s, bad_input_case());
 	suite_add_tcase(s, sync_case());
+	suite_add_tcase(s, pages_case());
 	suite_add_tcase(s, pool_case());
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_NORMAL);

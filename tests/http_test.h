@@ -11,6 +11,7 @@ TCase *recordings_case(void); /* http_recordings.c */
 TCase *bad_input_case(void);  /* http_bad.c */
 TCase *sync_case(void);       /* http_sync.c */
 TCase *pool_case(void);       /* http_pool.c */
+TCase *pages_case(void);      /* http_pages.c */
 TCase *config_case(void);     /* http_config.c */
 
 /* Whether such a site can run here; if not, "skipped: ..." is said once. */

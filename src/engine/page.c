@@ -5,6 +5,8 @@
 #include "base/json.h"
 #include "engine/digest.h"
 
+#include <string.h>
+
 /* A page while it is written. */
 struct writer {
 	struct buf *out;
@@ -13,6 +15,12 @@ struct writer {
 	int64_t block_end;  /* of the first event's block */
 	struct page *page;
 };
+
+int64_t
+page_block(int64_t seq)
+{
+	return (seq - 1) / PAGE_BLOCK * PAGE_BLOCK + 1;
+}
 
 static void
 write_event(struct buf *b, const struct event *ev)
@@ -49,8 +57,10 @@ visit(void *ctx, const struct event *ev, bool *stop)
 	struct page *p = w->page;
 	size_t before = w->out->len;
 
-	if (p->count == 0)
-		w->block_end = (ev->seq - 1) / PAGE_BLOCK * PAGE_BLOCK + PAGE_BLOCK;
+	if (p->count == 0) {
+		p->first = ev->seq;
+		w->block_end = page_block(ev->seq) + PAGE_BLOCK - 1;
+	}
 	if (ev->seq > w->block_end) {
 		*stop = true;
 		return RC_OK;
@@ -62,11 +72,12 @@ visit(void *ctx, const struct event *ev, bool *stop)
 		return RC_FAULT;
 	if (p->count > 0 && w->out->len - w->start > PAGE_MAX_BYTES) {
 		w->out->len = before; /* it begins the next page */
-		p->has_more = *stop = true;
+		p->has_more = p->sealed = *stop = true;
 		return RC_OK;
 	}
 	p->count++;
 	p->last = ev->seq;
+	memcpy(p->digest, ev->digest, EVENT_DIGEST_LEN);
 	if ((int64_t)p->count == w->limit)
 		p->has_more = *stop = true;
 	return RC_OK;
@@ -88,10 +99,12 @@ page_write(struct events *log, int64_t after, int64_t limit, struct buf *out,
 		rc = err_set(err, RC_CURSOR_AHEAD,
 		             "your cursor is beyond the end of this project's log, which "
 		             "was set back: ask its operator, then link the project anew");
-	/* The block is complete, so these bytes never change. */
-	if (page->count > 0 && page->head.seq >= w.block_end)
+	/* The block is complete, so nothing is ever added to this. */
+	if (page->count > 0 && page->head.seq >= w.block_end) {
 		page->has_more = true;
-	page->sealed = page->has_more;
+		if ((int64_t)page->count < limit || page->last == w.block_end)
+			page->sealed = true;
+	}
 	buf_add_str(out, "],\"last_server_seq\":");
 	buf_add_int(out, page->last);
 	buf_add_str(out, page->has_more ? ",\"has_more\":true}\n" : ",\"has_more\":false}\n");

@@ -15,12 +15,18 @@
 #define PAGE_MAX_LIMIT 10000
 
 struct page {
+	int64_t first;   /* first seq in it; 0 when it is empty */
 	int64_t last;    /* last seq in it, or the cursor when it is empty */
+	unsigned char digest[EVENT_DIGEST_LEN]; /* of the last event in it */
 	size_t count;    /* events in it */
 	bool has_more;
-	bool sealed;     /* these bytes are the same for everyone, for ever */
+	bool sealed;     /* the limit did not cut it, and more events change nothing:
+	                  * these bytes are the same for everyone, for ever */
 	struct events_head head;
 };
+
+/* The first number of the block that a seq lies in. */
+int64_t page_block(int64_t seq);
 
 /*
  * Write the page after a cursor as JSON, {"events","last_server_seq",

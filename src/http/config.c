@@ -82,6 +82,14 @@ set_max_waiting(const struct loading *l, const char *value, struct err *err)
 }
 
 static enum rc
+set_page_cache_bytes(const struct loading *l, const char *value, struct err *err)
+{
+	if (!conf_int(value, 0, INT64_C(1) << 50, &l->config->page_cache_bytes))
+		return err_set(err, RC_INVALID, "must be a number from 0 to 1125899906842624");
+	return RC_OK;
+}
+
+static enum rc
 set_unknown_entities(const struct loading *l, const char *value, struct err *err)
 {
 	l->config->refuse_unknown = strcmp(value, "refuse") == 0;
@@ -99,6 +107,7 @@ static const struct {
 	{ "access_log",       set_access_log },
 	{ "max_push_bytes",   set_max_push_bytes },
 	{ "max_waiting",      set_max_waiting },
+	{ "page_cache_bytes", set_page_cache_bytes },
 	{ "unknown_entities", set_unknown_entities },
 };
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
@@ -143,7 +152,8 @@ config_load(const char *file, const char *data, struct config *out, struct err *
 	const char *named = data;
 	enum rc rc;
 
-	*out = (struct config){ .max_push_bytes = 64 << 20, .max_waiting = 16 };
+	*out = (struct config){ .max_push_bytes = 64 << 20, .max_waiting = 16,
+	                        .page_cache_bytes = 1 << 30 };
 	if (named == NULL)
 		named = getenv(ENV_PREFIX "DATA");
 	if (file != NULL)

@@ -21,6 +21,7 @@ struct config {
 	int64_t max_push_bytes;    /* the largest body of a push */
 	int64_t max_waiting;       /* requests at one project's lock, where no
 	                            * pool says how many */
+	int64_t page_cache_bytes;  /* pages kept on disk, all together; 0: none */
 	bool refuse_unknown;       /* unknown entity types: refused, not parked */
 };
 

@@ -48,33 +48,151 @@ take_query(struct request *r, int64_t *after, int64_t *limit)
 	return RC_OK;
 }
 
+/* --- kept pages --- */
+
+static struct page_key
+key_of(const struct request *r, int64_t after)
+{
+	return (struct page_key){ r->project_id, r->head.log_id, after };
+}
+
+/*
+ * Whether a page starts where everyone's does who pulls from the start: behind
+ * the block before, or behind a page of its block that the byte limit cut and
+ * that is kept. From other cursors, of which there are many, pages are made.
+ */
+static bool
+starts_well(struct request *r)
+{
+	int64_t at;
+
+	if (events_before(r->project->log, page_block(r->page.first), &at, NULL) != RC_OK)
+		return false;
+	while (at < r->cursor) {
+		struct page_key key = key_of(r, at);
+		struct page_file f;
+
+		if (pages_open(&r->server->pages, &key, false, &f) != RC_OK)
+			return false;
+		page_file_close(&f);
+		if (f.last <= at)
+			return false;
+		at = f.last;
+	}
+	return at == r->cursor;
+}
+
+/* Whether a kept page is of the log as it is: somebody may have put an older
+ * copy in its place, by hand. */
+static bool
+is_of_log(struct request *r, const struct page_file *f)
+{
+	unsigned char digest[EVENT_DIGEST_LEN];
+
+	return f->last <= r->head.seq &&
+	       events_digest(r->project->log, f->last, digest, NULL) == RC_OK &&
+	       memcmp(digest, f->digest, EVENT_DIGEST_LEN) == 0;
+}
+
+/*
+ * Answer with a kept page, where there is one: nginx sends it if it told us how
+ * (a parameter of nginx/td-sync.conf.in; a client can't set those), else we do.
+ * *last is the page's last seq.
+ */
+static bool
+answer_kept(struct request *r, int64_t after, int64_t limit, int64_t *last)
+{
+	const char *there = request_header(r, "TD_SYNC_PAGES");
+	bool by_nginx = there != NULL && there[0] != '\0';
+	/* One in PAGES_CHECK_EACH random ids ends with this. */
+	bool whole = !by_nginx || r->id[31] == '0';
+	struct page_key key = key_of(r, after);
+	char name[PAGES_NAME];
+	struct page_file f;
+
+	if (after >= r->head.seq ||
+	    pages_open(&r->server->pages, &key, whole, &f) != RC_OK)
+		return false;
+	*last = f.last;
+	if (f.count > limit || !is_of_log(r, &f)) {
+		page_file_close(&f);
+		if (f.count <= limit)
+			pages_drop(&r->server->pages, &key, "not of the log as it is now");
+		return false;
+	}
+	r->status = 200;
+	if (!by_nginx) {
+		r->file = f;
+		return true;
+	}
+	page_file_close(&f);
+	pages_name(&key, name);
+	buf_addf(&r->headers, "X-Accel-Redirect: %s%s\r\n", there, name);
+	return true;
+}
+
+/* --- after the answer --- */
+
 static void
 after_pull(struct request *r)
 {
+	struct page_key key = key_of(r, r->cursor);
 	struct span device = buf_span(&r->device);
 
-	devices_served(r->project->dir, device.len > 0 ? device : span_of(r->caller.token_id),
-	               r->seq, r->now_us);
+	if (r->seq != 0)
+		devices_served(r->project->dir,
+		               device.len > 0 ? device : span_of(r->caller.token_id),
+		               r->seq, r->now_us);
+	if (r->page.sealed && starts_well(r))
+		pages_keep(&r->server->pages, &key, &r->page, buf_span(&r->out));
 }
 
-/* What is noted of a page once it is out: that this device was served. Its
- * own events are sent like others', `exclude_client` only says who asks. */
+/*
+ * That a device was served is noted once the answer is out; but not for a
+ * sealed page with more behind it: the device comes again. Its own events are
+ * sent like others', `exclude_client` only says who asks.
+ */
 static void
-note_served(struct request *r, int64_t last)
+note_served(struct request *r, int64_t last, bool sealed)
 {
-	if (r->method == METHOD_HEAD)
+	if ((sealed && last < r->head.visible) || r->method == METHOD_HEAD)
 		return;
 	request_query(r, "exclude_client", &r->device);
 	r->seq = last;
 	r->after = after_pull;
 }
 
+/* A page that is made: from the log to r->out. */
+static enum rc
+make_page(struct request *r, int64_t after, int64_t limit)
+{
+	struct page *page = &r->page;
+	char tag[ETAG_TEXT];
+	enum rc rc;
+
+	rc = page_write(r->project->log, after, limit, &r->out, page, &r->err);
+	if (rc == RC_OK && memcmp(page->head.log_id, r->head.log_id, LOG_ID_LEN) != 0)
+		return err_set(&r->err, RC_BUSY, "the log was replaced during a pull");
+	if (rc == RC_OK || rc == RC_CURSOR_AHEAD)
+		r->head = page->head;
+	if (rc != RC_OK)
+		return rc;
+	if (!page->has_more)
+		reply_header(r, "ETag", tag_of(&r->head, after, limit, tag));
+	r->status = 200;
+	r->cursor = after;
+	if (page->sealed)
+		r->after = after_pull;
+	if (page->count > 0)
+		note_served(r, page->last, page->sealed);
+	return RC_OK;
+}
+
 enum rc
 pull_run(struct request *r)
 {
-	int64_t after, limit;
+	int64_t after, limit, last;
 	char tag[ETAG_TEXT];
-	struct page page;
 	enum rc rc;
 
 	if ((rc = take_query(r, &after, &limit)) != RC_OK ||
@@ -85,17 +203,8 @@ pull_run(struct request *r)
 		r->status = 304;
 		return RC_OK;
 	}
-	rc = page_write(r->project->log, after, limit, &r->out, &page, &r->err);
-	if (rc == RC_OK && memcmp(page.head.log_id, r->head.log_id, LOG_ID_LEN) != 0)
-		return err_set(&r->err, RC_BUSY, "the log was replaced during a pull");
-	if (rc == RC_OK || rc == RC_CURSOR_AHEAD)
-		r->head = page.head;
-	if (rc != RC_OK)
-		return rc;
-	if (!page.has_more)
-		reply_header(r, "ETag", tag_of(&r->head, after, limit, tag));
-	r->status = 200;
-	if (page.count > 0)
-		note_served(r, page.last);
+	if (!answer_kept(r, after, limit, &last))
+		return make_page(r, after, limit);
+	note_served(r, last, true);
 	return RC_OK;
 }

@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 /*
  * Which status and code an outcome is. A message stands here where the cause
@@ -182,11 +183,50 @@ reason(int status)
 	return "Status";
 }
 
+/* Whether the client takes gzip (RFC 9110, 12.5.3; a weight of 0 is a no). */
+static bool
+takes_gzip(const struct request *r)
+{
+	const char *p = request_header(r, "HTTP_ACCEPT_ENCODING");
+
+	while (p != NULL && *p != '\0') {
+		p += strspn(p, " \t,");
+		if (strncasecmp(p, "gzip", 4) == 0 && strchr(" \t,;", p[4]) != NULL) {
+			const char *q = p + 4 + strspn(p + 4, " \t;");
+
+			return strncasecmp(q, "q=0", 3) != 0 || q[3 + strspn(q + 3, ".0")] > '0';
+		}
+		p += strcspn(p, ",");
+	}
+	return false;
+}
+
+/* The headers of a body that is a page's file. */
+static void
+file_headers(const struct request *r, bool unpack, struct buf *head)
+{
+	buf_addf(head, "Content-Type: application/json\r\nContent-Length: %lld\r\n"
+	         "Vary: Accept-Encoding\r\n%s",
+	         (long long)(unpack ? r->file.text : r->file.size),
+	         unpack ? "" : "Content-Encoding: gzip\r\n");
+}
+
+/* Send the body: what was made, or a page's file. */
+static void
+send_body(struct request *r, bool unpack)
+{
+	if (r->file.fd < 0)
+		r->io->write(r->io_ctx, r->out.p, r->out.len);
+	else if (!page_file_send(&r->file, unpack, r->io->write, r->io_ctx))
+		log_write(LOG_WARN, "a page went out in part only: it broke, or nobody took it");
+}
+
 void
 reply_send(struct request *r)
 {
 	struct buf *head = &r->scratch;
 	bool empty = r->status == 204 || r->status == 304;
+	bool file = r->file.fd >= 0, unpack = file && !takes_gzip(r);
 
 	buf_reset(head);
 	buf_addf(head, "Status: %d %s\r\nX-Request-Id: %s\r\n", r->status,
@@ -196,9 +236,11 @@ reply_send(struct request *r)
 		buf_add_hex(head, r->head.log_id, LOG_ID_LEN);
 		buf_add_str(head, "\r\n");
 	}
-	if (!empty && r->out.len > 0)
+	if (file)
+		file_headers(r, unpack, head);
+	else if (!empty && r->out.len > 0)
 		buf_add_str(head, "Content-Type: application/json\r\n");
-	if (!empty)
+	if (!empty && !file)
 		buf_addf(head, "Content-Length: %zu\r\n", r->out.len);
 	buf_add_str(head, "Cache-Control: private, no-store\r\n"
 	                  "X-Content-Type-Options: nosniff\r\n");
@@ -207,6 +249,6 @@ reply_send(struct request *r)
 	if (head->failed || r->headers.failed) /* nothing whole can be said */
 		return;
 	if (r->io->write(r->io_ctx, head->p, head->len) && !empty &&
-	    r->method != METHOD_HEAD && r->out.len > 0)
-		r->io->write(r->io_ctx, r->out.p, r->out.len);
+	    r->method != METHOD_HEAD && (file || r->out.len > 0))
+		send_body(r, unpack);
 }

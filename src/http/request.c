@@ -17,6 +17,7 @@ request_init(struct request *r, struct server *server)
 {
 	memset(r, 0, sizeof(*r));
 	r->server = server;
+	r->file.fd = -1;
 }
 
 static struct buf *
@@ -40,9 +41,10 @@ request_free(struct request *r)
 static void
 reset(struct request *r)
 {
-	struct request clean = { .server = r->server };
+	struct request clean = { .server = r->server, .file.fd = -1 };
 	struct buf *b;
 
+	page_file_close(&r->file);
 	for (size_t i = 0; (b = buffer(r, i)) != NULL; i++) {
 		if (b->cap > KEEP_BYTES)
 			buf_free(b);
@@ -184,7 +186,9 @@ log_line(struct request *r)
 	log_text(b, "user", r->caller.user_id);
 	log_text(b, "token", r->caller.token_id);
 	buf_addf(b, ",\"status\":%d,\"bytes_in\":%zu,\"bytes_out\":%zu,\"ms\":%lld.%03d}",
-	         r->status, r->body.len, r->method == METHOD_HEAD ? 0 : r->out.len,
+	         r->status, r->body.len,
+	         r->method == METHOD_HEAD ? 0 :
+	         r->file.fd >= 0 ? (size_t)r->file.size : r->out.len,
 	         (long long)(us / 1000), (int)(us % 1000));
 	if (!b->failed)
 		log_access(buf_span(b));

@@ -54,6 +54,7 @@ struct request {
 	struct err err;
 	bool has_head;                /* `head` is known: sync routes tell log_id */
 	struct events_head head;
+	struct page_file file;        /* the body is this page, instead of `out` */
 
 	/* What is to do once the answer is out; NULL: nothing. The members below
 	 * are its. */
@@ -61,6 +62,8 @@ struct request {
 	struct project_log *project;
 	struct buf device;
 	int64_t seq;
+	struct page page;             /* a pull's */
+	int64_t cursor;
 
 	struct buf scratch;           /* for whoever needs one for a moment */
 };

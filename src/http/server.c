@@ -12,6 +12,7 @@ server_init(struct server *s, const struct config *config, int max_workers)
 	s->max_waiting = max_workers > 1 ? max_workers / 2
 	                 : max_workers == 1 ? 1 : (int)config->max_waiting;
 	projects_init(&s->projects, config->data);
+	pages_init(&s->pages, config->data, config->page_cache_bytes);
 }
 
 void

@@ -4,12 +4,14 @@
 
 #include "auth/auth.h"
 #include "http/config.h"
+#include "http/pages.h"
 #include "http/projects.h"
 
 struct server {
 	const struct config *config; /* borrowed */
 	struct auth *auth;           /* NULL until it could be opened */
 	struct projects projects;
+	struct pages pages;
 	int max_waiting;             /* requests at one project's lock, in all */
 };
 

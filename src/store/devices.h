@@ -11,9 +11,9 @@
 
 /*
  * Note that a device (or a token's id, where a pull names no device) was
- * served up to seq; call it when a page held events. Written only when that is
- * news. `dir` is the project's
- * folder. Failures are swallowed.
+ * served up to seq; call it when a page held events. A sealed page with more
+ * behind it need not be noted: the device comes again. Written only when it is
+ * news. `dir` is the project's folder. Failures are swallowed.
  */
 void devices_served(const char *dir, struct span device, int64_t seq, int64_t now_us);
 

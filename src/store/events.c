@@ -66,7 +66,7 @@ static const char schema[] =
     "CREATE UNIQUE INDEX event_key ON event(action_id, digest);";
 
 enum query { Q_HEAD, Q_HEAD_SET, Q_AUTHOR, Q_AUTHOR_ADD, Q_APPEND, Q_FIND,
-             Q_WALK, Q_DIGEST, Q__MAX };
+             Q_WALK, Q_BEFORE, Q_DIGEST, Q__MAX };
 
 static const char *const queries[Q__MAX] = {
 	[Q_HEAD] =
@@ -95,6 +95,9 @@ static const char *const queries[Q__MAX] = {
 	    " FROM event e JOIN author a ON a.id = e.author"
 	    " WHERE e.seq > :after AND e.seq <= :last AND e.parked <= :parked"
 	    " ORDER BY e.seq",
+	[Q_BEFORE] =
+	    "SELECT seq FROM event WHERE seq < :seq AND parked = 0"
+	    " ORDER BY seq DESC LIMIT 1",
 	[Q_DIGEST] =
 	    "SELECT digest FROM event WHERE seq = :seq",
 };
@@ -470,6 +473,22 @@ events_walk(struct events *e, int64_t after, int64_t last, bool with_parked,
 		rc = walk_rows(e, after, last, with_parked, visit, ctx, err);
 	if (own)
 		sqlite3_exec(e->db, "ROLLBACK", NULL, NULL, NULL); /* nothing was written */
+	return rc;
+}
+
+enum rc
+events_before(struct events *e, int64_t seq, int64_t *out, struct err *err)
+{
+	sqlite3_stmt *st = e->st[Q_BEFORE];
+	bool row;
+	enum rc rc;
+
+	*out = 0;
+	db_bind_int(st, ":seq", seq);
+	rc = db_step(st, &row, err);
+	if (rc == RC_OK && row)
+		*out = sqlite3_column_int64(st, 0);
+	db_reset(st);
 	return rc;
 }
 

@@ -153,6 +153,9 @@ enum rc events_walk(struct events *e, int64_t after, int64_t last,
                     bool with_parked, struct events_head *head,
                     events_visit *visit, void *ctx, struct err *err);
 
+/* The last seq before this one of an event that is not parked; 0: none. */
+enum rc events_before(struct events *e, int64_t seq, int64_t *out, struct err *err);
+
 /*
  * The digest of the event at a seq. RC_NOT_FOUND when there is none.
  */
