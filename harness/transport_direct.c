@@ -168,7 +168,7 @@ do_push(struct direct *d, const struct transport_request *rq, struct transport_r
 	buf_free(&body);
 	answer_rc(re, rc, &err);
 	if (rc == RC_OK)
-		events_maintain(d->log);
+		events_maintain(d->log, true);
 }
 
 /* The number of a query parameter, or what it is without. */

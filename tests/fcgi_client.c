@@ -58,7 +58,7 @@ write_all(int fd, struct span s)
 }
 
 bool
-fcgi_send(int fd, const char *const *params, struct span body, bool keep)
+fcgi_begin(int fd, const char *const *params, bool keep)
 {
 	const char begin[8] = { 0, 1, keep, 0, 0, 0, 0, 0 };
 	struct buf out = { 0 }, pairs = { 0 };
@@ -73,18 +73,36 @@ fcgi_send(int fd, const char *const *params, struct span body, bool keep)
 	}
 	add_record(&out, PARAMS, pairs.p, pairs.len);
 	add_record(&out, PARAMS, NULL, 0);
-	while (body.len > 0) {
-		size_t n = body.len > 32768 ? 32768 : body.len;
-
-		add_record(&out, STDIN, body.p, n);
-		body.p += n;
-		body.len -= n;
-	}
-	add_record(&out, STDIN, NULL, 0);
 	ok = write_all(fd, buf_span(&out));
 	buf_free(&out);
 	buf_free(&pairs);
 	return ok;
+}
+
+bool
+fcgi_body(int fd, struct span part)
+{
+	struct buf out = { 0 };
+	bool ok = true;
+
+	do {
+		size_t n = part.len > 32768 ? 32768 : part.len;
+
+		buf_reset(&out);
+		add_record(&out, STDIN, part.p, n);
+		ok = write_all(fd, buf_span(&out));
+		part.p += n;
+		part.len -= n;
+	} while (ok && part.len > 0);
+	buf_free(&out);
+	return ok;
+}
+
+bool
+fcgi_send(int fd, const char *const *params, struct span body, bool keep)
+{
+	return fcgi_begin(fd, params, keep) && (body.len == 0 || fcgi_body(fd, body)) &&
+	       fcgi_body(fd, (struct span){ NULL, 0 });
 }
 
 static bool

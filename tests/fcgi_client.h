@@ -10,8 +10,13 @@
 /* Connect to a Unix socket; -1: nobody is there. */
 int fcgi_connect(const char *path);
 
+/* Send the parameters of a request, and its body in as many parts as one
+ * likes; an empty part ends it. False: nobody takes it. */
+bool fcgi_begin(int fd, const char *const *params, bool keep);
+bool fcgi_body(int fd, struct span part);
+
 /*
- * Send a request: parameters as name, value, ..., NULL; a body, of which the
+ * Send a whole request: parameters as name, value, ..., NULL; a body, of which the
  * web server says that it is whole. `keep` asks to keep the connection.
  */
 bool fcgi_send(int fd, const char *const *params, struct span body, bool keep);

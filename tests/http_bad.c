@@ -6,6 +6,8 @@
 
 #include "fcgi_client.h"
 
+#include "fcgi_client.h"
+
 #include "base/json.h"
 
 #include <openssl/evp.h>

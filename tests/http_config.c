@@ -47,6 +47,14 @@ static const struct {
 	{ "max_push_bytes =\n", ":1: max_push_bytes" },
 	{ "page_cache_bytes = -1\n", "must be a number from 0 to 1125899906842624" },
 	{ "page_cache_bytes = 1125899906842625\n", ":1: page_cache_bytes" },
+	{ "max_push_bytes = 1023\n", "must be a number from 1024 to 1073741824" },
+	{ "max_push_bytes = 1073741825\n", "must be a number from 1024 to 1073741824" },
+	{ "max_large_bodies = 0\n", "max_large_bodies: must be a number from 1 to 1024" },
+	{ "max_large_bodies = 1025\n", "max_large_bodies: must be a number from 1 to 1024" },
+	{ "transfer_seconds = 0\n", "transfer_seconds: must be a number from 1 to 3600" },
+	{ "transfer_seconds = 3601\n", "transfer_seconds: must be a number from 1 to 3600" },
+	{ "max_waiting = 0\n", "max_waiting: must be a number from 1 to 1024" },
+	{ "max_waiting = 1025\n", "max_waiting: must be a number from 1 to 1024" },
 	{ "unknown_entities = maybe\n", "must be \"park\" or \"refuse\"" },
 	{ "data =\n", ":1: data: must be a folder" },
 	{ "error_log =\n", ":1: error_log" },
@@ -68,6 +76,26 @@ START_TEST(a_mistake_is_named_with_file_and_line)
 	}
 	ck_assert_int_eq(config_load("/nonexistent/x.conf", dir, &c, &err), RC_INVALID);
 	ck_assert_ptr_nonnull(strstr(err.text, "/nonexistent/x.conf"));
+}
+END_TEST
+
+START_TEST(a_number_may_be_at_either_end_of_its_range)
+{
+	static const char *const right[] = {
+		"max_push_bytes = 1024\nmax_large_bodies = 1\ntransfer_seconds = 1\n"
+		"max_waiting = 1\n",
+		"max_push_bytes = 1073741824\nmax_large_bodies = 1024\ntransfer_seconds = 3600\n"
+		"max_waiting = 1024\n",
+	};
+	static struct config c;
+	struct err err;
+
+	for (size_t i = 0; i < 2; i++) {
+		write_file(right[i]);
+		ck_assert_msg(config_load(NULL, dir, &c, &err) == RC_OK, "%s", err.text);
+	}
+	ck_assert_int_eq(c.max_push_bytes, 1 << 30);
+	ck_assert_int_eq(c.transfer_seconds, 3600);
 }
 END_TEST
 
@@ -98,6 +126,8 @@ START_TEST(the_shipped_file_holds_the_defaults)
 	ck_assert_str_eq(shipped.access_log, defaults.access_log);
 	ck_assert(shipped.access_log_off == defaults.access_log_off);
 	ck_assert_int_eq(shipped.max_push_bytes, defaults.max_push_bytes);
+	ck_assert_int_eq(shipped.max_large_bodies, defaults.max_large_bodies);
+	ck_assert_int_eq(shipped.transfer_seconds, defaults.transfer_seconds);
 	ck_assert_int_eq(shipped.max_waiting, defaults.max_waiting);
 	ck_assert_int_eq(shipped.page_cache_bytes, defaults.page_cache_bytes);
 	ck_assert(shipped.refuse_unknown == defaults.refuse_unknown);
@@ -219,6 +249,7 @@ config_case(void)
 
 	tcase_add_checked_fixture(tc, set_up, tear_down);
 	tcase_add_test(tc, a_mistake_is_named_with_file_and_line);
+	tcase_add_test(tc, a_number_may_be_at_either_end_of_its_range);
 	tcase_add_test(tc, the_shipped_file_holds_the_defaults);
 	tcase_add_test(tc, environment_beats_file_and_arguments_beat_both);
 	tcase_add_test(tc, the_command_line_is_judged);

@@ -151,6 +151,7 @@ main(void)
 	suite_add_tcase(s, config_case());
 	suite_add_tcase(s, recordings_case());
 	suite_add_tcase(s, bad_input_case());
+	suite_add_tcase(s, bodies_case());
 	suite_add_tcase(s, sync_case());
 	suite_add_tcase(s, pages_case());
 	suite_add_tcase(s, pool_case());

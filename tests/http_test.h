@@ -9,6 +9,7 @@
 
 TCase *recordings_case(void); /* http_recordings.c */
 TCase *bad_input_case(void);  /* http_bad.c */
+TCase *bodies_case(void);     /* http_bodies.c */
 TCase *sync_case(void);       /* http_sync.c */
 TCase *pool_case(void);       /* http_pool.c */
 TCase *pages_case(void);      /* http_pages.c */

@@ -451,7 +451,7 @@ START_TEST(many_processes_append_without_loss_or_gap)
 				    events_append(e, &ev, &seq, &err) != RC_OK ||
 				    events_commit(e, &err) != RC_OK)
 					_exit(2);
-				events_maintain(e);
+				events_maintain(e, true);
 			}
 			events_close(e);
 			_exit(0);
@@ -512,7 +512,7 @@ START_TEST(the_wal_is_checkpointed_after_an_answer)
 	}
 	ck_assert_int_eq(stat(path, &st), 0);
 	ck_assert_int_lt(st.st_size, 1 << 20); /* all of it is in the WAL */
-	events_maintain(e);
+	events_maintain(e, true);
 	ck_assert_int_eq(stat(path, &st), 0);
 	ck_assert_int_gt(st.st_size, 6 << 20);
 	events_close(e);
@@ -569,7 +569,7 @@ read_only_child(bool whole)
 	if (events_begin(e, deadline(), &err) != RC_UNAVAILABLE ||
 	    strstr(err.text, "read-only disk") == NULL)
 		return CHILD_FAILED;
-	events_maintain(e);
+	events_maintain(e, true);
 	/* Writable again: what was taken for unchanging must be opened anew. */
 	if (umount2(log_dir, MNT_DETACH) != 0 || !events_stale(e))
 		return CHILD_FAILED;

@@ -12,8 +12,8 @@
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO };
 
 /*
- * Where the logs go: paths, or NULL for stderr. Called once at start, before
- * threads or forks. RC_UNAVAILABLE when a file can't be opened; err names it.
+ * Where the logs go: paths, or NULL for stderr. Called while there are no
+ * threads. RC_UNAVAILABLE when a file can't be opened; err names it.
  */
 enum rc log_open(const char *error_path, const char *access_path, struct err *err);
 

@@ -9,6 +9,7 @@ static const char *const names[RC__MAX] = {
 	[RC_OK] = "RC_OK",
 	[RC_INVALID] = "RC_INVALID",
 	[RC_TOO_LARGE] = "RC_TOO_LARGE",
+	[RC_SLOW] = "RC_SLOW",
 	[RC_UNAUTHORIZED] = "RC_UNAUTHORIZED",
 	[RC_SCOPE] = "RC_SCOPE",
 	[RC_FORBIDDEN] = "RC_FORBIDDEN",
@@ -19,6 +20,7 @@ static const char *const names[RC__MAX] = {
 	[RC_LOG_CHANGED] = "RC_LOG_CHANGED",
 	[RC_CURSOR_AHEAD] = "RC_CURSOR_AHEAD",
 	[RC_BUSY] = "RC_BUSY",
+	[RC_CROWDED] = "RC_CROWDED",
 	[RC_UNAVAILABLE] = "RC_UNAVAILABLE",
 	[RC_FAULT] = "RC_FAULT",
 };

@@ -10,6 +10,7 @@ enum rc {
 	RC_OK = 0,
 	RC_INVALID,      /* the caller's fault: malformed, or over a limit */
 	RC_TOO_LARGE,    /* a body above its limit */
+	RC_SLOW,         /* the request did not arrive in time */
 	RC_UNAUTHORIZED, /* no token, or one that is not valid (any more) */
 	RC_SCOPE,        /* the token's scope does not cover this */
 	RC_FORBIDDEN,    /* not a member, role too low, other project's token */
@@ -20,6 +21,7 @@ enum rc {
 	RC_LOG_CHANGED,  /* the caller's last event is not in this log */
 	RC_CURSOR_AHEAD, /* the caller's cursor is beyond the head */
 	RC_BUSY,         /* locked past the deadline; safe to retry */
+	RC_CROWDED,      /* too many do the same thing now; safe to retry */
 	RC_UNAVAILABLE,  /* can't serve now, for a cause that an operator mends */
 	RC_FAULT,        /* our fault: disk, memory, a bug */
 	RC__MAX

@@ -2,6 +2,8 @@
 #define _GNU_SOURCE /* pipe2 */
 #include "http/board.h"
 
+#include "base/clock.h"
+
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -10,6 +12,7 @@
 
 struct slot {
 	_Atomic int state;
+	_Atomic int64_t busy_since; /* clock_mono_ms() */
 };
 
 struct board {
@@ -73,6 +76,13 @@ board_count(const struct board *b, enum slot_state state)
 	return n;
 }
 
+int64_t
+board_busy_ms(const struct board *b, int slot)
+{
+	return board_state(b, slot) != SLOT_BUSY ? 0
+	       : clock_mono_ms() - atomic_load(&b->slot[slot].busy_since);
+}
+
 void
 board_drain(struct board *b)
 {
@@ -112,6 +122,7 @@ board_busy(struct board *b, int slot)
 {
 	if (b == NULL)
 		return;
+	atomic_store(&b->slot[slot].busy_since, clock_mono_ms());
 	atomic_store(&b->slot[slot].state, SLOT_BUSY);
 	if (board_count(b, SLOT_IDLE) + board_count(b, SLOT_STARTING) > 0)
 		return;

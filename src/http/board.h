@@ -7,6 +7,7 @@
 #define TDSYNC_HTTP_BOARD_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct board; /* fields are private to board.c */
 
@@ -30,6 +31,9 @@ int board_count(const struct board *b, enum slot_state state);
  * socket's queue: nobody else will. */
 void board_drain(struct board *b);
 bool board_draining(const struct board *b);
+
+/* For how long a worker has been at its request, in milliseconds; 0: at none. */
+int64_t board_busy_ms(const struct board *b, int slot);
 
 /* Becomes readable when the last idle worker became busy; for poll(2). */
 int board_fd(const struct board *b);

@@ -1,6 +1,7 @@
 /* Plain CGI, see cgi.h. */
 #include "http/cgi.h"
 
+#include "http/limit.h"
 #include "http/request.h"
 
 #include <errno.h>
@@ -23,6 +24,17 @@ io_param(void *ctx, const char *name)
 	return getenv(name);
 }
 
+/* Nothing interrupts us but the end of the limit. */
+static void
+io_limit(void *ctx, int64_t ms)
+{
+	(void)ctx;
+	if (ms > 0)
+		limit_start(ms);
+	else
+		limit_stop();
+}
+
 static size_t
 io_read(void *ctx, void *p, size_t n)
 {
@@ -32,10 +44,9 @@ io_read(void *ctx, void *p, size_t n)
 	(void)ctx;
 	while (done < n) {
 		got = read(STDIN_FILENO, (char *)p + done, n - done);
-		if (got > 0)
-			done += (size_t)got;
-		else if (got == 0 || errno != EINTR)
+		if (got <= 0)
 			break;
+		done += (size_t)got;
 	}
 	return done;
 }
@@ -49,12 +60,10 @@ io_write(void *ctx, const void *p, size_t n)
 	(void)ctx;
 	while (n > 0) {
 		put = write(STDOUT_FILENO, at, n);
-		if (put > 0) {
-			at += put;
-			n -= (size_t)put;
-		} else if (put == 0 || errno != EINTR) {
+		if (put <= 0)
 			return false;
-		}
+		at += put;
+		n -= (size_t)put;
 	}
 	return true;
 }
@@ -66,14 +75,14 @@ io_finish(void *ctx)
 {
 	int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
 
-	(void)ctx;
+	io_limit(ctx, 0);
 	if (fd < 0 || dup2(fd, STDOUT_FILENO) < 0)
 		close(STDOUT_FILENO);
 	if (fd > STDOUT_FILENO)
 		close(fd);
 }
 
-static const struct io cgi_io = { io_param, io_read, io_write, io_finish };
+static const struct io cgi_io = { io_param, io_limit, io_read, io_write, io_finish };
 
 /* A web server that loses patience sends TERM: not in the middle of this. */
 static void
@@ -96,6 +105,7 @@ cgi_run(struct server *s)
 	struct request r;
 
 	hold_signals();
+	limit_init();
 	request_init(&r, s);
 	request_serve(&r, &cgi_io, NULL);
 	request_free(&r);

@@ -2,6 +2,7 @@
 #include "http/config.h"
 
 #include "base/conf.h"
+#include "base/log.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -74,6 +75,22 @@ set_max_push_bytes(const struct loading *l, const char *value, struct err *err)
 }
 
 static enum rc
+set_max_large_bodies(const struct loading *l, const char *value, struct err *err)
+{
+	if (!conf_int(value, 1, 1024, &l->config->max_large_bodies))
+		return err_set(err, RC_INVALID, "must be a number from 1 to 1024");
+	return RC_OK;
+}
+
+static enum rc
+set_transfer_seconds(const struct loading *l, const char *value, struct err *err)
+{
+	if (!conf_int(value, 1, 3600, &l->config->transfer_seconds))
+		return err_set(err, RC_INVALID, "must be a number from 1 to 3600");
+	return RC_OK;
+}
+
+static enum rc
 set_max_waiting(const struct loading *l, const char *value, struct err *err)
 {
 	if (!conf_int(value, 1, 1024, &l->config->max_waiting))
@@ -106,6 +123,8 @@ static const struct {
 	{ "error_log",        set_error_log },
 	{ "access_log",       set_access_log },
 	{ "max_push_bytes",   set_max_push_bytes },
+	{ "max_large_bodies", set_max_large_bodies },
+	{ "transfer_seconds", set_transfer_seconds },
 	{ "max_waiting",      set_max_waiting },
 	{ "page_cache_bytes", set_page_cache_bytes },
 	{ "unknown_entities", set_unknown_entities },
@@ -152,8 +171,10 @@ config_load(const char *file, const char *data, struct config *out, struct err *
 	const char *named = data;
 	enum rc rc;
 
-	*out = (struct config){ .max_push_bytes = 64 << 20, .max_waiting = 16,
-	                        .page_cache_bytes = 1 << 30 };
+	*out = (struct config){
+		.max_push_bytes = 64 << 20, .max_large_bodies = 4,
+		.transfer_seconds = 60, .max_waiting = 16, .page_cache_bytes = 1 << 30,
+	};
 	if (named == NULL)
 		named = getenv(ENV_PREFIX "DATA");
 	if (file != NULL)
@@ -171,4 +192,11 @@ config_load(const char *file, const char *data, struct config *out, struct err *
 		rc = err_set(err, RC_INVALID,
 		             "no data folder: give --data DIR, or set `data` in %s", path);
 	return rc;
+}
+
+enum rc
+config_open_logs(const struct config *config, struct err *err)
+{
+	return log_open(config->error_log[0] != '\0' ? config->error_log : NULL,
+	                config->access_log[0] != '\0' ? config->access_log : NULL, err);
 }

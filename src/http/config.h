@@ -19,6 +19,8 @@ struct config {
 	char access_log[PATH_MAX]; /* a file; "": stderr */
 	bool access_log_off;       /* write no access log at all */
 	int64_t max_push_bytes;    /* the largest body of a push */
+	int64_t max_large_bodies;  /* bodies above LARGE_BODY at the same time */
+	int64_t transfer_seconds;  /* for a body to come, and an answer to go */
 	int64_t max_waiting;       /* requests at one project's lock, where no
 	                            * pool says how many */
 	int64_t page_cache_bytes;  /* pages kept on disk, all together; 0: none */
@@ -36,5 +38,8 @@ const char *config_key(size_t i);
  */
 enum rc config_load(const char *file, const char *data, struct config *out,
                     struct err *err);
+
+/* Send the logs where it says, see log_open(). */
+enum rc config_open_logs(const struct config *config, struct err *err);
 
 #endif

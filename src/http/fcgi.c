@@ -2,6 +2,7 @@
 #include "http/fcgi.h"
 
 #include "base/log.h"
+#include "http/limit.h"
 #include "http/request.h"
 
 #include <errno.h>
@@ -46,8 +47,8 @@ fcgi_asked(void)
 
 /*
  * Handle the signals that end or disturb a worker, and block them; *waiting
- * is the mask while we wait for a request. The timer of a lock (SIGALRM)
- * stays free. Handlers of ours, set first, are kept by libfcgi.
+ * is the mask while we wait for a request. The timer of limits and locks
+ * (SIGALRM) stays free. Handlers of ours, set first, are kept by libfcgi.
  */
 static void
 hold_signals(bool in_pool, sigset_t *waiting)
@@ -139,13 +140,23 @@ io_param(void *ctx, const char *name)
 	return FCGX_GetParam(name, c->fcgx.envp);
 }
 
+static void
+io_limit(void *ctx, int64_t ms)
+{
+	(void)ctx;
+	if (ms > 0)
+		limit_start(ms);
+	else
+		limit_stop();
+}
+
 static size_t
 io_read(void *ctx, void *p, size_t n)
 {
 	struct connection *c = ctx;
 	size_t done = 0;
 
-	while (done < n) {
+	while (done < n) { /* the library takes EINTR for the end */
 		size_t part = n - done > 1 << 20 ? 1 << 20 : n - done;
 		int got = FCGX_GetStr((char *)p + done, (int)part, c->fcgx.in);
 
@@ -203,26 +214,30 @@ io_finish(void *ctx)
 	 * welcome on a new one. */
 	if (c->fcgx.ipcFd >= 0)
 		FCGX_Free(&c->fcgx, 1);
+	limit_stop();
 }
 
-static const struct io fcgi_io = { io_param, io_read, io_write, io_finish };
+static const struct io fcgi_io = { io_param, io_limit, io_read, io_write, io_finish };
 
-/* Take one connection and serve it. 1: served, 0: there was none, -1: the
- * socket is broken. */
+/*
+ * Take one connection and serve it. 1: served, 0: there was none, -1: the
+ * socket is broken. One whose parameters don't come in time is dropped.
+ */
 static int
-serve_one(struct request *r, struct connection *c, struct board *board, int slot)
+serve_one(struct request *r, struct connection *c)
 {
-	int rc = FCGX_Accept_r(&c->fcgx);
+	int rc;
 
+	limit_start(r->server->config->transfer_seconds * 1000);
+	rc = FCGX_Accept_r(&c->fcgx);
+	limit_stop();
 	if (rc < 0) {
 		if (rc == -EAGAIN || rc == -ECONNABORTED || rc == -EINTR)
 			return 0;
 		log_write(LOG_ERROR, "accept: %s (%d)", strerror(-rc), rc);
 		return -1;
 	}
-	board_busy(board, slot);
 	request_serve(r, &fcgi_io, c);
-	board_idle(board, slot);
 	return 1;
 }
 
@@ -236,6 +251,7 @@ fcgi_run(struct server *s, struct board *board, int slot, int64_t max_requests)
 	int waiter, rc = 0;
 
 	hold_signals(board != NULL, &waiting);
+	limit_init();
 	if (FCGX_Init() != 0 || FCGX_InitRequest(&c.fcgx, STDIN_FILENO, 0) != 0 ||
 	    (waiter = make_waiter()) < 0)
 		return 1;
@@ -244,7 +260,10 @@ fcgi_run(struct server *s, struct board *board, int slot, int64_t max_requests)
 	while (max_requests == 0 || served < max_requests) {
 		if ((rc = wait_for_request(waiter, &waiting, board)) <= 0)
 			break;
-		if ((rc = serve_one(&r, &c, board, slot)) < 0)
+		board_busy(board, slot);
+		rc = serve_one(&r, &c);
+		board_idle(board, slot);
+		if (rc < 0)
 			break;
 		served += rc;
 	}

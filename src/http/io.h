@@ -7,15 +7,20 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct io {
 	/* A CGI variable; NULL when it is not set. Lives until finish(). */
 	const char *(*param)(void *ctx, const char *name);
+	/* From so many milliseconds on, read() and write() fall short instead of
+	 * waiting; 0: they may wait for as long as it takes. */
+	void (*limit)(void *ctx, int64_t ms);
 	/* Read up to n bytes of the body. Fewer mean that it ended, or broke. */
 	size_t (*read)(void *ctx, void *p, size_t n);
 	/* Write n bytes of the answer; false when nobody takes them any more. */
 	bool (*write)(void *ctx, const void *p, size_t n);
-	/* The answer is whole: send it off, so that the caller waits no longer. */
+	/* The answer is whole: send it off, so that the caller waits no longer.
+	 * Ends the limit. */
 	void (*finish)(void *ctx);
 };
 

@@ -21,7 +21,7 @@
 static const char usage[] =
 "usage: td-sync.fcgi [--config FILE] [--data DIR] [--listen SOCKET]\n"
 "                    [--workers N] [--max-workers N] [--max-requests N]\n"
-"                    [--idle-seconds N] [--pid-file FILE]\n"
+"                    [--idle-seconds N] [--stuck-seconds N] [--pid-file FILE]\n"
 "       td-sync.fcgi --check [--config FILE] [--data DIR]\n"
 "       td-sync.fcgi --version\n"
 "\n"
@@ -50,20 +50,21 @@ number(const char *option, const char *text, int64_t min, int64_t max, int64_t *
 }
 
 enum { O_CONFIG = 1, O_DATA, O_LISTEN, O_WORKERS, O_MAX_WORKERS, O_MAX_REQUESTS,
-       O_IDLE, O_PID_FILE, O_CHECK, O_VERSION, O_HELP };
+       O_IDLE, O_STUCK, O_PID_FILE, O_CHECK, O_VERSION, O_HELP };
 
 static const struct option options[] = {
-	{ "config",       required_argument, NULL, O_CONFIG },
-	{ "data",         required_argument, NULL, O_DATA },
-	{ "listen",       required_argument, NULL, O_LISTEN },
-	{ "workers",      required_argument, NULL, O_WORKERS },
-	{ "max-workers",  required_argument, NULL, O_MAX_WORKERS },
-	{ "max-requests", required_argument, NULL, O_MAX_REQUESTS },
-	{ "idle-seconds", required_argument, NULL, O_IDLE },
-	{ "pid-file",     required_argument, NULL, O_PID_FILE },
-	{ "check",        no_argument,       NULL, O_CHECK },
-	{ "version",      no_argument,       NULL, O_VERSION },
-	{ "help",         no_argument,       NULL, O_HELP },
+	{ "config",         required_argument, NULL, O_CONFIG },
+	{ "data",           required_argument, NULL, O_DATA },
+	{ "listen",         required_argument, NULL, O_LISTEN },
+	{ "workers",        required_argument, NULL, O_WORKERS },
+	{ "max-workers",    required_argument, NULL, O_MAX_WORKERS },
+	{ "max-requests",   required_argument, NULL, O_MAX_REQUESTS },
+	{ "idle-seconds",   required_argument, NULL, O_IDLE },
+	{ "stuck-seconds",  required_argument, NULL, O_STUCK },
+	{ "pid-file",       required_argument, NULL, O_PID_FILE },
+	{ "check",          no_argument,       NULL, O_CHECK },
+	{ "version",        no_argument,       NULL, O_VERSION },
+	{ "help",           no_argument,       NULL, O_HELP },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -96,6 +97,11 @@ take_option(struct arguments *a, int option)
 			return false;
 		a->pool.idle_seconds = (int)n;
 		return true;
+	case O_STUCK:
+		if (!number("stuck-seconds", optarg, 1, 86400, &n))
+			return false;
+		a->pool.stuck_seconds = (int)n;
+		return true;
 	case O_MAX_REQUESTS:
 		return number("max-requests", optarg, 0, INT64_C(1) << 40,
 		              &a->pool.max_requests);
@@ -109,7 +115,8 @@ parse(int argc, char **argv, struct arguments *a)
 {
 	int c;
 
-	*a = (struct arguments){ .pool = { .max_requests = -1, .idle_seconds = 10 } };
+	*a = (struct arguments){ .pool = { .max_requests = -1, .idle_seconds = 10,
+	                                   .stuck_seconds = 180 } };
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (c == O_VERSION) {
 			puts("td-sync " PACKAGE_VERSION);
@@ -148,10 +155,7 @@ set_up(const struct arguments *a, struct config *config, struct err *err)
 {
 	enum rc rc = config_load(a->pool.config_file, a->pool.data, config, err);
 
-	if (rc != RC_OK)
-		return rc;
-	return log_open(config->error_log[0] != '\0' ? config->error_log : NULL,
-	                config->access_log[0] != '\0' ? config->access_log : NULL, err);
+	return rc == RC_OK ? config_open_logs(config, err) : rc;
 }
 
 static int

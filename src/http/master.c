@@ -34,6 +34,7 @@ struct worker {
 	int64_t started_ms;
 	unsigned generation;  /* of the configuration it runs with */
 	int64_t leaving_ms;   /* when it was told to leave; 0: it was not */
+	bool stuck;           /* it was said how long its request takes */
 };
 
 struct master {
@@ -249,7 +250,7 @@ start_worker(struct master *m)
 		m->next_start_ms = now + TICK_MS;
 		return false;
 	}
-	m->workers[i] = (struct worker){ pid, now, m->generation, 0 };
+	m->workers[i] = (struct worker){ pid, now, m->generation, 0, false };
 	return true;
 }
 
@@ -308,7 +309,25 @@ reap(struct master *m)
 	}
 }
 
-/* Those that don't leave within their time are stuck. */
+/* Whether a worker has been at one request for too long; said half-way. */
+static bool
+is_stuck(struct master *m, int slot)
+{
+	int64_t limit = m->options->stuck_seconds * INT64_C(1000);
+	int64_t busy = board_busy_ms(m->board, slot);
+	struct worker *w = &m->workers[slot];
+
+	if (busy < limit) {
+		w->stuck = false;
+	} else if (!w->stuck) {
+		w->stuck = true;
+		log_write(LOG_WARN, "worker %d has been at one request for %d s",
+		          (int)w->pid, m->options->stuck_seconds);
+	}
+	return busy >= 2 * limit;
+}
+
+/* Kill those that don't end their request. */
 static void
 kill_stuck(struct master *m)
 {
@@ -317,7 +336,8 @@ kill_stuck(struct master *m)
 	for (int i = 0; i < m->options->max_workers; i++) {
 		struct worker *w = &m->workers[i];
 
-		if (w->pid == 0 || w->leaving_ms == 0 || now - w->leaving_ms < GRACE_MS)
+		if (w->pid == 0 || (w->leaving_ms != 0 ? now - w->leaving_ms < GRACE_MS
+		                                       : !is_stuck(m, i)))
 			continue;
 		log_write(LOG_ERROR, "worker %d does not end its request: killed", (int)w->pid);
 		kill(w->pid, SIGKILL);
@@ -392,12 +412,13 @@ load_again(struct master *m)
 	struct err err;
 
 	reload = 0;
-	log_reopen();
 	if (fresh != NULL && config_load(m->options->config_file, m->options->data,
-	                                 fresh, &err) == RC_OK) {
+	                                 fresh, &err) == RC_OK &&
+	    config_open_logs(fresh, &err) == RC_OK) {
 		*m->config = *fresh;
 		log_write(LOG_INFO, "configuration read again; replacing the workers");
 	} else {
+		log_reopen();
 		log_write(LOG_ERROR, "the configuration stays as it was: %s",
 		          fresh != NULL ? err.text : "out of memory");
 	}

@@ -6,6 +6,9 @@
  * HUP: read the configuration again, reopen the logs, and replace the workers
  * one by one; no request is lost. TERM, INT, USR1: stop; each worker ends its
  * request first and, where the socket is our own, all that wait are served.
+ *
+ * A worker that does not come to the end of a request is killed: whoever asked
+ * has long given up, and an event that was acked is in the log.
  */
 #ifndef TDSYNC_HTTP_MASTER_H
 #define TDSYNC_HTTP_MASTER_H
@@ -17,6 +20,7 @@ struct master_options {
 	int max_workers;      /* the most */
 	int64_t max_requests; /* a worker leaves after about that many; 0: never */
 	int idle_seconds;     /* how long not all were busy before one is let go */
+	int stuck_seconds;    /* in one request: said, and killed after twice that */
 	const char *listen;   /* a Unix socket to make; NULL: fd 0 is one */
 	const char *pid_file; /* NULL: none */
 	const char *config_file, *data; /* as given to config_load() */

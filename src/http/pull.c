@@ -175,6 +175,9 @@ make_page(struct request *r, int64_t after, int64_t limit)
 		return err_set(&r->err, RC_BUSY, "the log was replaced during a pull");
 	if (rc == RC_OK || rc == RC_CURSOR_AHEAD)
 		r->head = page->head;
+	/* An event that is larger than a page is one of its own. */
+	if (rc == RC_OK && page->count == 1 && r->out.len > LARGE_BODY)
+		rc = request_take_large(r);
 	if (rc != RC_OK)
 		return rc;
 	if (!page->has_more)

@@ -2,11 +2,12 @@
 #include "http/handlers.h"
 
 #include "engine/push.h"
+#include "http/places.h"
 #include "http/reply.h"
 #include "http/sync.h"
-#include "http/waiters.h"
 #include "store/devices.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -30,7 +31,7 @@ prefers_lenient(const struct request *r)
 static void
 after(struct request *r)
 {
-	events_maintain(r->project->log);
+	events_maintain(r->project->log, r->waiter_place >= 0);
 	if (r->seq != 0) /* the newest timestamp of the push, in microseconds */
 		devices_clock(r->project->dir, buf_span(&r->device),
 		              (r->seq - r->now_us) / 1000);
@@ -51,20 +52,36 @@ confirm_log(struct request *r)
 	return rc;
 }
 
+/*
+ * Whether this worker is to wait for the lock once more, after its answer, to
+ * checkpoint: one does it for all, and keeps its place for that. So those who
+ * wait for a project are never more than its places, whatever they wait for.
+ */
+static bool
+waits_to_checkpoint(const struct request *r)
+{
+	return events_maintain_waits(r->project->log) &&
+	       place_add(r->waiter_place, WAITERS_CHECKPOINT);
+}
+
 /* Append under the log's lock, if not too many wait for it. */
 static enum rc
 append(struct request *r, struct push *p)
 {
-	int place;
+	char path[PATH_MAX + sizeof("/" WAITERS_FILE)];
+	/* One more has the lock and does not wait. */
+	int n = r->server->max_waiting + 1;
 	enum rc rc;
 
-	/* One more has the lock and does not wait. */
-	rc = waiters_enter(r->project->dir, r->server->max_waiting + 1, &place, &r->err);
-	if (rc != RC_OK)
-		return rc;
+	snprintf(path, sizeof(path), "%s/" WAITERS_FILE, r->project->dir);
+	if (place_take(path, n, &r->waiter_place) != RC_OK)
+		return err_set(&r->err, RC_BUSY, "%d requests wait for this project already", n);
 	rc = push_append(p, r->project->log, span_of(r->caller.user_id), r->now_us,
 	                 r->deadline_ms, &r->out, NULL, &r->err);
-	waiters_leave(place);
+	if (rc != RC_OK || !waits_to_checkpoint(r)) {
+		place_leave(r->waiter_place);
+		r->waiter_place = -1;
+	}
 	return rc;
 }
 

@@ -20,6 +20,8 @@ static const struct {
 } table[RC__MAX] = {
 	[RC_INVALID]      = { 400, "bad_request" },
 	[RC_TOO_LARGE]    = { 413, "too_large" },
+	[RC_SLOW]         = { 408, "request_timeout",
+	    "The request took too long to arrive: try again." },
 	[RC_UNAUTHORIZED] = { 401, "unauthorized" },
 	[RC_SCOPE]        = { 403, "insufficient_scope" },
 	[RC_FORBIDDEN]    = { 403, "forbidden" },
@@ -37,6 +39,9 @@ static const struct {
 	    "happened to it." },
 	[RC_BUSY]         = { 503, "busy",
 	    "The project is busy: try again in a moment.", "1" },
+	[RC_CROWDED]      = { 503, "busy",
+	    "The server takes only a few large requests at a time: try again in a "
+	    "moment.", "5" },
 	[RC_UNAVAILABLE]  = { 503, "unavailable", NULL, "10" },
 	[RC_FAULT]        = { 500, "internal_error", NULL },
 };
@@ -132,7 +137,7 @@ reply_rc(struct request *r, enum rc rc)
 		rc = RC_FAULT;
 	if (rc == RC_FAULT || rc == RC_UNAVAILABLE)
 		log_write(LOG_ERROR, "%s: %s", rc_name(rc), r->err.text);
-	else if (rc == RC_BUSY)
+	else if (rc == RC_BUSY || rc == RC_CROWDED || rc == RC_SLOW)
 		log_write(LOG_WARN, "%s: %s", rc_name(rc), r->err.text);
 	compose(r, rc);
 	if (table[rc].retry_after != NULL)
@@ -175,6 +180,7 @@ reason(int status)
 	case 403: return "Forbidden";
 	case 404: return "Not Found";
 	case 405: return "Method Not Allowed";
+	case 408: return "Request Timeout";
 	case 409: return "Conflict";
 	case 413: return "Content Too Large";
 	case 500: return "Internal Server Error";
@@ -248,6 +254,7 @@ reply_send(struct request *r)
 	buf_add_str(head, "\r\n");
 	if (head->failed || r->headers.failed) /* nothing whole can be said */
 		return;
+	r->io->limit(r->io_ctx, r->server->config->transfer_seconds * 1000);
 	if (r->io->write(r->io_ctx, head->p, head->len) && !empty &&
 	    r->method != METHOD_HEAD && (file || r->out.len > 0))
 		send_body(r, unpack);

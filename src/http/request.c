@@ -2,10 +2,13 @@
 #include "http/request.h"
 
 #include "base/log.h"
+#include "http/places.h"
 #include "http/reply.h"
 #include "http/route.h"
 
 #include <errno.h>
+#include <malloc.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,9 +18,9 @@
 void
 request_init(struct request *r, struct server *server)
 {
-	memset(r, 0, sizeof(*r));
-	r->server = server;
-	r->file.fd = -1;
+	*r = (struct request){
+		.server = server, .file.fd = -1, .large_place = -1, .waiter_place = -1,
+	};
 }
 
 static struct buf *
@@ -37,14 +40,33 @@ request_free(struct request *r)
 		buf_free(b);
 }
 
+/* What was large, and its place. */
+static void
+drop_large(struct request *r)
+{
+	if (r->large_place < 0)
+		return;
+	buf_free(&r->body);
+	if (r->out.cap > KEEP_BYTES)
+		buf_free(&r->out);
+#ifdef __GLIBC__
+	malloc_trim(0); /* and what was made of it, piece by piece */
+#endif
+	place_leave(r->large_place);
+	r->large_place = -1;
+}
+
 /* Forget the last request; keep the server and small buffers. */
 static void
 reset(struct request *r)
 {
-	struct request clean = { .server = r->server, .file.fd = -1 };
+	struct request clean;
 	struct buf *b;
 
+	request_init(&clean, r->server);
 	page_file_close(&r->file);
+	drop_large(r);
+	place_leave(r->waiter_place);
 	for (size_t i = 0; (b = buffer(r, i)) != NULL; i++) {
 		if (b->cap > KEEP_BYTES)
 			buf_free(b);
@@ -224,6 +246,8 @@ request_serve(struct request *r, const struct io *io, void *io_ctx)
 	reply_send(r);
 	log_line(r); /* before finish(): the strings are the web server's */
 	io->finish(io_ctx);
+	if (r->body.len > LARGE_BODY)
+		drop_large(r); /* before anything else is done: others want its place */
 	note_token(r);
 	if (r->after != NULL)
 		r->after(r);
@@ -302,34 +326,76 @@ request_query_int(struct request *r, const char *name, int64_t *value)
 }
 
 enum rc
-request_read_body(struct request *r, int64_t max)
+request_take_large(struct request *r)
+{
+	char path[PATH_MAX + sizeof("/" LARGE_FILE)];
+
+	snprintf(path, sizeof(path), "%s/" LARGE_FILE, r->server->config->data);
+	if (r->large_place < 0 &&
+	    place_take(path, r->server->max_large, &r->large_place) != RC_OK)
+		return err_set(&r->err, RC_CROWDED, "%d large requests are here already",
+		               r->server->max_large);
+	return RC_OK;
+}
+
+static enum rc
+too_large(struct request *r, int64_t max)
+{
+	return err_set(&r->err, RC_TOO_LARGE, "the body is larger than the %lld bytes "
+	               "this server takes: send less at a time", (long long)max);
+}
+
+/* Read up to `want` bytes, fewer where the body ends, breaks or dallies. */
+static enum rc
+read_body(struct request *r, size_t want)
 {
 	struct buf *b = &r->body;
-	bool open_end = r->body_length < 0;
-	size_t want = open_end ? (size_t)max + 1 : (size_t)r->body_length;
+	enum rc rc = RC_OK;
 
-	if (!open_end && r->body_length > max)
-		return err_set(&r->err, RC_TOO_LARGE, "the body is larger than the %lld bytes "
-		               "this server takes: send less at a time", (long long)max);
-	if (!buf_reserve(b, open_end ? 4096 : want))
-		return err_set(&r->err, RC_FAULT, "out of memory for a body of %zu bytes", want);
-	while (b->len < want) {
+	while (rc == RC_OK && b->len < want) {
 		size_t n = want - b->len, got;
 
-		if (open_end && n > 65536)
+		/* One without an announced length takes room as it comes. */
+		if (r->body_length < 0 && n > 65536)
 			n = 65536;
-		if (!buf_reserve(b, n))
-			return err_set(&r->err, RC_FAULT, "out of memory");
+		if (b->len + n > LARGE_BODY)
+			rc = request_take_large(r);
+		if (rc == RC_OK && !buf_reserve(b, n))
+			rc = err_set(&r->err, RC_FAULT, "out of memory for a body of %zu bytes",
+			             b->len + n);
+		if (rc != RC_OK)
+			break;
 		got = r->io->read(r->io_ctx, b->p + b->len, n);
 		b->len += got;
 		if (got < n)
 			break;
 	}
-	if (open_end && b->len == want)
-		return err_set(&r->err, RC_TOO_LARGE, "the body is larger than the %lld bytes "
-		               "this server takes: send less at a time", (long long)max);
-	if (!open_end && b->len < want)
+	return rc;
+}
+
+enum rc
+request_read_body(struct request *r, int64_t max)
+{
+	int64_t limit_ms = r->server->config->transfer_seconds * 1000;
+	int64_t end_ms = clock_mono_ms() + limit_ms;
+	bool open_end = r->body_length < 0;
+	size_t want = open_end ? (size_t)max + 1 : (size_t)r->body_length;
+	enum rc rc;
+
+	if (!open_end && r->body_length > max)
+		return too_large(r, max);
+	r->io->limit(r->io_ctx, limit_ms);
+	rc = read_body(r, want);
+	r->io->limit(r->io_ctx, 0);
+	if (rc != RC_OK)
+		return rc;
+	if (open_end && r->body.len == want)
+		return too_large(r, max);
+	if (r->body.len < want && clock_mono_ms() >= end_ms)
+		return err_set(&r->err, RC_SLOW, "%zu bytes of a body in %lld s", r->body.len,
+		               (long long)limit_ms / 1000);
+	if (!open_end && r->body.len < want)
 		return err_set(&r->err, RC_INVALID, "the body ended after %zu of %zu bytes",
-		               b->len, want);
+		               r->body.len, want);
 	return RC_OK;
 }

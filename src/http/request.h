@@ -22,6 +22,13 @@ enum method {
 
 struct route;
 
+/*
+ * A body above this is large: few of them may be in the server's memory at
+ * the same time. Our own client never sends one (it pushes 2 MiB at a time),
+ * a stock one hardly ever (500 events of 8 kB).
+ */
+#define LARGE_BODY (4 << 20)
+
 struct request {
 	struct server *server;
 	const struct io *io;
@@ -36,6 +43,7 @@ struct request {
 	const char *query;            /* as sent, without "?"; "" for none */
 	int64_t body_length;          /* as announced; -1: until its end */
 	struct buf body;              /* once it was read */
+	int large_place;              /* of a large body or answer, -1: none */
 
 	/* What the dispatcher found out. */
 	const struct route *route;    /* NULL: no such */
@@ -64,6 +72,7 @@ struct request {
 	int64_t seq;
 	struct page page;             /* a pull's */
 	int64_t cursor;
+	int waiter_place;             /* at the project's lock, -1: none */
 
 	struct buf scratch;           /* for whoever needs one for a moment */
 };
@@ -97,8 +106,15 @@ bool request_query(const struct request *r, const char *name, struct buf *out);
 enum rc request_query_int(struct request *r, const char *name, int64_t *value);
 
 /*
- * Read the body into r->body. RC_TOO_LARGE: above max, nothing was read.
- * RC_INVALID: it ended before its announced length.
+ * Take one of the places for what is large, for the time of this request.
+ * RC_CROWDED: all are taken.
+ */
+enum rc request_take_large(struct request *r);
+
+/*
+ * Read the body into r->body. RC_TOO_LARGE: above max. RC_CROWDED: it is
+ * large, and so are as many others as may be. RC_SLOW: it did not come in
+ * time. RC_INVALID: it ended before its announced length.
  */
 enum rc request_read_body(struct request *r, int64_t max);
 

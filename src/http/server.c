@@ -11,6 +11,9 @@ server_init(struct server *s, const struct config *config, int max_workers)
 	/* Half of a pool stays free for others. */
 	s->max_waiting = max_workers > 1 ? max_workers / 2
 	                 : max_workers == 1 ? 1 : (int)config->max_waiting;
+	s->max_large = (int)config->max_large_bodies;
+	if (max_workers > 0 && s->max_large > max_workers / 2)
+		s->max_large = max_workers > 1 ? max_workers / 2 : 1;
 	projects_init(&s->projects, config->data);
 	pages_init(&s->pages, config->data, config->page_cache_bytes);
 }

@@ -13,6 +13,7 @@ struct server {
 	struct projects projects;
 	struct pages pages;
 	int max_waiting;             /* requests at one project's lock, in all */
+	int max_large;               /* large bodies in all */
 };
 
 /*

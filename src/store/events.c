@@ -60,7 +60,8 @@ static const char schema[] =
     " type TEXT NOT NULL,"            /* entity type, canonical where known */
     " entity TEXT NOT NULL,"          /* entity id */
     " time TEXT NOT NULL,"            /* the author's timestamp, RFC 3339 */
-    " payload TEXT NOT NULL"          /* JSON as it came, local fields cut */
+    " payload TEXT NOT NULL"          /* JSON as it came, local fields cut; a
+                                       * large one as a blob */
     ");"
     /* The only index: it grows at its end where each device's numbers grow. */
     "CREATE UNIQUE INDEX event_key ON event(action_id, digest);";
@@ -719,16 +720,28 @@ checkpoint(struct events *e, int mode)
 		          sqlite3_errstr(code), code);
 }
 
-void
-events_maintain(struct events *e)
+static int64_t
+wal_bytes(const struct events *e)
 {
-	int64_t wal = (int64_t)e->wal_pages * 4096;
-	int64_t now = clock_mono_ms();
+	return (int64_t)e->wal_pages * 4096;
+}
+
+bool
+events_maintain_waits(const struct events *e)
+{
+	return !e->broken && wal_bytes(e) >= WAL_WAIT;
+}
+
+void
+events_maintain(struct events *e, bool may_wait)
+{
+	bool waits = may_wait && events_maintain_waits(e);
+	int64_t now = clock_mono_ms(), wal = wal_bytes(e);
 
 	assert(!e->writing);
 	if (e->broken || wal < WAL_TRY)
 		return;
-	if (lock_take(e->lock, wal < WAL_WAIT ? now - 1 : now + LOCK_WAIT_MS) != RC_OK)
+	if (lock_take(e->lock, waits ? now + LOCK_WAIT_MS : now - 1) != RC_OK)
 		return;
 	if (wal < WAL_TRUNCATE) {
 		checkpoint(e, SQLITE_CHECKPOINT_PASSIVE);

@@ -132,10 +132,14 @@ void events_rollback(struct events *e);
 
 /*
  * What is due after an answer went out: checkpoints by the size of the WAL
- * (design.md, "One lock file per project"). Takes the lock itself. Failures
- * are logged, never returned: nothing depends on them.
+ * (design.md, "One lock file per project"). Takes the lock itself; only where
+ * it may wait does it do so for a large WAL, else that is left to whoever
+ * commits next. Failures are logged, never returned: nothing depends on them.
  */
-void events_maintain(struct events *e);
+void events_maintain(struct events *e, bool may_wait);
+
+/* Whether the WAL is large enough to wait for the lock. */
+bool events_maintain_waits(const struct events *e);
 
 /*
  * Called for each event in order; the event is borrowed for the call. Setting
