@@ -1,6 +1,7 @@
 /* What the rows share, see bench.h. */
 #include "bench/bench.h"
 
+#include "base/clock.h"
 #include "tests/temp.h"
 
 #include <inttypes.h>
@@ -83,27 +84,41 @@ bench_median(double *values, size_t n)
 
 /* --- a server --- */
 
+/* What PLACE_HELLO and the others are. */
+static void
+add_locations(struct buf *b, const char *dir)
+{
+	buf_addf(b, "\tlocation = " PLACE_HELLO " { fastcgi_pass unix:%s/hello; }\n", dir);
+	buf_addf(b, "\tlocation = " PLACE_FILE " { alias %s/page; gzip off;"
+	         " default_type application/json; }\n", dir);
+	buf_addf(b, "\tlocation = " PLACE_FILE_GZIP " { alias %s/page.gz; gzip off;"
+	         " default_type application/json; add_header Content-Encoding gzip; }\n", dir);
+}
+
 bool
-place_start(struct bench *b, struct place *p, const char *idle_seconds,
-            const char *locations)
+place_start(struct bench *b, struct place *p, const char *idle_seconds)
 {
 	const char *pool[] = { "--workers", "4", "--max-workers", "64",
 	                       idle_seconds != NULL ? "--idle-seconds" : NULL,
 	                       idle_seconds, NULL };
 	struct site_options o = {
-		.kind = SITE_FASTCGI, .dir = b->dir, .arguments = pool,
-		.without_limits = true, .locations = locations,
+		.kind = SITE_FASTCGI, .arguments = pool, .without_limits = true,
 	};
-	char data[PATH_MAX];
+	struct buf locations = { 0 };
+	char dir[PATH_MAX];
 	static int number;
+	bool up;
 
-	/* Each has its own data; what lies beside it is written anew. */
 	*p = (struct place){ 0 };
-	snprintf(data, sizeof(data), "%s/%d", b->dir, ++number);
-	if (mkdir(data, 0700) != 0)
-		bench_fail(b, "can't make %s", data);
-	o.dir = data;
-	if (!site_start(&p->site, &o)) {
+	snprintf(dir, sizeof(dir), "%s/%d", b->dir, ++number);
+	if (mkdir(dir, 0755) != 0)
+		bench_fail(b, "can't make %s", dir);
+	add_locations(&locations, dir);
+	o.dir = dir;
+	o.locations = buf_cstr(&locations);
+	up = site_start(&p->site, &o);
+	buf_free(&locations);
+	if (!up) {
 		bench_fail(b, "the server does not start");
 		return false;
 	}
@@ -135,6 +150,63 @@ void
 tally_dir(const struct place *p, const struct tally *t, char out[PATH_MAX])
 {
 	snprintf(out, PATH_MAX, "%.*s/projects/%s", PATH_MAX - 64, p->site.data, t->id);
+}
+
+static void
+must(struct bench *b, enum rc rc, const struct err *err)
+{
+	if (rc != RC_OK)
+		bench_fail(b, "%s", err->text);
+}
+
+/* Append so many events that come from one device, in a transaction. */
+static enum rc
+append(struct events *log, const struct place *p, size_t device, int64_t first_id,
+       int64_t n, struct err *err)
+{
+	char name[40];
+	enum rc rc = events_begin(log, clock_mono_ms() + 1000, err);
+	int64_t seq;
+
+	snprintf(name, sizeof(name), "%032zx", device + 1);
+	for (int64_t i = 0; i < n && rc == RC_OK; i++) {
+		struct event ev = *sample_event((size_t)i % SAMPLES);
+
+		ev.device = span_of(name);
+		ev.session = span_of("ses_5e5510");
+		ev.user = span_of(p->user);
+		ev.action_id = first_id + i;
+		ev.server_us = clock_now_us();
+		rc = events_append(log, &ev, &seq, err);
+	}
+	return rc == RC_OK ? events_commit(log, err) : rc;
+}
+
+void
+tally_fill(struct bench *b, struct place *p, struct tally *t, int64_t events)
+{
+	int64_t ids[FILL_DEVICES];
+	struct events *log;
+	char dir[PATH_MAX];
+	struct err err;
+	enum rc rc;
+
+	for (size_t d = 0; d < FILL_DEVICES; d++)
+		ids[d] = SAMPLE_FIRST + SAMPLE_STRIDE * (int64_t)d;
+	tally_dir(p, t, dir);
+	must(b, events_open(dir, &log, &err), &err);
+	for (size_t d = 0; log != NULL && t->base < events; d = (d + 1) % FILL_DEVICES) {
+		int64_t n = events - t->base < SAMPLES ? events - t->base : SAMPLES;
+
+		rc = append(log, p, d, ids[d], n, &err);
+		must(b, rc, &err);
+		if (rc != RC_OK)
+			break;
+		events_maintain(log);
+		ids[d] += n;
+		t->base += n;
+	}
+	events_close(log);
 }
 
 void
@@ -202,7 +274,7 @@ pusher_init(struct pusher *p, struct load_client *c, const struct place *place,
 	snprintf(device, sizeof(device), "%032zx", i + 1);
 	*p = (struct pusher){
 		.tallies = tallies, .n = n, .turn = i, .token = place->token,
-		.next_id = SAMPLE_FIRST + SAMPLE_STRIDE * (int64_t)i,
+		.next_id = SAMPLE_FIRST + SAMPLE_STRIDE * (int64_t)i + tallies[0].base,
 	};
 	body_make(&p->body, events, device);
 	*c = (struct load_client){
@@ -217,7 +289,36 @@ pusher_free(struct pusher *p, struct load_client *c)
 	load_free(c);
 }
 
+/* --- clients that ask for one thing --- */
+
+void
+getters_init(struct load_client *clients, size_t n, const struct place *p,
+             const char *path, const char *more)
+{
+	for (size_t i = 0; i < n; i++) {
+		clients[i] = (struct load_client){ 0 };
+		load_head(&clients[i].head, "GET", path, p->token, more, 0);
+	}
+}
+
+void
+clients_free(struct load_client *clients, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		load_free(&clients[i]);
+}
+
 /* --- measuring --- */
+
+void
+sum_add(struct sum *to, const struct sum *s)
+{
+	static const struct usage nothing;
+
+	to->seconds += s->seconds;
+	to->requests += s->requests;
+	usage_add(&to->usage, &nothing, &s->usage);
+}
 
 /* What is due after an answer is part of its cost. */
 static void
@@ -258,6 +359,18 @@ bench_slot(struct bench *b, struct place *p, struct load_client *clients, size_t
 	sum->seconds += took;
 	sum->requests += after - before;
 	return (double)(after - before) / took;
+}
+
+void
+bench_warm_up(struct bench *b, struct place *p, struct load_client *clients, size_t n)
+{
+	struct sum ignored = { 0 };
+
+	if (b->quick)
+		return;
+	bench_slot(b, p, clients, n, 0, n, &ignored);
+	for (size_t i = 0; i < n; i++)
+		load_forget(&clients[i]);
 }
 
 void

@@ -11,11 +11,13 @@
 #include "bench/table.h"
 #include "bench/usage.h"
 
+#define ROUNDS_MAX 32
+
 struct bench {
 	const char *dir;        /* all files are made below it */
 	const char *only;       /* the rows wanted, with commas between; NULL: all */
 	bool quick;             /* only whether it works */
-	int rounds;             /* of every comparison */
+	size_t rounds;          /* of every comparison, at most ROUNDS_MAX */
 	double slot;            /* seconds of each part of a round */
 	int64_t long_log;       /* events of the long one */
 	double mixed_seconds;   /* of mixed load */
@@ -44,10 +46,14 @@ struct place {
 	char *token;
 };
 
-/* Start one. `idle_seconds` is the pool's, NULL: its default; `locations` are
- * further ones of nginx's server, or NULL. */
-bool place_start(struct bench *b, struct place *p, const char *idle_seconds,
-                 const char *locations);
+/* What else nginx has there: a worker behind the socket `hello` in the site's
+ * folder (hello.h), and files of it, one compressed. */
+#define PLACE_HELLO "/bench/hello"
+#define PLACE_FILE "/bench/page"
+#define PLACE_FILE_GZIP "/bench/page.gz"
+
+/* Start one; `idle_seconds` is the pool's, NULL: its default. */
+bool place_start(struct bench *b, struct place *p, const char *idle_seconds);
 void place_stop(struct bench *b, struct place *p);
 
 /* --- pushes, every ack remembered --- */
@@ -62,6 +68,11 @@ struct tally {
 
 /* Make a project. */
 void tally_new(struct place *p, struct tally *t);
+
+/* Write events straight into its log, which must be empty: of FILL_DEVICES
+ * devices, the first ones that pusher_init() makes, in turn. */
+#define FILL_DEVICES 8
+void tally_fill(struct bench *b, struct place *p, struct tally *t, int64_t events);
 
 /* Ask the server whether its log holds what it acked, no more and no less, and
  * whether no number was given twice. */
@@ -85,6 +96,12 @@ void pusher_init(struct pusher *p, struct load_client *c, const struct place *pl
                  size_t i, size_t events, struct tally *tallies, size_t n);
 void pusher_free(struct pusher *p, struct load_client *c);
 
+/* --- clients that ask for one thing --- */
+
+void getters_init(struct load_client *clients, size_t n, const struct place *p,
+                  const char *path, const char *more);
+void clients_free(struct load_client *clients, size_t n);
+
 /* --- measuring --- */
 
 /* What rounds of one kind add up to. */
@@ -94,10 +111,16 @@ struct sum {
 	struct usage usage;
 };
 
+void sum_add(struct sum *to, const struct sum *s);
+
 /* Run the clients for so long (and at least `min` answers in all) and add what
  * it cost to sum. The requests a second; negative: failed. */
 double bench_slot(struct bench *b, struct place *p, struct load_client *clients,
                   size_t n, double seconds, size_t min, struct sum *sum);
+
+/* An answer to each, not measured: what is opened at first is open then. */
+void bench_warm_up(struct bench *b, struct place *p, struct load_client *clients,
+                   size_t n);
 
 /* Fill in a row's figures from that; `events`: in a request, 0: it is no push. */
 void bench_figures(struct row *r, const struct load_client *clients, size_t n,
@@ -105,6 +128,12 @@ void bench_figures(struct row *r, const struct load_client *clients, size_t n,
 
 /* --- the rows, a file each --- */
 
-void push_rows(struct bench *b);
+void push_rows(struct bench *b);   /* push/... */
+void first_rows(struct bench *b);  /* first/... */
+void poll_rows(struct bench *b);
+void pull_rows(struct bench *b);
+void flat_rows(struct bench *b);
+void fair_rows(struct bench *b);
+void memory_rows(struct bench *b);
 
 #endif

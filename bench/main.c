@@ -9,6 +9,7 @@
 
 #include <getopt.h>
 #include <linux/magic.h>
+#include <math.h>
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +38,12 @@ static const struct {
 	void (*run)(struct bench *b);
 } groups[] = {
 	{ "push", push_rows },
+	{ "first", first_rows },
+	{ "poll", poll_rows },
+	{ "pull", pull_rows },
+	{ "flat", flat_rows },
+	{ "fair", fair_rows },
+	{ "memory", memory_rows },
 };
 
 enum { O_ONLY = 1, O_DIR, O_JSON, O_COMMIT, O_ROUNDS, O_MIXED, O_QUICK, O_COMPARE, O_HELP };
@@ -77,7 +84,7 @@ parse(int argc, char **argv, struct arguments *a)
 		case O_DIR:     a->base = optarg; break;
 		case O_JSON:    a->json = optarg; break;
 		case O_COMMIT:  a->commit = optarg; break;
-		case O_ROUNDS:  b->rounds = atoi(optarg); break;
+		case O_ROUNDS:  b->rounds = (size_t)atoi(optarg); break;
 		case O_MIXED:   b->mixed_seconds = atof(optarg); break;
 		case O_QUICK:   b->quick = true; break;
 		case O_COMPARE: a->compare = true; break;
@@ -91,7 +98,7 @@ parse(int argc, char **argv, struct arguments *a)
 		b->mixed_seconds = 1;
 	}
 	b->table.judged = !b->quick;
-	return b->rounds >= 1 && b->rounds <= 32 && b->mixed_seconds > 0 &&
+	return b->rounds >= 1 && b->rounds <= ROUNDS_MAX && b->mixed_seconds > 0 &&
 	       argc - optind == (a->compare ? 2 : 0);
 }
 
@@ -101,7 +108,7 @@ print_heading(const struct arguments *a)
 {
 	struct statfs fs;
 
-	printf("td-sync %s, %ld cores, %d rounds of %g s, SQLite %s\n", a->commit,
+	printf("td-sync %s, %ld cores, %zu rounds of %g s, SQLite %s\n", a->commit,
 	       sysconf(_SC_NPROCESSORS_ONLN), a->bench.rounds, a->bench.slot,
 	       sqlite3_libversion());
 	if (statfs(a->bench.dir, &fs) == 0 && (unsigned)fs.f_type == TMPFS_MAGIC)
@@ -125,10 +132,11 @@ run(struct arguments *a)
 	print_heading(a);
 	table_print(&b->table);
 	temp_remove(dir);
-	if (b->table.n == 0) {
-		fprintf(stderr, "bench: no row is called that\n");
-		b->failed = true;
-	}
+	if (b->table.n == 0)
+		bench_fail(b, "no row");
+	for (size_t i = 0; i < b->table.n; i++)
+		if (!isfinite(b->table.rows[i].value))
+			bench_fail(b, "%s could not be measured", b->table.rows[i].id);
 	if (a->json != NULL && table_write(&b->table, a->commit, a->json, &err) != RC_OK)
 		bench_fail(b, "%s", err.text);
 	table_free(&b->table);

@@ -112,11 +112,11 @@ insert(struct plain *p, const struct event *ev, int64_t now_us)
 }
 
 double
-plain_insert(struct plain *p, size_t batch, double seconds)
+plain_insert(struct plain *p, size_t batch, double seconds, size_t *rows)
 {
 	int64_t start = clock_mono_us(), end = start + (int64_t)(seconds * 1e6), now;
-	size_t rows = 0;
 
+	*rows = 0;
 	do {
 		int64_t now_us = clock_now_us();
 
@@ -124,9 +124,9 @@ plain_insert(struct plain *p, size_t batch, double seconds)
 		for (size_t i = 0; i < batch; i++)
 			insert(p, sample_event(i), now_us);
 		run(p, p->commit);
-		rows += batch;
+		*rows += batch;
 	} while ((now = clock_mono_us()) < end);
-	return (double)rows * 1e6 / (double)(now - start);
+	return (double)*rows * 1e6 / (double)(now - start);
 }
 
 /* --- reading --- */

@@ -18,8 +18,8 @@ struct plain *plain_new(const char *path);
 void plain_free(struct plain *p);
 
 /* Insert the samples, so many in a transaction, for so many seconds. The rows
- * a second. */
-double plain_insert(struct plain *p, size_t batch, double seconds);
+ * a second; *rows is how many it were. */
+double plain_insert(struct plain *p, size_t batch, double seconds, size_t *rows);
 
 /* Print the page of a log (a project's folder) after a cursor again and again;
  * the pages a second, *out is one. It aborts where it can't. */

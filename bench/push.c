@@ -1,15 +1,18 @@
-/* Rows push/EVENTS/CLIENTS/PROJECTS and eight/EVENTS: pushes against the plain
- * loop that inserts the same rows. */
+/*
+ * Rows push/EVENTS/CLIENTS/PROJECTS: pushes against the plain loop that inserts
+ * the same rows; push/EVENTS/eight: eight clients of eight projects against
+ * eight of one; first/push: the first event of a project.
+ */
 #include "bench/bench.h"
 
 #include "bench/plain.h"
 #include "tests/temp.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define ROUNDS 32   /* at most */
 #define CLIENTS 32  /* at most */
 #define PROJECTS 8
 
@@ -28,6 +31,8 @@ static const struct {
 	size_t clients, projects;
 } kinds[] = { { 1, 1 }, { 8, 1 }, { 32, 1 }, { 1, 8 }, { 8, 8 }, { 32, 8 } };
 
+enum { EIGHT_OF_ONE = 1, EIGHT_OF_EIGHT = 4 }; /* of these */
+
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
 /* One row while it is measured. */
@@ -37,8 +42,8 @@ struct cell {
 	struct pusher pushers[CLIENTS];
 	struct load_client clients[CLIENTS];
 	struct sum sum;
-	double ratios[ROUNDS];
-	double rates[ROUNDS];
+	double ratios[ROUNDS_MAX];
+	double rates[ROUNDS_MAX];
 };
 
 static void
@@ -75,26 +80,34 @@ cell_end(struct bench *b, struct place *p, struct cell *c, size_t k)
 	}
 }
 
-/* A push of every client, for the pool to grow and logs to be opened. */
-static void
-warm_up(struct bench *b, struct place *p, struct cell *cells)
+/* The plain loop, and what it adds up to. */
+struct reference {
+	struct plain *plain;
+	double rates[ROUNDS_MAX]; /* the last one of each round */
+	double rows;
+	struct usage usage;
+};
+
+/* A slot of it; the rows a second. */
+static double
+reference_run(struct bench *b, struct place *p, struct reference *ref, size_t events)
 {
-	struct sum ignored = { 0 };
+	struct usage from, to;
+	size_t rows;
+	double rate;
 
-	for (size_t k = 0; k < KINDS; k++) {
-		struct cell *c = &cells[k];
-
-		if (c->wanted)
-			bench_slot(b, p, c->clients, kinds[k].clients, 0, 1, &ignored);
-		for (size_t i = 0; i < kinds[k].clients; i++)
-			load_forget(&c->clients[i]);
-	}
+	usage_now(&p->site, &from);
+	rate = plain_insert(ref->plain, events, b->slot, &rows);
+	usage_now(&p->site, &to);
+	usage_add(&ref->usage, &from, &to);
+	ref->rows += (double)rows;
+	return rate;
 }
 
 /* One round: the plain loop, three kinds, the plain loop, three kinds. */
 static void
-round_run(struct bench *b, struct place *p, struct cell *cells, struct plain *plain,
-          size_t events, size_t round, double *reference)
+round_run(struct bench *b, struct place *p, struct cell *cells, struct reference *ref,
+          size_t events, size_t round)
 {
 	double before = 0;
 
@@ -102,7 +115,7 @@ round_run(struct bench *b, struct place *p, struct cell *cells, struct plain *pl
 		struct cell *c = &cells[k];
 
 		if (k % 3 == 0)
-			before = plain_insert(plain, events, b->slot);
+			before = reference_run(b, p, ref, events);
 		if (!c->wanted)
 			continue;
 		c->rates[round] = (double)events *
@@ -110,32 +123,49 @@ round_run(struct bench *b, struct place *p, struct cell *cells, struct plain *pl
 			           b->quick ? 1 : 3 * kinds[k].clients, &c->sum);
 		c->ratios[round] = c->rates[round] / before;
 	}
-	*reference = before;
+	ref->rates[round] = before;
+}
+
+/* Eight projects together against one. */
+static void
+eight_row(struct bench *b, const struct cell *cells, size_t events)
+{
+	double ratios[ROUNDS_MAX];
+	char id[48];
+
+	snprintf(id, sizeof(id), "push/%zu/eight", events);
+	if (!bench_wants(b, id))
+		return;
+	for (size_t r = 0; r < b->rounds; r++)
+		ratios[r] = cells[EIGHT_OF_EIGHT].rates[r] / cells[EIGHT_OF_ONE].rates[r];
+	table_add(&b->table, id, bench_median(ratios, b->rounds), "x", AIM_AT_LEAST, 1);
 }
 
 static void
 size_rows(struct bench *b, struct place *p, size_t s)
 {
 	struct cell *cells = calloc(KINDS, sizeof(*cells));
-	size_t events = sizes[s].events, rounds = (size_t)b->rounds;
-	double references[ROUNDS], median;
-	char path[PATH_MAX], id[48];
-	struct plain *plain;
+	size_t events = sizes[s].events, rounds = b->rounds;
+	struct reference ref = { 0 };
+	char path[PATH_MAX + 32], id[48], eight[48];
 
 	if (cells == NULL)
 		abort();
-	snprintf(path, sizeof(path), "%.*s/plain.db", PATH_MAX - 16, b->dir);
-	plain = plain_new(path);
+	snprintf(eight, sizeof(eight), "push/%zu/eight", events);
+	snprintf(path, sizeof(path), "%s/plain-%zu.db", p->site.dir, events);
+	ref.plain = plain_new(path);
 	for (size_t k = 0; k < KINDS; k++) {
 		cell_id(id, events, k);
-		cells[k].wanted = bench_wants(b, id);
+		cells[k].wanted = bench_wants(b, id) ||
+			((k == EIGHT_OF_ONE || k == EIGHT_OF_EIGHT) && bench_wants(b, eight));
 		if (cells[k].wanted)
 			cell_start(&cells[k], p, events, k);
 	}
-	warm_up(b, p, cells);
+	for (size_t k = 0; k < KINDS; k++)
+		if (cells[k].wanted)
+			bench_warm_up(b, p, cells[k].clients, kinds[k].clients);
 	for (size_t r = 0; r < rounds && !b->failed; r++)
-		round_run(b, p, cells, plain, events, r, &references[r]);
-	median = bench_median(references, rounds);
+		round_run(b, p, cells, &ref, events, r);
 	for (size_t k = 0; k < KINDS; k++) {
 		double target = kinds[k].projects > 1 || kinds[k].clients > 8 ? 0
 		                : kinds[k].clients == 1 ? sizes[s].one : sizes[s].eight;
@@ -148,11 +178,12 @@ size_rows(struct bench *b, struct place *p, size_t s)
 		                target > 0 ? AIM_AT_LEAST : AIM_NONE, target);
 		bench_figures(row, cells[k].clients, kinds[k].clients, &cells[k].sum, events);
 		row->figures[F_RATE] = bench_median(cells[k].rates, rounds);
-		row->figures[F_REFERENCE] = median;
+		row->figures[F_REFERENCE] = bench_median(ref.rates, rounds);
+		row->figures[F_REFERENCE_BYTES] = ref.usage.own_written / ref.rows;
 		cell_end(b, p, &cells[k], k);
 	}
-	plain_free(plain);
-	temp_remove(path);
+	eight_row(b, cells, events);
+	plain_free(ref.plain);
 	free(cells);
 }
 
@@ -162,7 +193,7 @@ push_rows(struct bench *b)
 	struct place p;
 	char id[48];
 
-	if (!place_start(b, &p, NULL, NULL))
+	if (!place_start(b, &p, NULL))
 		return;
 	for (size_t s = 0; s < sizeof(sizes) / sizeof(sizes[0]) && !b->failed; s++) {
 		snprintf(id, sizeof(id), "push/%zu", sizes[s].events);
@@ -172,4 +203,36 @@ push_rows(struct bench *b)
 		size_rows(b, &p, s);
 	}
 	place_stop(b, &p);
+}
+
+/* Each push is the first of its project: the log is opened by a worker that
+ * never saw it. */
+void
+first_rows(struct bench *b)
+{
+	size_t n = b->quick ? 4 : 64;
+	struct tally *tallies = calloc(n, sizeof(*tallies));
+	struct load_client client;
+	struct sum sum = { 0 };
+	struct pusher pusher;
+	struct row *row;
+	struct place p;
+
+	if (tallies == NULL)
+		abort();
+	bench_say("first pushes");
+	if (place_start(b, &p, NULL)) {
+		for (size_t i = 0; i < n; i++)
+			tally_new(&p, &tallies[i]);
+		pusher_init(&pusher, &client, &p, 0, 1, tallies, n);
+		bench_slot(b, &p, &client, 1, 0, n, &sum);
+		row = table_add(&b->table, "first/push", NAN, "ms", AIM_AT_MOST, 10);
+		bench_figures(row, &client, 1, &sum, 1);
+		row->value = row->figures[F_P99];
+		for (size_t i = 0; i < n; i++)
+			tally_check(b, &p, &tallies[i]);
+		pusher_free(&pusher, &client);
+		place_stop(b, &p);
+	}
+	free(tallies);
 }

@@ -23,6 +23,7 @@ static const struct {
 	[F_CPU_EVENT] = { "/event", "cpu_us_per_event", 7, 2 },
 	[F_NGINX]     = { "nginx", "nginx_us_per_request", 7, 0 },
 	[F_BYTES]     = { "B/event", "bytes_written_per_event", 8, 0 },
+	[F_REFERENCE_BYTES] = { "ref B", "reference_bytes_written_per_event", 7, 0 },
 	[F_GENERATOR] = { "gen", "generator_cores", 5, 2 },
 };
 
@@ -84,7 +85,8 @@ print_row(const struct table *t, const struct row *r)
 void
 table_print(const struct table *t)
 {
-	printf("\n%-26s %8s %-3s %-8s %-4s", "row", "value", "", "target", "met");
+	putchar('\n');
+	printf("%-26s %8s %-3s %-8s %-4s", "row", "value", "", "target", "met");
 	for (int i = 0; i < F__MAX; i++)
 		printf(" %*s", figures[i].width, figures[i].heading);
 	putchar('\n');

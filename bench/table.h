@@ -14,6 +14,7 @@ enum figure {
 	F_CPU_EVENT,  /* and for an event */
 	F_NGINX,      /* of nginx for a request, in us */
 	F_BYTES,      /* that the workers write for an event */
+	F_REFERENCE_BYTES, /* and what it is compared with */
 	F_GENERATOR,  /* CPU of the generator: 1 is a whole core */
 	F__MAX
 };
