@@ -1,0 +1,149 @@
+/*
+ * seeds FIXTURES OUT: makes the fuzz targets' first inputs from the
+ * recordings, OUT/TARGET/HASH one each.
+ */
+#include "base/fs.h"
+#include "base/hash.h"
+#include "base/json.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Larger ones teach a fuzzer little more, and make it slow. */
+#define LARGEST 4096       /* bytes */
+#define LARGEST_SPELLED 500 /* where every byte is looked at many times */
+
+static const char *out;
+
+static void
+die(const char *what, const char *why)
+{
+	fprintf(stderr, "seeds: %s: %s\n", what, why);
+	exit(1);
+}
+
+static void
+save(const char *target, struct span text, size_t largest)
+{
+	unsigned char hash[HASH_LEN];
+	char path[1024];
+	uint64_t name;
+	struct err err;
+	FILE *f;
+
+	if (text.len == 0 || text.len > largest)
+		return;
+	snprintf(path, sizeof(path), "%s/%s", out, target);
+	if (fs_mkdir(path, &err) != RC_OK || hash_sha256(text, hash) != RC_OK)
+		die(path, err.text);
+	memcpy(&name, hash, sizeof(name));
+	snprintf(path, sizeof(path), "%s/%s/%016" PRIx64, out, target, name);
+	if ((f = fopen(path, "wb")) == NULL ||
+	    fwrite(text.p, 1, text.len, f) != text.len || fclose(f) != 0)
+		die(path, strerror(errno));
+}
+
+/* A member by a path of keys; empty when there is none. */
+static struct span
+member(struct span v, const char *first, const char *second)
+{
+	json_get(v, first, &v);
+	if (second != NULL)
+		json_get(v, second, &v);
+	return v;
+}
+
+static bool
+ends_with(struct span s, const char *end)
+{
+	size_t n = strlen(end);
+
+	return s.len >= n && memcmp(s.p + s.len - n, end, n) == 0;
+}
+
+/* A recorded exchange. */
+static void
+take_exchange(struct span v)
+{
+	struct span path = member(v, "request", "path");
+	struct buf body = { 0 }, answer = { 0 };
+
+	json_string(member(v, "request", "body"), &body);
+	json_string(member(v, "response", "body"), &answer);
+	save("json", buf_span(&body), LARGEST_SPELLED);
+	save("json", buf_span(&answer), LARGEST_SPELLED);
+	if (ends_with(path, "/sync/push\""))
+		save("push", buf_span(&body), LARGEST);
+	buf_free(&body);
+	buf_free(&answer);
+}
+
+/* A recorded log: its events. */
+static void
+take_log(struct span text)
+{
+	struct span value;
+	size_t n = 0;
+
+	while (json_scan(text, JSON_MAX_DEPTH, &value, &text, NULL) == RC_OK) {
+		/* The long log repeats itself. */
+		if (n++ % 50 == 0)
+			save("json", value, LARGEST_SPELLED);
+	}
+}
+
+static void
+take_file(const char *path)
+{
+	struct buf text = { 0 };
+	struct span rest, value;
+	struct err err;
+
+	if (fs_read(path, 64u << 20, &text, &err) != RC_OK)
+		die(path, err.text);
+	rest = buf_span(&text);
+	if (ends_with(span_of(path), "/log.jsonl"))
+		take_log(rest);
+	else
+		while (json_scan(rest, JSON_MAX_DEPTH, &value, &rest, NULL) == RC_OK)
+			take_exchange(value);
+	buf_free(&text);
+}
+
+/* Take every .jsonl below a folder, in order. */
+static void
+take_folder(const char *path)
+{
+	struct dirent **names;
+	char inside[1024];
+	int n = scandir(path, &names, NULL, alphasort);
+
+	for (int i = 0; i < n; i++) {
+		snprintf(inside, sizeof(inside), "%s/%s", path, names[i]->d_name);
+		if (names[i]->d_type == DT_DIR && names[i]->d_name[0] != '.')
+			take_folder(inside);
+		else if (ends_with(span_of(inside), ".jsonl"))
+			take_file(inside);
+		free(names[i]);
+	}
+	if (n >= 0)
+		free(names);
+}
+
+int
+main(int argc, char **argv)
+{
+	struct err err;
+
+	if (argc != 3)
+		die("usage", "seeds FIXTURES OUT");
+	out = argv[2];
+	if (fs_mkdir(out, &err) != RC_OK)
+		die(out, err.text);
+	take_folder(argv[1]);
+	return 0;
+}
