@@ -202,7 +202,7 @@ tally_fill(struct bench *b, struct place *p, struct tally *t, int64_t events)
 		must(b, rc, &err);
 		if (rc != RC_OK)
 			break;
-		events_maintain(log);
+		events_maintain(log, true);
 		ids[d] += n;
 		t->base += n;
 	}
