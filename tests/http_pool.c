@@ -10,9 +10,11 @@
 #include "base/lock.h"
 #include "store/events.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -213,7 +215,7 @@ END_TEST
 START_TEST(hup_reads_the_configuration_again)
 {
 	struct site_options options = { .kind = SITE_FASTCGI };
-	char path[PATH_MAX + 32];
+	char path[PATH_MAX + 32], other[PATH_MAX + 32];
 	struct buf text = { 0 }, old = { 0 };
 	struct world w;
 	int i;
@@ -236,6 +238,21 @@ START_TEST(hup_reads_the_configuration_again)
 	for (i = 0; i < 500 && push_some(&w, "d", 41, 20) == 200; i++)
 		usleep(10000);
 	ck_assert_int_eq(w.answer.status, 413);
+	/* Another log is taken from now on. */
+	snprintf(other, sizeof(other), "%s/other.log", w.site.dir);
+	buf_reset(&text);
+	buf_add_span(&text, buf_span(&old));
+	buf_addf(&text, "error_log = %s\n", other);
+	ck_assert_int_eq(fs_write(path, buf_span(&text), 0644, NULL), RC_OK);
+	kill(w.site.pool, SIGHUP);
+	for (i = 0; i < 500 && access(other, F_OK) != 0; i++)
+		usleep(10000);
+	buf_reset(&text);
+	for (i = 0; i < 500 && (text.len == 0 || strstr(buf_cstr(&text), "read again") == NULL); i++) {
+		usleep(10000);
+		fs_read(other, 1 << 20, &text, NULL);
+	}
+	ck_assert_int_lt(i, 500);
 	buf_free(&text);
 	buf_free(&old);
 	world_stop(&w);
@@ -441,6 +458,279 @@ START_TEST(the_pool_grows_while_all_are_busy_and_shrinks_after)
 	usleep(1500000);
 	ck_assert(wait_for_workers(&w, 2, 10));
 	ck_assert(!log_has(&w, "died") && !log_has(&w, "failed"));
+	world_stop(&w);
+}
+END_TEST
+
+/* Take a project's lock, as a stranger would. */
+static struct lock *
+take_lock(const struct world *w, const char *project)
+{
+	char path[PATH_MAX + 128];
+	struct lock *lock;
+
+	snprintf(path, sizeof(path), "%s/projects/%s/" EVENTS_LOCK, w->site.data, project);
+	ck_assert_int_eq(lock_open(path, &lock, NULL), RC_OK);
+	ck_assert_int_eq(lock_take(lock, clock_mono_ms() + 10000), RC_OK);
+	return lock;
+}
+
+static void
+start_pushers(struct waiting *pushers, int n, struct load *l, int first)
+{
+	for (int i = 0; i < n; i++) {
+		pushers[i] = (struct waiting){ .load = l, .number = first + i };
+		ck_assert_int_eq(pthread_create(&pushers[i].thread, NULL, push_once, &pushers[i]), 0);
+	}
+}
+
+static void
+wait_for_places(const struct world *w, int n)
+{
+	for (int i = 0; i < 500 && places_taken(w) != n; i++)
+		usleep(10000);
+	ck_assert_int_eq(places_taken(w), n);
+}
+
+/* Wait for pushers; how many of them have such a status. */
+static int
+join_pushers(struct waiting *pushers, int n, int status)
+{
+	int found = 0;
+
+	for (int i = 0; i < n; i++) {
+		pthread_join(pushers[i].thread, NULL);
+		found += pushers[i].status == status;
+	}
+	return found;
+}
+
+static int
+compare_us(const void *a, const void *b)
+{
+	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+#define OTHERS 101
+
+/* Half of the calls of another project took less than so many ms. */
+static void
+check_prompt(struct world *w, int64_t ms)
+{
+	int64_t took[OTHERS];
+	char first[ID_MAX];
+
+	memcpy(first, w->project, ID_MAX);
+	site_project(&w->site, "Other", w->users[WRITER], w->project);
+	for (int i = 0; i < OTHERS; i++) {
+		int64_t start = clock_mono_us();
+
+		ck_assert_int_eq(push_some(w, "other", i, 1), 200);
+		took[i] = clock_mono_us() - start;
+	}
+	memcpy(w->project, first, ID_MAX);
+	qsort(took, OTHERS, sizeof(took[0]), compare_us);
+	ck_assert_int_lt(took[OTHERS / 2], ms * 1000);
+	ck_assert_int_lt(took[OTHERS - 1], 1500 * 1000);
+}
+
+/* Nobody waits longer for the lock than a request may; meanwhile the others
+ * don't notice, and all who were not acked may come again. */
+START_TEST(a_project_that_a_stranger_locks_takes_nothing_from_others)
+{
+	static const char *const arguments[] = { "--workers", "2", "--max-workers", "8", NULL };
+	enum { MANY = 12, MAY_WAIT = 5 };
+	struct waiting pushers[MANY];
+	struct load l = { 0 };
+	struct lock *lock;
+	struct world w;
+	int64_t start;
+
+	pool_start(&w, arguments);
+	l.w = &w;
+	lock = take_lock(&w, w.project);
+	start = clock_mono_ms();
+	start_pushers(pushers, MANY, &l, 1);
+	wait_for_places(&w, MAY_WAIT);
+	check_prompt(&w, 25);
+	ck_assert_int_eq(join_pushers(pushers, MANY, 503), MANY);
+	ck_assert_int_lt(clock_mono_ms() - start, 8000);
+	ck_assert_int_eq(places_taken(&w), 0);
+	lock_close(lock);
+	start_pushers(pushers, MAY_WAIT, &l, 1);
+	ck_assert_int_eq(join_pushers(pushers, MAY_WAIT, 200), MAY_WAIT);
+	ck_assert_int_eq(log_count(&w), MAY_WAIT);
+	world_stop(&w);
+}
+END_TEST
+
+/* A reader that keeps the WAL from being emptied; close it. */
+static sqlite3 *
+hold_wal(const struct world *w)
+{
+	char path[PATH_MAX + 128];
+	sqlite3 *db;
+
+	snprintf(path, sizeof(path), "%s/projects/%s/" EVENTS_DB, w->site.data, w->project);
+	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL),
+	                 SQLITE_OK);
+	ck_assert_int_eq(sqlite3_exec(db, "BEGIN; SELECT * FROM head", NULL, NULL, NULL),
+	                 SQLITE_OK);
+	return db;
+}
+
+/* Push again and again, whatever comes of it. */
+static void *
+push_on(void *ctx)
+{
+	struct load *l = ctx;
+	struct waiting p = { .load = l };
+
+	while (!atomic_load(&l->stop)) {
+		p.number = atomic_fetch_add(&l->next_client, 1);
+		push_once(&p);
+		atomic_fetch_add(&l->answered, p.status == 200);
+	}
+	return NULL;
+}
+
+/*
+ * Where the WAL is large, whoever pushed takes the lock once more, after the
+ * answer, and a reader may keep it waiting there. Of these there is one, and
+ * it is counted: four workers, of which three may wait, have one for others.
+ */
+START_TEST(who_waits_to_checkpoint_is_one_of_those_who_may_wait)
+{
+	static const char *const arguments[] = { "--workers", "4", "--max-workers", "4", NULL };
+	enum { PUSHING = 3 };
+	pthread_t threads[PUSHING];
+	struct load l = { 0 };
+	struct buf large = { 0 };
+	struct world w;
+	sqlite3 *reader;
+	int64_t end;
+
+	pool_start(&w, arguments);
+	l.w = &w;
+	ck_assert(wait_for_workers(&w, 4, 5000));
+	reader = hold_wal(&w);
+	for (int i = 0; i < 2; i++) { /* 66 MiB: it waits for readers, for a second */
+		buf_reset(&large);
+		buf_addf(&large, "{\"device_id\":\"large\",\"session_id\":\"s\",\"events\":[{"
+		         "\"client_action_id\":%d,\"action_type\":\"create\",\"entity_type\":\"issues\","
+		         "\"entity_id\":\"x\",\"client_timestamp\":\"2026-03-01T10:00:00Z\","
+		         "\"payload\":{\"new_data\":{\"title\":\"", i);
+		while (large.len < 33 << 20)
+			buf_add_str(&large, "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
+		buf_add_str(&large, "\"}}}]}");
+		ck_assert_int_eq(ask_as(&w, w.tokens[WRITER], "POST", "/v1/projects/{p}/sync/push",
+		                        buf_span(&large), NULL), 200);
+	}
+	buf_free(&large);
+	for (int i = 0; i < PUSHING; i++)
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, push_on, &l), 0);
+	end = clock_mono_ms() + 4000;
+	while (clock_mono_ms() < end) {
+		int64_t start = clock_mono_ms();
+
+		ck_assert_int_eq(ask(&w, NOBODY, "GET", "/healthz", NULL, NULL), 200);
+		ck_assert_int_lt(clock_mono_ms() - start, 500);
+		usleep(20000);
+	}
+	atomic_store(&l.stop, true);
+	for (int i = 0; i < PUSHING; i++)
+		pthread_join(threads[i], NULL);
+	ck_assert_int_ge(atomic_load(&l.answered), 2);
+	ck_assert_int_eq(log_count(&w), 2 + atomic_load(&l.answered));
+	sqlite3_close(reader);
+	world_stop(&w);
+}
+END_TEST
+
+START_TEST(a_stuck_worker_is_named_and_then_replaced)
+{
+	static const char *const arguments[] = { "--workers", "1", "--max-workers", "1",
+	                                         "--stuck-seconds", "1", NULL };
+	struct waiting pusher[1];
+	struct load l = { 0 };
+	char text[64];
+	struct lock *lock;
+	struct world w;
+	pid_t pid;
+
+	pool_start(&w, arguments);
+	l.w = &w;
+	ck_assert(wait_for_workers(&w, 1, 5000));
+	ck_assert_uint_eq(site_workers(&w.site, &pid, 1), 1);
+	lock = take_lock(&w, w.project);
+	start_pushers(pusher, 1, &l, 1);
+	wait_for_places(&w, 1);
+	kill(pid, SIGSTOP); /* it hears of nothing any more */
+	snprintf(text, sizeof(text), "worker %d has been at one request for 1 s", (int)pid);
+	for (int i = 0; i < 400 && !log_has(&w, text); i++)
+		usleep(10000);
+	ck_assert(log_has(&w, text));
+	ck_assert(!all_gone(&w, &pid, 1));
+	for (int i = 0; i < 400 && !all_gone(&w, &pid, 1); i++)
+		usleep(10000);
+	ck_assert(all_gone(&w, &pid, 1));
+	ck_assert(log_has(&w, "does not end its request: killed"));
+	lock_close(lock);
+	ck_assert_int_eq(join_pushers(pusher, 1, 502), 1);
+	/* It was not acked: it comes again. */
+	start_pushers(pusher, 1, &l, 1);
+	ck_assert_int_eq(join_pushers(pusher, 1, 200), 1);
+	ck_assert_int_eq(log_count(&w), 1);
+	world_stop(&w);
+}
+END_TEST
+
+/* One that answers again and again is not stuck. */
+START_TEST(a_busy_worker_is_not_stuck)
+{
+	static const char *const arguments[] = { "--workers", "1", "--max-workers", "1",
+	                                         "--stuck-seconds", "1", NULL };
+	int64_t end = clock_mono_ms() + 3000;
+	struct world w;
+
+	pool_start(&w, arguments);
+	for (int i = 0; clock_mono_ms() < end; i++)
+		ck_assert_int_eq(push_some(&w, "d", i, 1), 200);
+	ck_assert(!log_has(&w, "at one request"));
+	world_stop(&w);
+}
+END_TEST
+
+START_TEST(a_key_that_others_may_read_is_named_with_what_to_do)
+{
+	struct site_options options = { .kind = SITE_FASTCGI };
+	char path[PATH_MAX + 300], dir[PATH_MAX + 8];
+	struct dirent *entry;
+	struct world w;
+	DIR *d;
+
+	world_start(&w, &options);
+	snprintf(dir, sizeof(dir), "%s/keys", w.site.data);
+	d = opendir(dir);
+	while ((entry = readdir(d)) != NULL && strstr(entry->d_name, ".json") == NULL)
+		;
+	ck_assert_ptr_nonnull(entry);
+	snprintf(path, sizeof(path), "%s/%s", dir, entry->d_name);
+	closedir(d);
+	ck_assert_int_eq(chmod(path, 0640), 0);
+	kill(w.site.pool, SIGHUP); /* or whenever a key is looked at again */
+	for (int i = 0; i < 500 && push_some(&w, "d", i, 1) == 200; i++)
+		usleep(10000);
+	ck_assert_int_eq(w.answer.status, 503);
+	ck_assert_ptr_nonnull(strstr(w.answer.body.p, "chmod 600 it"));
+	ck_assert_str_eq(web_header(&w.answer, "Retry-After"), "10");
+	ck_assert_int_eq(chmod(path, 0600), 0);
+	for (int i = 0; i < 500 && push_some(&w, "d", 0, 1) != 200; i++)
+		usleep(10000);
+	ck_assert_int_eq(w.answer.status, 200);
 	world_stop(&w);
 }
 END_TEST
@@ -772,6 +1062,11 @@ pool_case(void)
 	tcase_add_test(tc, a_killed_worker_is_replaced);
 	tcase_add_test(tc, a_crash_loop_does_not_spin);
 	tcase_add_test(tc, the_pool_grows_while_all_are_busy_and_shrinks_after);
+	tcase_add_test(tc, a_project_that_a_stranger_locks_takes_nothing_from_others);
+	tcase_add_test(tc, who_waits_to_checkpoint_is_one_of_those_who_may_wait);
+	tcase_add_test(tc, a_stuck_worker_is_named_and_then_replaced);
+	tcase_add_test(tc, a_busy_worker_is_not_stuck);
+	tcase_add_test(tc, a_key_that_others_may_read_is_named_with_what_to_do);
 	tcase_add_test(tc, a_killed_master_leaves_no_workers);
 	tcase_add_test(tc, a_second_master_is_refused);
 	tcase_add_test(tc, who_calls_while_the_pool_is_started_anew_waits);
