@@ -199,6 +199,7 @@ log_line(struct request *r)
 	time_add_rfc3339(b, time_of_us(r->now_us));
 	buf_add_byte(b, '"');
 	log_text(b, "request_id", r->id);
+	log_text(b, "address", param(r, "REMOTE_ADDR"));
 	log_text(b, "method", r->method_name);
 	if (r->route != NULL)
 		log_text(b, "route", r->route->path);
