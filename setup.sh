@@ -24,7 +24,7 @@ packages_check='check valgrind mandoc xz-utils'
 usage() {
 	cat <<'TEXT'
 usage: ./setup.sh demo [--dir DIR] [--port N] [--db FILE]... [--server-only]
-                       [--limits off]
+                       [--limits on|off]
        ./setup.sh demo stop [--dir DIR]
        ./setup.sh check
 
@@ -37,7 +37,7 @@ demo    installs what is missing, builds, and starts a td-sync server on
   --db FILE       use a copy of this td database (.todos/issues.db) as a
                   replica; may be given several times
   --server-only   no replicas, no edits
-  --limits off    no rate limits
+  --limits on|off nginx's rate limits (on): off for tests that hammer
   stop            stop the server; the folder stays
 check   installs what the tests need, builds, and runs them
 TEXT
@@ -320,12 +320,8 @@ stop_process() {
 # nginx and the pool work: so the folder's name may hold anything, and a
 # socket's name never is too long.
 nginx_file() {
-	without='$^'
-	[ "$limits" = on ] || without='^[[:space:]]*limit_[rc][eo][qn]n\{0,1\} ' # req, conn
-	sed -e "s/@LISTEN@/127.0.0.1:$port/" -e 's/@SOCKET@/td-sync.sock/' \
-		-e 's/@PREFIX_DIR@/./' -e 's,@DATA_DIR@,../data,' \
-		-e "s/@USER@/$(id -un)/" -e "/$without/d" \
-		"$src/nginx/$1.in" >"$dir/tmp/$1"
+	"$src/nginx/fill" "$src/nginx/$1.in" "LISTEN=127.0.0.1:$port" SOCKET=td-sync.sock \
+		PREFIX_DIR=. DATA_DIR=../data "USER=$(id -un)" "LIMITS=$limits" >"$dir/tmp/$1"
 	! cmp -s -- "$dir/tmp/$1" "$dir/run/$1" || return 0
 	mv -f -- "$dir/tmp/$1" "$dir/run/$1"
 	changed=yes
@@ -375,10 +371,8 @@ demo_pool() {
 
 demo_nginx() {
 	changed=no
-	limits_are="rate limits off"
-	[ "$limits" = off ] || limits_are="rate limits as in nginx/td-sync.conf.in"
-	grep -q '^[[:space:]]*limit_req ' "$src/nginx/td-sync.conf.in" ||
-		limits_are="no rate limits (this version has none)"
+	limits_are="with the rate limits of nginx/td-sync.conf.in"
+	[ "$limits" = on ] || limits_are="without rate limits"
 	nginx_file nginx.conf
 	nginx_file td-sync.conf
 	if alive nginx && [ "$changed" = no ]; then

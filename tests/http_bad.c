@@ -650,7 +650,7 @@ START_TEST(what_nginx_answers_itself_is_json_with_an_id)
 	waitpid(w.site.pool, NULL, 0);
 	w.site.pool = 0;
 	ask(&w, OWNER, "GET", STATUS, NULL, NULL);
-	check_nginx(&w, "no workers", 502);
+	check_nginx(&w, "no workers", 503);
 	ck_assert_str_ne(web_header(&w.answer, "Retry-After"), "");
 	buf_free(&large);
 	world_stop(&w);

@@ -13,6 +13,7 @@ TCase *bodies_case(void);     /* http_bodies.c */
 TCase *sync_case(void);       /* http_sync.c */
 TCase *pool_case(void);       /* http_pool.c */
 TCase *pages_case(void);      /* http_pages.c */
+TCase *limits_case(void);     /* http_limits.c */
 TCase *config_case(void);     /* http_config.c */
 
 /* Whether such a site can run here; if not, "skipped: ..." is said once. */

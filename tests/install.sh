@@ -27,7 +27,9 @@ is "exactly these files are installed" same "$(files)" "./p/bin/td-sync
 ./p/share/doc/td-sync/CHANGELOG.md
 ./p/share/doc/td-sync/LICENSE
 ./p/share/doc/td-sync/README.md
+./p/share/doc/td-sync/limits.md
 $pages
+./p/share/td-sync/nginx/fill
 ./p/share/td-sync/nginx/nginx.conf.in
 ./p/share/td-sync/nginx/td-sync.conf.in
 ./p/share/td-sync/td-sync.conf"

@@ -54,6 +54,13 @@ works_in() {
 		2>/dev/null | grep .
 }
 
+# limited DEMO: whether 60 logins from one address are too many, as shipped.
+limited() {
+	curl -s -m 20 -o "$tmp/answers" -w '%{http_code}\n' \
+		"$(of "$1" TD_SYNC_URL)/auth/verify?[1-60]" >"$tmp/codes"
+	grep -qx 429 "$tmp/codes"
+}
+
 port=$(free_port)
 echo "# a first run"
 is "the demo runs" demo --dir "$top/first" --port "$port"
@@ -65,6 +72,8 @@ is "TD_SYNC_BIN is the folder of the commands" test -x "$(of first TD_SYNC_BIN)/
 is "nginx.pid is nginx" runs first nginx nginx
 is "td-sync.pid is the pool's master" runs first td-sync td-sync.fcgi
 is "the server answers" answers first
+is "it says that there are rate limits" said 'nginx runs .*, with the rate limits'
+is "there are" limited first
 query='SELECT id, title, priority, status FROM issues ORDER BY id; SELECT id, text FROM comments ORDER BY id'
 is "both replicas hold the same issues and comments" \
 	same "$(rows "$(db first laptop)" "$query")" "$(rows "$(db first office)" "$query")"
@@ -117,11 +126,16 @@ is "and no workers are left" not works_in "$top/second"
 echo "# the server only"
 port=$(free_port)
 is "--server-only runs" demo --dir "$top/second" --port "$port" --server-only --limits off
+is "it says that there are no rate limits" said 'nginx runs .*, without rate limits'
+is "there are none" not limited second
 is "it makes no replicas" same "$(ls -A "$top/second/replicas")" ""
 is "it answers" answers second
 is "its token opens its project" events second
 is "the server can move to another port" demo --dir "$top/second" --server-only --port "$((port + 1))"
 is "it answers there" answers second
+is "rate limits stay off" not limited second
+is "they can be switched on" demo --dir "$top/second" --server-only --limits on
+is "then there are" limited second
 is "the other demo is left alone" answers first
 
 echo "# stop"

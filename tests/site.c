@@ -24,7 +24,6 @@
 #define START_MS 60000 /* valgrind on a busy machine */
 #define STOP_MS 45000
 
-#define MAIN_LOCATION "\tlocation / {\n" /* of nginx/td-sync.conf.in */
 
 static const char *
 nginx_path(void)
@@ -124,47 +123,32 @@ end_process(pid_t *pid, int sig)
 
 /* --- files --- */
 
-/* Whether a line of nginx's configuration limits a rate. */
+/* A template of nginx/ with its places filled in, and edited by sed. */
 static bool
-is_limit(const char *line)
+fill(const struct site *s, const char *name, const char *listen, bool limits,
+     const char *edits)
 {
-	line += strspn(line, " \t");
-	return strncmp(line, "limit_req", 9) == 0 || strncmp(line, "limit_conn", 10) == 0;
-}
+	static const char script[] = "to=$1 edits=$2; shift 2; " TOP_SRCDIR
+	    "/nginx/fill \"$@\" | sed -e \"$edits\" >\"$to\"";
+	const struct passwd *pw = getpwuid(geteuid());
+	char to[PATH_MAX], from[PATH_MAX], prefix[PATH_MAX], socket[PATH_MAX + 8];
+	char data[PATH_MAX + 16], address[64], user[64];
+	const char *const argv[] = {
+		"/bin/sh", "-c", script, "sh", to, edits, from, prefix,
+		data, socket, address, user, limits ? "LIMITS=on" : "LIMITS=off", NULL,
+	};
 
-/* A template of nginx/ with its placeholders filled in. */
-static bool
-fill(const char *from, const char *to, const char *const pairs[][2], bool without_limits)
-{
-	struct buf text = { 0 }, out = { 0 };
-	struct err err;
-	enum rc rc = fs_read(from, 1 << 20, &text, &err);
-	const char *p = rc == RC_OK ? buf_cstr(&text) : "";
-
-	while (*p != '\0') {
-		size_t i;
-
-		if (without_limits && (p == text.p || p[-1] == '\n') && is_limit(p)) {
-			p += strcspn(p, "\n");
-			continue;
-		}
-		for (i = 0; pairs[i][0] != NULL; i++)
-			if (strncmp(p, pairs[i][0], strlen(pairs[i][0])) == 0)
-				break;
-		if (pairs[i][0] == NULL) {
-			buf_add_byte(&out, *p++);
-			continue;
-		}
-		buf_add_str(&out, pairs[i][1]);
-		p += strlen(pairs[i][0]);
-	}
-	if (rc == RC_OK)
-		rc = fs_write(to, buf_span(&out), 0644, &err);
-	if (rc != RC_OK)
-		fprintf(stderr, "site: %s\n", err.text);
-	buf_free(&text);
-	buf_free(&out);
-	return rc == RC_OK;
+	snprintf(from, sizeof(from), TOP_SRCDIR "/nginx/%s.in", name);
+	snprintf(to, sizeof(to), "%s/%s", s->dir, name);
+	snprintf(prefix, sizeof(prefix), "PREFIX_DIR=%s", s->dir);
+	snprintf(data, sizeof(data), "DATA_DIR=%s", s->data);
+	snprintf(socket, sizeof(socket), "SOCKET=%s", s->socket);
+	snprintf(address, sizeof(address), "LISTEN=%s", listen);
+	snprintf(user, sizeof(user), "USER=%s", pw != NULL ? pw->pw_name : "nobody");
+	if (wait_for(spawn(argv, -1, NULL), START_MS) == 0)
+		return true;
+	fprintf(stderr, "site: %s can't be made\n", to);
+	return false;
 }
 
 static bool
@@ -274,46 +258,39 @@ site_start_pool(struct site *s, const struct site_options *o)
 	return s->pool > 0 && wait_for_socket(s->socket, s->pool);
 }
 
-/* nginx's files in the site's folder; `location` is what stands for the
- * beginning of its main location. */
+/* The edits of nginx's td-sync.conf: those that are asked for, and further
+ * locations, from a file, before its main one. */
 static bool
-write_nginx(const struct site *s, const struct site_options *o, int port,
-            const char *location)
+make_edits(const struct site *s, const struct site_options *o, struct buf *edits)
 {
-	const struct passwd *pw = getpwuid(geteuid());
-	char address[32], from[PATH_MAX], to[PATH_MAX];
-	const char *const pairs[][2] = {
-		{ "@PREFIX_DIR@", s->dir }, { "@LISTEN@", address },
-		{ "@SOCKET@", s->socket }, { "@USER@", pw != NULL ? pw->pw_name : "nobody" },
-		{ MAIN_LOCATION, location }, { NULL, NULL },
-	};
-	static const char *const files[] = { "td-sync.conf", "nginx.conf" };
+	char path[PATH_MAX];
 
-	snprintf(address, sizeof(address), "127.0.0.1:%d", port);
-	for (size_t i = 0; i < 2; i++) {
-		snprintf(from, sizeof(from), TOP_SRCDIR "/nginx/%s.in", files[i]);
-		snprintf(to, sizeof(to), "%s/%s", s->dir, files[i]);
-		if (!fill(from, to, pairs, o->without_limits))
-			return false;
+	snprintf(path, sizeof(path), "%s/locations.conf", s->dir);
+	if (o->locations != NULL) {
+		if (fs_write(path, span_of(o->locations), 0644, NULL) != RC_OK)
+			return complain(path);
+		buf_addf(edits, "s,^\tlocation / {,include %s;\\n&,;", path);
 	}
-	return true;
+	buf_add_str(edits, o->nginx_edits != NULL ? o->nginx_edits : "");
+	return buf_cstr(edits) != NULL;
 }
 
 static bool
 start_nginx(struct site *s, const struct site_options *o, int fd, int port)
 {
-	char prefix[PATH_MAX], config[PATH_MAX], inherited[16];
-	const char *argv[] = { nginx_path(), "-p", prefix, "-c", config, "-e", s->web_log,
+	char address[32], to[PATH_MAX], prefix[PATH_MAX], inherited[16];
+	const char *argv[] = { nginx_path(), "-p", prefix, "-c", to, "-e", s->web_log,
 	                       "-g", "daemon off;", NULL };
-	struct buf location = { 0 };
-	bool written;
+	struct buf edits = { 0 };
+	bool filled;
 
+	snprintf(address, sizeof(address), "127.0.0.1:%d", port);
 	snprintf(prefix, sizeof(prefix), "%s/", s->dir);
-	snprintf(config, sizeof(config), "%s/nginx.conf", s->dir);
-	buf_addf(&location, "%s" MAIN_LOCATION, o->locations != NULL ? o->locations : "");
-	written = buf_cstr(&location) != NULL && write_nginx(s, o, port, location.p);
-	buf_free(&location);
-	if (!written)
+	snprintf(to, sizeof(to), "%s/nginx.conf", s->dir);
+	filled = make_edits(s, o, &edits) && fill(s, "nginx.conf", address, o->limits, "") &&
+	         fill(s, "td-sync.conf", address, o->limits, edits.p);
+	buf_free(&edits);
+	if (!filled)
 		return false;
 	/* nginx takes over the sockets this names, as after a binary upgrade; it
 	 * believes them to be its own, which never block. */
@@ -322,7 +299,8 @@ start_nginx(struct site *s, const struct site_options *o, int fd, int port)
 	setenv("NGINX", inherited, 1);
 	s->web = spawn(argv, fd, s->web_log);
 	unsetenv("NGINX");
-	snprintf(s->url, sizeof(s->url), "http://127.0.0.1:%d", port);
+	snprintf(s->url, sizeof(s->url), "http://127.0.0.1:%d%s", port,
+	         o->below != NULL ? o->below : "");
 	return s->web > 0;
 }
 
