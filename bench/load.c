@@ -451,7 +451,8 @@ load_times(const struct load_client *clients, size_t n, size_t *count)
 		abort();
 	*count = 0;
 	for (size_t i = 0; i < n; i++) {
-		memcpy(all + *count, clients[i].us, clients[i].n * sizeof(*all));
+		if (clients[i].n > 0)
+			memcpy(all + *count, clients[i].us, clients[i].n * sizeof(*all));
 		*count += clients[i].n;
 	}
 	qsort(all, *count, sizeof(*all), ascending);

@@ -64,9 +64,9 @@ static void
 add_issue(struct buf *b, size_t i, const char *id, const char *status)
 {
 	buf_addf(b, "{\"id\":\"%s\",\"title\":\"", id);
-	add_words(b, 8);
+	add_words(b, 6);
 	buf_add_str(b, "\",\"description\":\"");
-	add_words(b, 18);
+	add_words(b, 9);
 	buf_addf(b, "\",\"status\":\"%s\",\"type\":\"task\",\"priority\":\"P%u\",\"points\":%u,"
 	         "\"labels\":[\"server\",\"sync\"],\"implementer_session\":\"ses_%06x\","
 	         "\"creator_session\":\"ses_%06x\",\"reviewer_session\":\"\",\"created_at\":\"",
@@ -82,7 +82,7 @@ add_note(struct buf *b, size_t i, const char *id, const char *text)
 {
 	buf_addf(b, "{\"id\":\"%s\",\"issue_id\":\"td-%06x\",\"session_id\":\"ses_%06x\",\"%s\":\"",
 	         id, below(1 << 24), below(1 << 24), text);
-	add_words(b, 30);
+	add_words(b, 20);
 	buf_add_str(b, text[0] == 'm' ? "\",\"type\":\"progress\",\"timestamp\":\"" : "\",\"created_at\":\"");
 	add_time(b, i);
 	buf_add_str(b, "\"}");
