@@ -53,8 +53,9 @@ complain(const char *what)
 
 /* --- processes --- */
 
-/* Start a program that dies with us. `keep` is a descriptor it gets, -1: none;
- * `out` a file for its stderr, NULL: ours. */
+/* Start a program that gets SIGTERM when we die, however: so it can end its
+ * workers (nginx's would outlive a SIGKILL of their master). `keep` is a
+ * descriptor it gets, -1: none; `out` a file for its stderr, NULL: ours. */
 static pid_t
 spawn(const char *const *argv, int keep, const char *out)
 {
@@ -63,7 +64,7 @@ spawn(const char *const *argv, int keep, const char *out)
 
 	if (pid != 0)
 		return pid;
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	if (getppid() != parent)
 		_exit(1);
 	fd = open("/dev/null", O_RDWR);
