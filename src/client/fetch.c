@@ -481,8 +481,9 @@ fetch_run(struct work *w)
 	w->result->server_seq = w->books.cursor;
 	if ((rc = work_local(w, kinds_new(w->l, &f.kinds, err))) != TDSYNC_OK ||
 	    (rc = work_local(w, rows_new(f.kinds, &f.rows, err))) != TDSYNC_OK ||
-	    (rc = work_local(w, applier_new(w->l->db, TDSYNC, &profile_td, &f.applier,
-	                                    err))) != TDSYNC_OK)
+	    (rc = work_local(w, local_failed(w->l, applier_new(w->l->db, TDSYNC, &profile_td,
+	                                                       &f.applier, err), err))) !=
+	    TDSYNC_OK)
 		goto done;
 	do {
 		got = fetch_batch(&f);
