@@ -74,12 +74,15 @@ ascending(const void *a, const void *b)
 }
 
 double
-bench_median(double *values, size_t n)
+bench_median(const double *values, size_t n)
 {
+	double sorted[ROUNDS_MAX];
+
 	if (n == 0)
 		return NAN;
-	qsort(values, n, sizeof(*values), ascending);
-	return (values[(n - 1) / 2] + values[n / 2]) / 2;
+	memcpy(sorted, values, n * sizeof(*sorted));
+	qsort(sorted, n, sizeof(*sorted), ascending);
+	return (sorted[(n - 1) / 2] + sorted[n / 2]) / 2;
 }
 
 /* --- a server --- */
@@ -377,7 +380,8 @@ void
 bench_figures(struct row *r, const struct load_client *clients, size_t n,
               const struct sum *sum, size_t events)
 {
-	double requests = (double)sum->requests, all = requests * (double)events, *f = r->figures;
+	double requests = (double)sum->requests, all = requests * (double)events;
+	double *f = r->figures;
 	size_t count;
 	uint32_t *times = load_times(clients, n, &count);
 

@@ -35,7 +35,8 @@ void bench_fail(struct bench *b, const char *fmt, ...)
 /* Say what is being measured, on stderr. */
 void bench_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-double bench_median(double *values, size_t n);
+/* Of at most ROUNDS_MAX values; NAN of none. */
+double bench_median(const double *values, size_t n);
 
 /* --- a server --- */
 

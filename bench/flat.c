@@ -22,7 +22,7 @@ static void
 measure(struct bench *b, struct place *p, struct log logs[LOGS], const char *id,
         size_t events)
 {
-	double ratios[ROUNDS_MAX];
+	double ratios[ROUNDS_MAX] = { 0 };
 	struct row *row;
 
 	for (int l = 0; l < LOGS; l++) {

@@ -258,7 +258,9 @@ take(struct run *r, struct load_client *c, const char *p, size_t n)
 static bool
 hook_up(struct run *r, struct load_client *c)
 {
-	struct sockaddr_in addr = { .sin_family = AF_INET, .sin_port = htons((uint16_t)r->port) };
+	struct sockaddr_in addr = {
+		.sin_family = AF_INET, .sin_port = htons((uint16_t)r->port),
+	};
 	struct epoll_event ev = { .events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = c };
 	struct load_link *l = c->link;
 	int one = 1;
@@ -285,7 +287,8 @@ send_more(struct run *r, struct load_client *c)
 	while (l->sent < all) {
 		size_t in_body = l->sent > head ? l->sent - head : 0;
 		struct iovec parts[] = {
-			{ c->head.p + (l->sent < head ? l->sent : head), l->sent < head ? head - l->sent : 0 },
+			{ c->head.p + (l->sent < head ? l->sent : head),
+			  l->sent < head ? head - l->sent : 0 },
 			{ (char *)(uintptr_t)c->body.p + in_body, c->body.len - in_body },
 		};
 		struct msghdr msg = { .msg_iov = parts, .msg_iovlen = 2 };

@@ -46,7 +46,8 @@ static const struct {
 	{ "memory", memory_rows },
 };
 
-enum { O_ONLY = 1, O_DIR, O_JSON, O_COMMIT, O_ROUNDS, O_MIXED, O_QUICK, O_COMPARE, O_HELP };
+enum { O_ONLY = 1, O_DIR, O_JSON, O_COMMIT, O_ROUNDS, O_MIXED, O_QUICK, O_COMPARE,
+       O_HELP };
 
 static const struct option options[] = {
 	{ "only",          required_argument, NULL, O_ONLY },

@@ -24,7 +24,8 @@ page_path(char out[160], const struct tally *t, int64_t after)
 
 /* Get a path once, as a client would; the body as it was sent. */
 static void
-get(struct bench *b, struct place *p, const char *path, const char *more, struct buf *out)
+get(struct bench *b, struct place *p, const char *path, const char *more,
+    struct buf *out)
 {
 	struct load_client c;
 
@@ -45,7 +46,7 @@ head_row(struct bench *b, struct place *p, const struct tally *t, const char *id
 {
 	int64_t after = t->base - t->base % BLOCK;
 	struct load_client clients[CLIENTS];
-	double ratios[ROUNDS_MAX], pages[ROUNDS_MAX];
+	double ratios[ROUNDS_MAX] = { 0 }, pages[ROUNDS_MAX] = { 0 };
 	struct buf theirs = { 0 }, ours = { 0 };
 	struct sum sum = { 0 };
 	char path[160], dir[PATH_MAX];
@@ -82,7 +83,8 @@ sealed_rows(struct bench *b, struct place *p, const struct tally *t, const char 
             const char *cpu_id, const char *more)
 {
 	struct load_client ours[CLIENTS], files[CLIENTS], polls[CLIENTS];
-	double ratios[ROUNDS_MAX], rates[ROUNDS_MAX], cpu[ROUNDS_MAX];
+	double ratios[ROUNDS_MAX] = { 0 }, rates[ROUNDS_MAX] = { 0 };
+	double cpu[ROUNDS_MAX] = { 0 };
 	struct sum sum = { 0 }, of_files = { 0 }, of_polls = { 0 };
 	char page[160], nothing[160], file[PATH_MAX];
 	struct buf body = { 0 };
@@ -168,7 +170,8 @@ replay(struct bench *b, struct place *p, const struct tally *t, struct load_clie
 static void
 replay_rows(struct bench *b, struct place *p)
 {
-	double speed[ROUNDS_MAX], pages[ROUNDS_MAX], cpu[ROUNDS_MAX];
+	double speed[ROUNDS_MAX] = { 0 }, pages[ROUNDS_MAX] = { 0 };
+	double cpu[ROUNDS_MAX] = { 0 };
 	struct load_client first = { 0 }, again = { 0 };
 	struct sum made = { 0 }, kept = { 0 };
 	struct buf page = { 0 };

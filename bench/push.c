@@ -66,13 +66,15 @@ static void
 cell_end(struct bench *b, struct place *p, struct cell *c, size_t k)
 {
 	char dir[PATH_MAX];
+	size_t refused = 0;
 
 	for (size_t i = 0; i < kinds[k].clients; i++) {
-		if (c->clients[i].refused > 0)
-			bench_say("  %zu clients: %zu pushes of one were refused",
-			          kinds[k].clients, c->clients[i].refused);
+		refused += c->clients[i].refused;
 		pusher_free(&c->pushers[i], &c->clients[i]);
 	}
+	if (refused > 0)
+		bench_say("%zu pushes of %zu clients were refused", refused,
+		          kinds[k].clients);
 	for (size_t i = 0; i < kinds[k].projects; i++) {
 		tally_check(b, p, &c->tallies[i]);
 		tally_dir(p, &c->tallies[i], dir);
@@ -128,9 +130,9 @@ round_run(struct bench *b, struct place *p, struct cell *cells, struct reference
 
 /* Eight projects together against one. */
 static void
-eight_row(struct bench *b, struct cell *cells, size_t events)
+eight_row(struct bench *b, const struct cell *cells, size_t events)
 {
-	struct cell *one = &cells[EIGHT_OF_ONE], *eight = &cells[EIGHT_OF_EIGHT];
+	const struct cell *one = &cells[EIGHT_OF_ONE], *eight = &cells[EIGHT_OF_EIGHT];
 	double ratios[ROUNDS_MAX];
 	struct row *row;
 	char id[48];
@@ -146,10 +148,29 @@ eight_row(struct bench *b, struct cell *cells, size_t events)
 }
 
 static void
+cell_row(struct bench *b, const struct cell *c, const struct reference *ref, size_t s,
+         size_t k)
+{
+	double target = kinds[k].projects > 1 ? 0
+	                : kinds[k].clients == 1 ? sizes[s].one
+	                : kinds[k].clients == 8 ? sizes[s].eight : 0;
+	struct row *row;
+	char id[48];
+
+	cell_id(id, sizes[s].events, k);
+	row = table_add(&b->table, id, bench_median(c->ratios, b->rounds), "x",
+	                target > 0 ? AIM_AT_LEAST : AIM_NONE, target);
+	bench_figures(row, c->clients, kinds[k].clients, &c->sum, sizes[s].events);
+	row->figures[F_RATE] = bench_median(c->rates, b->rounds);
+	row->figures[F_REFERENCE] = bench_median(ref->rates, b->rounds);
+	row->figures[F_REFERENCE_BYTES] = ref->usage.own_written / ref->rows;
+}
+
+static void
 size_rows(struct bench *b, struct place *p, size_t s)
 {
 	struct cell *cells = calloc(KINDS, sizeof(*cells));
-	size_t events = sizes[s].events, rounds = b->rounds;
+	size_t events = sizes[s].events;
 	struct reference ref = { 0 };
 	char path[PATH_MAX + 32], id[48], eight[48];
 
@@ -168,22 +189,12 @@ size_rows(struct bench *b, struct place *p, size_t s)
 	for (size_t k = 0; k < KINDS; k++)
 		if (cells[k].wanted)
 			bench_warm_up(b, p, cells[k].clients, kinds[k].clients);
-	for (size_t r = 0; r < rounds && !b->failed; r++)
+	for (size_t r = 0; r < b->rounds && !b->failed; r++)
 		round_run(b, p, cells, &ref, events, r);
 	for (size_t k = 0; k < KINDS; k++) {
-		double target = kinds[k].projects > 1 || kinds[k].clients > 8 ? 0
-		                : kinds[k].clients == 1 ? sizes[s].one : sizes[s].eight;
-		struct row *row;
-
 		if (!cells[k].wanted)
 			continue;
-		cell_id(id, events, k);
-		row = table_add(&b->table, id, bench_median(cells[k].ratios, rounds), "x",
-		                target > 0 ? AIM_AT_LEAST : AIM_NONE, target);
-		bench_figures(row, cells[k].clients, kinds[k].clients, &cells[k].sum, events);
-		row->figures[F_RATE] = bench_median(cells[k].rates, rounds);
-		row->figures[F_REFERENCE] = bench_median(ref.rates, rounds);
-		row->figures[F_REFERENCE_BYTES] = ref.usage.own_written / ref.rows;
+		cell_row(b, &cells[k], &ref, s, k);
 		cell_end(b, p, &cells[k], k);
 	}
 	eight_row(b, cells, events);

@@ -80,10 +80,12 @@ add_issue(struct buf *b, size_t i, const char *id, const char *status)
 static void
 add_note(struct buf *b, size_t i, const char *id, const char *text)
 {
-	buf_addf(b, "{\"id\":\"%s\",\"issue_id\":\"td-%06x\",\"session_id\":\"ses_%06x\",\"%s\":\"",
-	         id, below(1 << 24), below(1 << 24), text);
+	buf_addf(b, "{\"id\":\"%s\",\"issue_id\":\"td-%06x\","
+	         "\"session_id\":\"ses_%06x\",\"%s\":\"", id, below(1 << 24),
+	         below(1 << 24), text);
 	add_words(b, 20);
-	buf_add_str(b, text[0] == 'm' ? "\",\"type\":\"progress\",\"timestamp\":\"" : "\",\"created_at\":\"");
+	buf_add_str(b, text[0] == 'm' ? "\",\"type\":\"progress\",\"timestamp\":\""
+	                              : "\",\"created_at\":\"");
 	add_time(b, i);
 	buf_add_str(b, "\"}");
 }

@@ -73,8 +73,8 @@ print_row(const struct table *t, const struct row *r)
 	char target[16] = "";
 
 	if (r->aim != AIM_NONE)
-		snprintf(target, sizeof(target), "%s %g", r->aim == AIM_AT_LEAST ? ">=" : "<=",
-		         r->target);
+		snprintf(target, sizeof(target), "%s %g",
+		         r->aim == AIM_AT_LEAST ? ">=" : "<=", r->target);
 	printf("%-26s %8.3g %-3s %-8s %-4s", r->id, r->value, r->unit, target,
 	       r->aim == AIM_NONE ? "" : !t->judged ? "-" : row_met(r) ? "yes" : "NO");
 	for (int i = 0; i < F__MAX; i++)
