@@ -53,6 +53,11 @@ struct tdsync_options {
 	const char *device_id; /* NULL: auth.json's, else one kept in td-sync.db */
 	int timeout_s;         /* of one request; 0: 30 */
 	int retries;           /* of a failure that may pass; negative: none, 0: 4 */
+	/* Called before each pause in which a call waits to try again: one line
+	 * that names the cause, and how long, up to a minute. NULL: never. It
+	 * must not call the library. */
+	void (*waiting)(void *ctx, const char *why, int ms);
+	void *waiting_ctx;
 };
 
 /*

@@ -846,6 +846,62 @@ START_TEST(books_that_are_behind_catch_up)
 }
 END_TEST
 
+/* --- several td-sync at once --- */
+
+/* Somebody who has it done first, so many times. */
+struct faster {
+	struct replica *r; /* another handle on the same folder */
+	int left, events;
+};
+
+static bool
+be_faster(void *ctx, const char *step)
+{
+	struct faster *f = ctx;
+	char event[400];
+
+	if (strcmp(step, "pull.fetched") != 0 || f->left == 0)
+		return true;
+	f->left--;
+	snprintf(event, sizeof(event), "{\"client_action_id\":%d,\"action_type\":\"create\","
+	         "\"entity_type\":\"issues\",\"entity_id\":\"td-f%d\",\"payload\":"
+	         "{\"schema_version\":1,\"new_data\":{\"id\":\"td-f%d\",\"title\":\"x\"},"
+	         "\"previous_data\":{}},\"client_timestamp\":\"2026-01-01T00:00:00Z\"}",
+	         f->events, f->events, f->events);
+	f->events++;
+	server_push("device-x", "ses_x", span_of(event));
+	SYNC(f->r);
+	return true;
+}
+
+/* Others who move the cursor while a call is on the network make it begin
+ * again; seven of them, it bears; where it never gets a turn, it says so. */
+START_TEST(others_may_be_faster_several_times)
+{
+	struct replica a, again;
+	struct faster f = { &again, _i == 0 ? 7 : 1000, 1 };
+	int64_t start = clock_mono_ms();
+
+	replica_make(&a, "A", "empty-v38.db");
+	LINK(&a);
+	again = a;
+	replica_open(&again);
+	td_create(&a, "td-00000a", "x");
+	tdsync_on_step(a.t, be_faster, &f);
+	if (_i == 0) {
+		SYNC(&a);
+		ck_assert_int_eq(f.left, 0);
+		ck_assert_str_eq(ask(&a, "SELECT count(*) FROM issues"), "8");
+	} else {
+		ck_assert_int_eq(tdsync_sync(a.t, NULL), TDSYNC_LOCAL);
+		ck_assert_ptr_nonnull(strstr(tdsync_error(a.t), "keeps changing"));
+		ck_assert_int_lt(clock_mono_ms() - start, 20000);
+	}
+	replica_close(&again);
+	replica_close(&a);
+}
+END_TEST
+
 TCase *
 client_beside_cases(void)
 {
@@ -877,5 +933,6 @@ client_beside_cases(void)
 	tcase_add_loop_test(tc, a_death_at_any_step_loses_and_doubles_nothing, 0,
 	                    2 * (int)N_STEPS);
 	tcase_add_test(tc, books_that_are_behind_catch_up);
+	tcase_add_loop_test(tc, others_may_be_faster_several_times, 0, 2);
 	return tc;
 }

@@ -368,6 +368,69 @@ START_TEST(only_what_may_pass_is_tried_again)
 }
 END_TEST
 
+/* Run `td-sync pull` with stderr on a terminal (or not), and read what it says. */
+static void
+pull_by_command(const struct replica *r, const struct web *w, bool terminal, bool quiet,
+                char *said, size_t size)
+{
+	int master = posix_openpt(O_RDWR | O_NOCTTY), ends[2], status;
+	const char *name;
+	size_t n = 0;
+	ssize_t got;
+	pid_t pid;
+
+	ck_assert(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0);
+	ck_assert((name = ptsname(master)) != NULL && pipe(ends) == 0);
+	if ((pid = fork()) == 0) {
+		setenv("TD_SYNC_URL", w->url, 1);
+		setenv("TD_AUTH_KEY", TOKEN, 1);
+		dup2(terminal ? open(name, O_RDWR | O_NOCTTY) : ends[1], STDERR_FILENO);
+		close(ends[1]);
+		execl(TOP_BUILDDIR "/td-sync", "td-sync", "--dir", r->dir, "pull",
+		      quiet ? "--quiet" : NULL, NULL);
+		_exit(127);
+	}
+	close(ends[1]);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	fcntl(master, F_SETFL, O_NONBLOCK);
+	while ((got = read(terminal ? master : ends[0], said + n, size - 1 - n)) > 0)
+		n += (size_t)got;
+	said[n] = '\0';
+	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%#x: %s", status, said);
+	close(ends[0]);
+	close(master);
+}
+
+static const struct {
+	bool terminal, quiet, told;
+} lookers_on[] = { { true, false, true }, { true, true, false }, { false, false, false } };
+
+START_TEST(a_long_pause_is_told_on_a_terminal)
+{
+	static const char *const replies[] = {
+		"HTTP/1.1 429 x\r\nRetry-After: 1\r\n" JSON_HEAD "\r\n"
+		"{\"error\":{\"code\":\"rate_limited\",\"message\":\"slow down\"}}\n",
+		EMPTY_PAGE, NULL };
+	struct replica r;
+	struct web w;
+	char said[1024];
+
+	make_before_web(&r, &w, replies, -1);
+	pull_by_command(&r, &w, lookers_on[_i].terminal, lookers_on[_i].quiet, said,
+	                sizeof(said));
+	if (lookers_on[_i].told) {
+		ck_assert_msg(strstr(said, "slow down; trying again in ") != NULL, "%s",
+		              said);
+		ck_assert_ptr_null(strstr(said, TOKEN));
+	} else {
+		ck_assert_str_eq(said, "");
+	}
+	ck_assert_int_eq(w.seen->requests, 2);
+	web_stop(&w);
+	replica_close(&r);
+}
+END_TEST
+
 START_TEST(a_push_tells_who_it_is_and_what_it_knows)
 {
 	static const char *const replies[] = { ERROR("400 x", "bad_request", "x"), NULL };
@@ -1085,6 +1148,7 @@ client_fault_cases(void)
 	tcase_add_loop_test(tc, no_network_is_one_line, 0, 2);
 	tcase_add_test(tc, a_server_that_hangs_is_given_up);
 	tcase_add_loop_test(tc, only_what_may_pass_is_tried_again, 0, N(retries));
+	tcase_add_loop_test(tc, a_long_pause_is_told_on_a_terminal, 0, N(lookers_on));
 	tcase_add_test(tc, a_push_tells_who_it_is_and_what_it_knows);
 	tcase_add_loop_test(tc, a_lost_answer_doubles_nothing, 0, 2);
 	tcase_add_test(tc, a_push_that_is_too_large_is_halved);

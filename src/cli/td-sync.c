@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Exit codes, as the man page has them. */
 enum {
@@ -28,6 +29,8 @@ enum {
 	EXIT_LOG_CHANGED = 8,
 	EXIT_BUG = 9
 };
+
+#define PATIENCE_MS 1000 /* a pause that nobody minds */
 
 static const int exit_codes[] = {
 	[TDSYNC_OK] = EXIT_OK,
@@ -92,6 +95,20 @@ complain(const char *text)
 	add_clean(&b, text);
 	if (buf_cstr(&b) != NULL)
 		fprintf(stderr, "td-sync: %s\n", b.p);
+	buf_free(&b);
+}
+
+/* Somebody looks on, and it takes a while: say why. */
+static void
+tell_waiting(void *ctx, const char *why, int ms)
+{
+	struct buf b = { 0 };
+
+	(void)ctx;
+	if (ms < PATIENCE_MS)
+		return;
+	buf_addf(&b, "%s; trying again in %d s", why, (ms + 999) / 1000);
+	complain(buf_cstr(&b) == NULL ? why : b.p);
 	buf_free(&b);
 }
 
@@ -445,6 +462,8 @@ main(int argc, char **argv)
 		return usage(n == 0 ? "which project?" : "too many arguments for ",
 		             n == 0 ? "" : command->name);
 	c.project = argv[optind + 1];
+	if (isatty(STDERR_FILENO) && !c.quiet)
+		options.waiting = tell_waiting;
 	if ((rc = tdsync_open(&options, &c.t, error, sizeof(error))) != TDSYNC_OK) {
 		complain(error);
 		return exit_codes[rc];

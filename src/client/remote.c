@@ -146,25 +146,32 @@ judge(struct remote *r, struct remote_answer *a, bool *again, struct err *err)
 }
 
 /*
- * Wait before the nth retry: between half and the whole of the back-off, so
- * that many clients don't come back at once; at least what the server asked.
+ * How long to wait before the nth retry, in milliseconds: between half and the
+ * whole of the back-off, so that many clients don't come back at once; at
+ * least what the server asked.
  */
-static void
-wait_before(int n, int retry_after_s)
+static int
+pause_before(int n, int retry_after_s)
 {
-	int64_t ms = n < 6 ? (int64_t)BACKOFF_MS << n : BACKOFF_MAX_MS;
-	struct timespec ts;
+	int ms = n < 6 ? BACKOFF_MS << n : BACKOFF_MAX_MS;
 	uint32_t random = 0;
 
 	if (ms > BACKOFF_MAX_MS)
 		ms = BACKOFF_MAX_MS;
 	id_random(&random, sizeof(random));
-	ms = ms / 2 + random % (uint32_t)(ms / 2 + 1);
+	ms = ms / 2 + (int)(random % (uint32_t)(ms / 2 + 1));
 	if (retry_after_s > RETRY_AFTER_MAX_S)
 		retry_after_s = RETRY_AFTER_MAX_S;
-	if (ms < (int64_t)retry_after_s * 1000)
-		ms = (int64_t)retry_after_s * 1000 + random % 1000;
-	ts = (struct timespec){ ms / 1000, ms % 1000 * 1000000 };
+	if (ms < retry_after_s * 1000)
+		ms = retry_after_s * 1000 + (int)(random % 1000);
+	return ms;
+}
+
+static void
+wait_ms(int ms)
+{
+	struct timespec ts = { ms / 1000, ms % 1000 * 1000000L };
+
 	while (nanosleep(&ts, &ts) != 0 && errno == EINTR)
 		;
 }
@@ -201,11 +208,15 @@ remote_call(struct remote *r, const char *path, struct span body, bool sync,
 	};
 	enum tdsync_rc rc;
 	bool again;
+	int ms;
 
 	for (int n = 0;; n++) {
 		rc = send_once(r, &rq, out, &again, err);
 		if (rc == TDSYNC_OK || !again || n >= r->retries)
 			return rc;
-		wait_before(n, out->reply.retry_after_s);
+		ms = pause_before(n, out->reply.retry_after_s);
+		if (r->waiting != NULL)
+			r->waiting(r->waiting_ctx, err->text, ms);
+		wait_ms(ms);
 	}
 }

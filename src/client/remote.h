@@ -18,6 +18,8 @@ struct remote {
 	const char *token;    /* NULL: none; borrowed */
 	int timeout_s;        /* of one request */
 	int retries;          /* of a failure that may pass */
+	void (*waiting)(void *ctx, const char *why, int ms); /* NULL: tell nobody */
+	void *waiting_ctx;
 	char log_id[33];      /* X-Log-Id, "" for none */
 	char log_last[LOG_LAST_MAX]; /* X-Log-Last, "" for none */
 	char changed_to[33];  /* after TDSYNC_LOG_CHANGED: the log there is now */

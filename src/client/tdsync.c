@@ -2,6 +2,7 @@
 #include "tdsync.h"
 
 #include "base/clock.h"
+#include "base/id.h"
 #include "base/json.h"
 #include "client/entries.h"
 #include "client/work.h"
@@ -10,10 +11,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define TIMEOUT_S 30
 #define RETRIES 4
-#define REOPEN 3 /* times that a call begins again when td changes the file */
+#define REOPEN 10 /* times that a call begins when td or others change the file */
+#define REOPEN_MS 40 /* a pause before the second; longer before each later one */
 
 static const char *const names[] = {
 	[TDSYNC_OK] = "TDSYNC_OK",
@@ -56,6 +59,8 @@ tdsync_open(const struct tdsync_options *options, struct tdsync **out, char *err
 		rc = transport_http(t->settings.url, &t->transport, &err);
 	if (rc == RC_OK) {
 		t->timeout_s = o->timeout_s > 0 ? o->timeout_s : TIMEOUT_S;
+		t->waiting = o->waiting;
+		t->waiting_ctx = o->waiting_ctx;
 		t->retries = o->retries < 0 ? 0 : o->retries == 0 ? RETRIES : o->retries;
 		*out = t;
 		return TDSYNC_OK;
@@ -113,11 +118,24 @@ remote_of(struct tdsync *t)
 		.url = t->settings.url,
 		.token = t->settings.token,
 		.timeout_s = t->timeout_s,
-		.retries = t->retries,
+		.retries = t->retries, .waiting = t->waiting, .waiting_ctx = t->waiting_ctx,
 	};
 }
 
 /* --- push, pull, sync --- */
+
+/* Let others get it done, for a time by chance: two that wait alike would meet
+ * again. */
+static void
+let_others(int i)
+{
+	uint32_t random = 0;
+	struct timespec ts = { 0 };
+
+	id_random(&random, sizeof(random));
+	ts.tv_nsec = (long)(random % (uint32_t)(i * REOPEN_MS + 1)) * 1000000;
+	nanosleep(&ts, NULL);
+}
 
 /* A call at work; begun again where td put another file in place or moved its
  * cursor while we were on the network. */
@@ -133,6 +151,7 @@ run(struct tdsync *t, enum tdsync_rc (*call)(struct work *w), struct tdsync_resu
 	*out = (struct tdsync_result){ 0 };
 	t->err.text[0] = '\0';
 	for (int i = 0; i < REOPEN; i++) {
+		let_others(i);
 		if ((rc = work_open(t, out, &w)) == TDSYNC_OK)
 			rc = call(&w);
 		work_close(&w);
@@ -348,6 +367,7 @@ begin(struct tdsync *t, struct work *w)
 	enum rc did;
 
 	for (int i = 0; i < REOPEN; i++) {
+		let_others(i);
 		*w = (struct work){ .t = t };
 		if ((did = local_open(t->dir, true, &w->l, err)) == RC_OK &&
 		    (did = local_begin(w->l, err)) == RC_OK &&

@@ -134,7 +134,8 @@ work_open(struct tdsync *t, struct tdsync_result *result, struct work *w)
 
 	*w = (struct work){ .t = t, .result = result };
 	w->remote = (struct remote){ .transport = t->transport, .url = t->settings.url,
-		.token = t->settings.token, .timeout_s = t->timeout_s, .retries = t->retries };
+		.token = t->settings.token, .timeout_s = t->timeout_s, .retries = t->retries,
+		.waiting = t->waiting, .waiting_ctx = t->waiting_ctx };
 	if ((rc = work_local(w, local_open(t->dir, true, &w->l, &t->err))) != TDSYNC_OK ||
 	    (rc = work_local(w, local_begin(w->l, &t->err))) != TDSYNC_OK)
 		goto done;

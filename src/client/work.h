@@ -15,6 +15,8 @@ struct tdsync {
 	struct transport *transport;
 	int timeout_s;
 	int retries;
+	void (*waiting)(void *ctx, const char *why, int ms);
+	void *waiting_ctx;
 	bool (*step)(void *ctx, const char *name);
 	void *step_ctx;
 	int64_t skew_s;      /* added to the clock */
