@@ -26,7 +26,7 @@
 
 #include <limits.h>
 
-#define PAGES_CHECK_EACH 16
+#define PAGES_CHECK_EACH 8
 
 /* A worker's part in it. */
 struct pages {

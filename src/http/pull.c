@@ -104,8 +104,8 @@ answer_kept(struct request *r, int64_t after, int64_t limit, int64_t *last)
 {
 	const char *there = request_header(r, "TD_SYNC_PAGES");
 	bool by_nginx = there != NULL && there[0] != '\0';
-	/* One in PAGES_CHECK_EACH random ids ends with this. */
-	bool whole = !by_nginx || r->id[31] == '0';
+	/* Ids are random hex digits. */
+	bool whole = !by_nginx || r->id[31] % PAGES_CHECK_EACH == 0;
 	struct page_key key = key_of(r, after);
 	char name[PAGES_NAME];
 	struct page_file f;

@@ -207,23 +207,34 @@ takes_gzip(const struct request *r)
 	return false;
 }
 
-/* The headers of a body that is a page's file. */
+/* Say what the body is: what was made, or a page's file. */
 static void
-file_headers(const struct request *r, bool unpack, struct buf *head)
+body_headers(const struct request *r, bool unpack, struct buf *head)
 {
-	buf_addf(head, "Content-Type: application/json\r\nContent-Length: %lld\r\n"
-	         "Vary: Accept-Encoding\r\n%s",
-	         (long long)(unpack ? r->file.text : r->file.size),
-	         unpack ? "" : "Content-Encoding: gzip\r\n");
+	int64_t size = (int64_t)r->out.len;
+
+	if (r->file.fd >= 0) {
+		size = unpack ? r->file.text : r->file.size;
+		buf_add_str(head, "Vary: Accept-Encoding\r\n");
+		if (!unpack)
+			buf_add_str(head, "Content-Encoding: gzip\r\n");
+	}
+	if (size > 0)
+		buf_add_str(head, "Content-Type: application/json\r\n");
+	buf_addf(head, "Content-Length: %lld\r\n", (long long)size);
 }
 
-/* Send the body: what was made, or a page's file. */
 static void
 send_body(struct request *r, bool unpack)
 {
-	if (r->file.fd < 0)
-		r->io->write(r->io_ctx, r->out.p, r->out.len);
-	else if (!page_file_send(&r->file, unpack, r->io->write, r->io_ctx))
+	if (r->file.fd < 0) {
+		r->bytes_out = (int64_t)r->out.len;
+		if (r->out.len > 0)
+			r->io->write(r->io_ctx, r->out.p, r->out.len);
+		return;
+	}
+	r->bytes_out = unpack ? r->file.text : r->file.size;
+	if (!page_file_send(&r->file, unpack, r->io->write, r->io_ctx))
 		log_write(LOG_WARN, "a page went out in part only: it broke, or nobody took it");
 }
 
@@ -232,7 +243,7 @@ reply_send(struct request *r)
 {
 	struct buf *head = &r->scratch;
 	bool empty = r->status == 204 || r->status == 304;
-	bool file = r->file.fd >= 0, unpack = file && !takes_gzip(r);
+	bool unpack = r->file.fd >= 0 && !takes_gzip(r);
 
 	buf_reset(head);
 	buf_addf(head, "Status: %d %s\r\nX-Request-Id: %s\r\n", r->status,
@@ -242,12 +253,8 @@ reply_send(struct request *r)
 		buf_add_hex(head, r->head.log_id, LOG_ID_LEN);
 		buf_add_str(head, "\r\n");
 	}
-	if (file)
-		file_headers(r, unpack, head);
-	else if (!empty && r->out.len > 0)
-		buf_add_str(head, "Content-Type: application/json\r\n");
-	if (!empty && !file)
-		buf_addf(head, "Content-Length: %zu\r\n", r->out.len);
+	if (!empty)
+		body_headers(r, unpack, head);
 	buf_add_str(head, "Cache-Control: private, no-store\r\n"
 	                  "X-Content-Type-Options: nosniff\r\n");
 	buf_add_span(head, buf_span(&r->headers));
@@ -255,7 +262,6 @@ reply_send(struct request *r)
 	if (head->failed || r->headers.failed) /* nothing whole can be said */
 		return;
 	r->io->limit(r->io_ctx, r->server->config->transfer_seconds * 1000);
-	if (r->io->write(r->io_ctx, head->p, head->len) && !empty &&
-	    r->method != METHOD_HEAD && (file || r->out.len > 0))
+	if (r->io->write(r->io_ctx, head->p, head->len) && !empty && r->method != METHOD_HEAD)
 		send_body(r, unpack);
 }

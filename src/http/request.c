@@ -208,10 +208,8 @@ log_line(struct request *r)
 	log_text(b, "project", r->project_id);
 	log_text(b, "user", r->caller.user_id);
 	log_text(b, "token", r->caller.token_id);
-	buf_addf(b, ",\"status\":%d,\"bytes_in\":%zu,\"bytes_out\":%zu,\"ms\":%lld.%03d}",
-	         r->status, r->body.len,
-	         r->method == METHOD_HEAD ? 0 :
-	         r->file.fd >= 0 ? (size_t)r->file.size : r->out.len,
+	buf_addf(b, ",\"status\":%d,\"bytes_in\":%zu,\"bytes_out\":%lld,\"ms\":%lld.%03d}",
+	         r->status, r->body.len, (long long)r->bytes_out,
 	         (long long)(us / 1000), (int)(us % 1000));
 	if (!b->failed)
 		log_access(buf_span(b));

@@ -63,6 +63,7 @@ struct request {
 	bool has_head;                /* `head` is known: sync routes tell log_id */
 	struct events_head head;
 	struct page_file file;        /* the body is this page, instead of `out` */
+	int64_t bytes_out;            /* of the body, as we sent it */
 
 	/* What is to do once the answer is out; NULL: nothing. The members below
 	 * are its. */
