@@ -1,6 +1,8 @@
 /* Mishaps at calls that write, see mishap.h. */
 #include "mishap.h"
 
+#include "powercut.h"
+
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -96,11 +98,11 @@ is_meant(int fd, const char *path)
 
 /* Count a call; whether it shall fail, with errno set. Or end here. */
 static bool
-strikes(int fd, const char *path)
+strikes(const char *call, int fd, const char *path)
 {
 	int at = __atomic_load_n(&mishap->at, __ATOMIC_SEQ_CST), n, before = errno;
 
-	if (at == 0 || !is_meant(fd, path)) {
+	if (at == 0 || strstr(call, mishap->call) == NULL || !is_meant(fd, path)) {
 		errno = before;
 		return false;
 	}
@@ -112,7 +114,7 @@ strikes(int fd, const char *path)
 	__atomic_add_fetch(&mishap->struck, 1, __ATOMIC_SEQ_CST);
 	if (mishap->action == MISHAP_KILL)
 		kill(getpid(), SIGKILL);
-	errno = mishap->action;
+	errno = mishap->action == MISHAP_SHORT ? ENOSPC : mishap->action;
 	return true;
 }
 
@@ -137,42 +139,63 @@ ssize_t
 write(int fd, const void *p, size_t n)
 {
 	NEXT(ssize_t, write, int, const void *, size_t);
-	return strikes(fd, NULL) ? -1 : real(fd, p, n);
+	return strikes(__func__, fd, NULL) ? -1 : real(fd, p, n);
 }
 
 ssize_t
 writev(int fd, const struct iovec *v, int n)
 {
 	NEXT(ssize_t, writev, int, const struct iovec *, int);
-	return strikes(fd, NULL) ? -1 : real(fd, v, n);
+	return strikes(__func__, fd, NULL) ? -1 : real(fd, v, n);
 }
 
 ssize_t
 pwrite64(int fd, const void *p, size_t n, off64_t at)
 {
+	ssize_t put;
+
 	NEXT(ssize_t, pwrite64, int, const void *, size_t, off64_t);
-	return strikes(fd, NULL) ? -1 : real(fd, p, n, at);
+	if (!strikes(__func__, fd, NULL))
+		put = real(fd, p, n, at);
+	else if (mishap->action == MISHAP_SHORT && n > 1)
+		put = real(fd, p, n / 2, at);
+	else
+		return -1;
+	if (put > 0)
+		powercut_wrote(mishap->disk, fd, at, p, (size_t)put);
+	return put;
 }
 
 int
 fsync(int fd)
 {
+	bool works;
+
 	NEXT(int, fsync, int);
-	return strikes(fd, NULL) ? -1 : real(fd);
+	works = !strikes(__func__, fd, NULL);
+	powercut_sync(mishap->disk, fd, works);
+	return works ? real(fd) : -1;
 }
 
 int
 fdatasync(int fd)
 {
+	bool works;
+
 	NEXT(int, fdatasync, int);
-	return strikes(fd, NULL) ? -1 : real(fd);
+	works = !strikes(__func__, fd, NULL);
+	powercut_sync(mishap->disk, fd, works);
+	return works ? real(fd) : -1;
 }
 
 int
 ftruncate64(int fd, off64_t n)
 {
 	NEXT(int, ftruncate64, int, off64_t);
-	return strikes(fd, NULL) ? -1 : real(fd, n);
+	if (strikes(__func__, fd, NULL))
+		return -1;
+	powercut_cut(mishap->disk, fd, n);
+	return real(fd, n);
 }
 
 /* Where off_t has 64 bits they are the same. */
@@ -186,28 +209,28 @@ int
 rename(const char *from, const char *to)
 {
 	NEXT(int, rename, const char *, const char *);
-	return strikes(-1, to) ? -1 : real(from, to);
+	return strikes(__func__, -1, to) ? -1 : real(from, to);
 }
 
 int
 unlink(const char *path)
 {
 	NEXT(int, unlink, const char *);
-	return strikes(-1, path) ? -1 : real(path);
+	return strikes(__func__, -1, path) ? -1 : real(path);
 }
 
 int
 mkdir(const char *path, mode_t mode)
 {
 	NEXT(int, mkdir, const char *, mode_t);
-	return strikes(-1, path) ? -1 : real(path, mode);
+	return strikes(__func__, -1, path) ? -1 : real(path, mode);
 }
 
 ssize_t
 send(int fd, const void *p, size_t n, int flags)
 {
 	NEXT(ssize_t, send, int, const void *, size_t, int);
-	return strikes(fd, NULL) ? -1 : real(fd, p, n, flags);
+	return strikes(__func__, fd, NULL) ? -1 : real(fd, p, n, flags);
 }
 
 ssize_t
@@ -215,14 +238,14 @@ sendto(int fd, const void *p, size_t n, int flags, const struct sockaddr *to, so
 {
 	NEXT(ssize_t, sendto, int, const void *, size_t, int, const struct sockaddr *,
 	     socklen_t);
-	return strikes(fd, NULL) ? -1 : real(fd, p, n, flags, to, len);
+	return strikes(__func__, fd, NULL) ? -1 : real(fd, p, n, flags, to, len);
 }
 
 ssize_t
 sendmsg(int fd, const struct msghdr *m, int flags)
 {
 	NEXT(ssize_t, sendmsg, int, const struct msghdr *, int);
-	return strikes(fd, NULL) ? -1 : real(fd, m, flags);
+	return strikes(__func__, fd, NULL) ? -1 : real(fd, m, flags);
 }
 
 int
@@ -236,13 +259,26 @@ open64(const char *path, int flags, ...)
 		va_start(ap, flags);
 		mode = (mode_t)va_arg(ap, int);
 		va_end(ap);
-		if (access(path, F_OK) != 0 && strikes(-1, path))
+		if (access(path, F_OK) != 0 && strikes(__func__, -1, path))
 			return -1;
 	}
 	return real(path, flags, mode);
 }
 #undef open
 int open(const char *path, int flags, ...) __attribute__((alias("open64")));
+
+void *
+mmap64(void *p, size_t n, int prot, int flags, int fd, off64_t at)
+{
+	NEXT(void *, mmap64, void *, size_t, int, int, int, off64_t);
+	if (fd >= 0 && (flags & MAP_SHARED) != 0 && (prot & PROT_WRITE) != 0 &&
+	    strikes(__func__, fd, NULL))
+		return MAP_FAILED;
+	return real(p, n, prot, flags, fd, at);
+}
+#undef mmap
+void *mmap(void *p, size_t n, int prot, int flags, int fd, off_t at)
+	__attribute__((alias("mmap64")));
 
 int
 clock_gettime(clockid_t clock, struct timespec *ts)

@@ -6,8 +6,8 @@
  * TD_SYNC_MISHAP.
  *
  * Counted are write, writev, pwrite, fsync, fdatasync, ftruncate, rename,
- * unlink, mkdir, send, sendto, sendmsg, and open where it makes a file. (What
- * libc calls for itself is not: printf.)
+ * unlink, mkdir, send, sendto, sendmsg, open where it makes a file, and mmap of
+ * a file that is shared. (What libc calls for itself is not: printf.)
  */
 #ifndef TDSYNC_TESTS_MISHAP_H
 #define TDSYNC_TESTS_MISHAP_H
@@ -16,17 +16,21 @@
 #include <stdint.h>
 
 #define MISHAP_KILL (-1)
+#define MISHAP_SHORT (-2) /* half of a pwrite is done, and told; others: ENOSPC */
 
 /* The plan: memory that all these processes share. */
 struct mishap {
 	int32_t at;        /* strike at the nth call from now on; 0: never */
-	int32_t action;    /* MISHAP_KILL, or the errno that the call fails with */
+	int32_t action;    /* one of the above, or the errno that the call fails with */
 	int32_t lasting;   /* all later calls fail as well, until `at` is 0 */
 	int32_t count;     /* calls so far */
 	int32_t struck;    /* how often it did */
 	int64_t clock_s;   /* how far the wall clock is ahead */
 	char where[200];   /* only files whose path holds this; "": whatever is
 	                    * written to, sockets as well */
+	char call[16];     /* only calls whose name holds this, as "sync"; "": all */
+	char disk[200];    /* a folder for what a disk would hold, see powercut.h;
+	                    * "": for nothing */
 };
 extern struct mishap *mishap; /* never NULL */
 

@@ -295,8 +295,8 @@ checkpoint(struct accounts *a)
 	sqlite3_wal_checkpoint_v2(a->wr.db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
 }
 
-/* After a failed commit nobody knows what is on the disk: the handle is given
- * up. */
+/* A commit that failed is made nobody's; where that fails as well the handle is
+ * given up. */
 enum rc
 acc_finish(struct accounts *a, enum rc rc, struct err *err)
 {
@@ -304,7 +304,7 @@ acc_finish(struct accounts *a, enum rc rc, struct err *err)
 		rc = db_exec(a->wr.db, "COMMIT", err);
 		if (rc == RC_OK)
 			checkpoint(a);
-		else
+		else if (db_settle(a->wr.db, NULL) != RC_OK)
 			a->broken = true;
 	}
 	if (!sqlite3_get_autocommit(a->wr.db))

@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -110,6 +111,22 @@ is_whole(const char *path)
 	return whole;
 }
 
+/* What a writer that died wrote and never synced: now it is on the disk. */
+static enum rc
+sync_wal(const char *path, struct err *err)
+{
+	struct buf wal = { 0 };
+	enum rc rc = RC_OK;
+
+	if (is_whole(path))
+		return RC_OK;
+	buf_addf(&wal, "%s-wal", path);
+	rc = buf_cstr(&wal) != NULL ? fs_sync(wal.p, err)
+	                            : err_set(err, RC_FAULT, "out of memory");
+	buf_free(&wal);
+	return rc;
+}
+
 /*
  * On a read-only disk SQLite can't make the shared memory that WAL needs. A
  * file that has everything is opened as one that nobody can change.
@@ -157,9 +174,32 @@ db_open(const char *path, enum db_mode mode, sqlite3 **out, struct err *err)
 	if (rc == RC_UNAVAILABLE && mode == DB_SERVER && fs_read_only(path) &&
 	    fs_identify(path, &id))
 		rc = open_immutable(path, mode, out, &why);
+	else if (rc == RC_OK && mode == DB_SERVER && (rc = sync_wal(path, &why)) != RC_OK) {
+		sqlite3_close(*out);
+		*out = NULL;
+	}
 	if (rc != RC_OK)
 		return err_set(err, rc, "%s: %s", path, why.text);
 	return RC_OK;
+}
+
+enum rc
+db_settle(sqlite3 *db, struct err *err)
+{
+	char sql[64];
+	sqlite3_stmt *st = NULL;
+	bool row = false;
+	enum rc rc;
+
+	if (!sqlite3_get_autocommit(db) && (rc = db_exec(db, "ROLLBACK", err)) != RC_OK)
+		return rc;
+	rc = db_prepare(db, "PRAGMA user_version", &st, err);
+	if (rc == RC_OK)
+		rc = db_step(st, &row, err);
+	snprintf(sql, sizeof(sql), "PRAGMA user_version = %d",
+	         rc == RC_OK && row ? (sqlite3_column_int(st, 0) + 1) & 0xffff : 1);
+	sqlite3_finalize(st);
+	return rc == RC_OK ? db_exec(db, sql, err) : rc;
 }
 
 enum rc

@@ -23,6 +23,10 @@ enum db_mode {
  * RC_UNAVAILABLE. A server database on a read-only disk opens for reading
  * (sqlite3_db_readonly()) where its WAL allows it, else RC_UNAVAILABLE, and
  * err says what to do. On RC_OK *out is new: sqlite3_close() it.
+ *
+ * What can be read from a server database is on the disk: a writer that was
+ * killed between writing and syncing may have left a whole transaction in the
+ * WAL, which the next one to open it finds; so the WAL is synced here.
  */
 enum rc db_open(const char *path, enum db_mode mode, sqlite3 **out, struct err *err);
 
@@ -35,6 +39,17 @@ enum rc db_rc(sqlite3 *db, int code, const char *doing, struct err *err);
 
 /* Run statements that return no rows. */
 enum rc db_exec(sqlite3 *db, const char *sql, struct err *err);
+
+/*
+ * After a COMMIT that failed, with the lock still held: see to it that nobody
+ * ever finds the transaction. All of it may stand in the WAL, where the next
+ * process that recovers the WAL takes it for committed, though the disk never
+ * got it: a sync that failed has marked it clean, so no later one would write
+ * or miss it. A commit that changes nothing of meaning (PRAGMA user_version)
+ * takes its place. Until that has worked the connection must stay open, for
+ * while one is open nobody recovers; and nothing else may be committed.
+ */
+enum rc db_settle(sqlite3 *db, struct err *err);
 
 /* Prepare one statement to be kept (SQLITE_PREPARE_PERSISTENT). */
 enum rc db_prepare(sqlite3 *db, const char *sql, sqlite3_stmt **out, struct err *err);

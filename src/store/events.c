@@ -114,7 +114,8 @@ struct events {
 	bool read_only;           /* the disk is: others are told so */
 	bool writing;             /* between begin and commit or rollback */
 	bool appended;            /* the transaction holds something */
-	bool broken;              /* an I/O error: don't trust the handle */
+	bool broken;              /* don't trust the handle */
+	bool unsettled;           /* a commit failed, and may still be found (db_settle) */
 	int64_t author;           /* id of the author below, 0: not looked up */
 	struct buf author_key;    /* device NUL session NUL user */
 	int wal_pages;            /* in the WAL after our last commit */
@@ -518,6 +519,19 @@ events_digest(struct events *e, int64_t seq, unsigned char out[EVENT_DIGEST_LEN]
 
 /* --- writing --- */
 
+/* What a failed commit left in the WAL is made nobody's; needs the lock. */
+static enum rc
+settle(struct events *e, struct err *err)
+{
+	enum rc rc = db_settle(e->db, err);
+
+	e->unsettled = rc != RC_OK;
+	if (e->unsettled)
+		log_write(LOG_ERROR, "%s: the disk failed at a commit and still does: nothing"
+		          " is taken until it works again", e->path);
+	return rc;
+}
+
 enum rc
 events_begin(struct events *e, int64_t deadline_ms, struct err *err)
 {
@@ -526,8 +540,7 @@ events_begin(struct events *e, int64_t deadline_ms, struct err *err)
 
 	assert(!e->writing);
 	if (e->broken)
-		return err_set(err, RC_BUSY, "%s had an I/O error and must be opened anew",
-		               e->path);
+		return err_set(err, RC_BUSY, "%s must be opened anew", e->path);
 	if (e->read_only)
 		return err_set(err, RC_UNAVAILABLE, "%s lies on a read-only disk", e->path);
 	if ((rc = lock_take(e->lock, deadline_ms)) != RC_OK)
@@ -540,7 +553,9 @@ events_begin(struct events *e, int64_t deadline_ms, struct err *err)
 	/* Only somebody without our lock could make SQLite wait. */
 	left = deadline_ms - clock_mono_ms();
 	sqlite3_busy_timeout(e->db, left > 100 ? (int)left : 100);
-	rc = db_exec(e->db, "BEGIN IMMEDIATE", err);
+	rc = e->unsettled ? settle(e, err) : RC_OK;
+	if (rc == RC_OK)
+		rc = db_exec(e->db, "BEGIN IMMEDIATE", err);
 	if (rc == RC_OK) {
 		e->writing = true;
 		e->appended = false;
@@ -686,9 +701,7 @@ events_commit(struct events *e, struct err *err)
 	if (rc == RC_OK)
 		rc = db_exec(e->db, "COMMIT", err);
 	if (rc != RC_OK) {
-		/* Written or not is unknown after a failed sync (platform.md 7):
-		 * nobody goes on with this handle. */
-		e->broken = true;
+		settle(e, NULL);
 		events_rollback(e);
 		return rc;
 	}
@@ -739,7 +752,7 @@ events_maintain(struct events *e, bool may_wait)
 	int64_t now = clock_mono_ms(), wal = wal_bytes(e);
 
 	assert(!e->writing);
-	if (e->broken || wal < WAL_TRY)
+	if (e->broken || e->unsettled || wal < WAL_TRY)
 		return;
 	if (lock_take(e->lock, waits ? now + LOCK_WAIT_MS : now - 1) != RC_OK)
 		return;

@@ -121,9 +121,8 @@ enum rc events_append(struct events *e, const struct event *ev, int64_t *seq,
 
 /*
  * Commit: the rows and the head move together, synced to disk. The result is
- * the answer: anything but RC_OK means that nothing was promised (after an
- * I/O error the outcome is unknown: the handle is closed for writing and
- * events_stale() says true). The lock is released in any case.
+ * the answer: anything but RC_OK means that nothing was committed, also where
+ * the disk failed at the last step. The lock is released in any case.
  */
 enum rc events_commit(struct events *e, struct err *err);
 
