@@ -756,7 +756,7 @@ events_maintain(struct events *e, bool may_wait)
 		return;
 	if (lock_take(e->lock, waits ? now + LOCK_WAIT_MS : now - 1) != RC_OK)
 		return;
-	if (wal < WAL_TRUNCATE) {
+	if (wal < WAL_TRUNCATE || !may_wait) {
 		checkpoint(e, SQLITE_CHECKPOINT_PASSIVE);
 	} else {
 		sqlite3_busy_timeout(e->db, 1000); /* for readers */

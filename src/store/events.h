@@ -131,9 +131,10 @@ void events_rollback(struct events *e);
 
 /*
  * What is due after an answer went out: checkpoints by the size of the WAL
- * (design.md, "One lock file per project"). Takes the lock itself; only where
- * it may wait does it do so for a large WAL, else that is left to whoever
- * commits next. Failures are logged, never returned: nothing depends on them.
+ * (design.md, "One lock file per project"). Takes the lock itself. Only where
+ * it may wait does it wait for the lock, and for readers, as a large WAL asks
+ * for; else that is left to whoever commits next. Failures are logged, never
+ * returned: nothing depends on them.
  */
 void events_maintain(struct events *e, bool may_wait);
 
