@@ -71,7 +71,10 @@ fcgi_begin(int fd, const char *const *params, bool keep)
 		buf_add_str(&pairs, params[0]);
 		buf_add_str(&pairs, params[1]);
 	}
-	add_record(&out, PARAMS, pairs.p, pairs.len);
+	for (size_t at = 0, n; at < pairs.len; at += n) {
+		n = pairs.len - at > 32768 ? 32768 : pairs.len - at;
+		add_record(&out, PARAMS, pairs.p + at, n);
+	}
 	add_record(&out, PARAMS, NULL, 0);
 	ok = write_all(fd, buf_span(&out));
 	buf_free(&out);

@@ -11,7 +11,9 @@
 #include "http/places.h"
 #include "http/request.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -533,6 +535,38 @@ START_TEST(nobody_waits_for_a_slow_client_by_cgi)
 }
 END_TEST
 
+/* nginx takes the body first: a worker does not see such a client at all. */
+START_TEST(behind_nginx_a_slow_client_needs_no_worker)
+{
+	struct site_options options = { .kind = SITE_FASTCGI, .arguments = one_worker };
+	struct sockaddr_in addr = { .sin_family = AF_INET };
+	char head[6000];
+	struct world w;
+	int fd, n;
+
+	world_start(&w, &options);
+	addr.sin_port = htons((uint16_t)atoi(strrchr(w.site.url, ':') + 1));
+	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ck_assert_int_eq(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	n = snprintf(head, sizeof(head), "POST /v1/projects/%s/sync/push HTTP/1.1\r\nHost: x\r\n"
+	             "Authorization: Bearer %s\r\nContent-Length: 1000\r\n\r\n", w.project,
+	             w.tokens[WRITER]);
+	ck_assert_int_eq(send(fd, head, (size_t)n, MSG_NOSIGNAL), n);
+	for (int i = 0; i < 20; i++) {
+		int64_t start = clock_mono_ms();
+
+		ck_assert_int_eq(send(fd, " ", 1, MSG_NOSIGNAL), 1);
+		ck_assert_int_eq(push_some(&w, "d", i, 1), 200);
+		ck_assert_int_lt(clock_mono_ms() - start, 1000);
+		usleep(50000);
+	}
+	close(fd); /* in the middle */
+	ck_assert_int_eq(log_count(&w), 20);
+	world_stop(&w);
+}
+END_TEST
+
 TCase *
 bodies_case(void)
 {
@@ -546,6 +580,7 @@ bodies_case(void)
 		return tc;
 	tcase_add_test(tc, large_bodies_are_few_at_a_time_in_a_pool);
 	tcase_add_test(tc, nobody_waits_for_a_slow_client_of_a_worker);
+	tcase_add_test(tc, behind_nginx_a_slow_client_needs_no_worker);
 	if (SANITIZED) {
 		fprintf(stderr, "skipped: memory of a request: built with sanitizers\n");
 		return tc;
