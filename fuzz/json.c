@@ -618,6 +618,12 @@ scan_whole(const struct buf *text)
 }
 
 static void
+put(void *ctx, struct span piece)
+{
+	buf_add_span(ctx, piece);
+}
+
+static void
 check_spellings(struct span v, struct json_object *o, uint32_t random)
 {
 	struct buf compact = { 0 }, canonical = { 0 }, want = { 0 }, again = { 0 };
@@ -634,6 +640,9 @@ check_spellings(struct span v, struct json_object *o, uint32_t random)
 	buf_reset(&want);
 	ref_respell(v, spell_canonical, &want, NULL);
 	FUZZ_CHECK(span_eq(buf_span(&canonical), buf_span(&want)), "canonical %.*s", FUZZ_SPAN(v));
+	buf_reset(&again);
+	json_canonical_pieces(v, put, &again);
+	FUZZ_CHECK(span_eq(buf_span(&canonical), buf_span(&again)), "pieces of %.*s", FUZZ_SPAN(v));
 	other = scan_whole(&canonical);
 	check_value(other, o, &q);
 	FUZZ_CHECK(json_equal(v, other), "%.*s", FUZZ_SPAN(v));
@@ -745,6 +754,70 @@ check_equality(struct span a, struct json_object *oa, struct quirks q, struct sp
 	json_object_put(ob);
 }
 
+/* --- the reader --- */
+
+static void read_value(struct json_reader *r, struct buf *out, uint32_t *random);
+
+static void
+read_container(struct json_reader *r, bool object, struct buf *out, uint32_t *random)
+{
+	struct span key = { NULL, 0 };
+	bool first = true;
+
+	buf_add_byte(out, object ? '{' : '[');
+	while (object ? json_member(r, &key) : json_element(r)) {
+		if (!first)
+			buf_add_byte(out, ',');
+		first = false;
+		buf_add_span(out, key);
+		if (object)
+			buf_add_byte(out, ':');
+		read_value(r, out, random);
+	}
+	buf_add_byte(out, object ? '}' : ']');
+}
+
+/* Read the next value, now as a whole and now piece by piece. */
+static void
+read_value(struct json_reader *r, struct buf *out, uint32_t *random)
+{
+	struct span v;
+
+	if (fuzz_next(random) % 4 > 0) {
+		if (json_enter(r, '{')) {
+			read_container(r, true, out, random);
+			return;
+		}
+		if (json_enter(r, '[')) {
+			read_container(r, false, out, random);
+			return;
+		}
+	}
+	FUZZ_CHECK(json_value(r, &v) == (v.len > 0), "%.*s", FUZZ_SPAN(v));
+	json_compact(v, out);
+}
+
+/* The reader and the scanner say the same of a text. */
+static void
+check_reader(struct span text, uint32_t random)
+{
+	struct buf got = { 0 }, want = { 0 };
+	struct json_reader r;
+	struct span value;
+	struct err scanned = { 0 }, read = { 0 };
+	enum rc rc = json_scan(text, JSON_MAX_DEPTH, &value, NULL, &scanned);
+
+	json_reader_init(&r, text, JSON_MAX_DEPTH);
+	read_value(&r, &got, &random);
+	FUZZ_CHECK(json_reader_outcome(&r, &read) == rc && strcmp(read.text, scanned.text) == 0,
+	           "%s, not %s: %.*s", read.text, scanned.text, FUZZ_SPAN(text));
+	json_compact(value, &want);
+	FUZZ_CHECK(rc != RC_OK || span_eq(buf_span(&got), buf_span(&want)), "%.*s, not %.*s",
+	           FUZZ_SPAN(buf_span(&got)), FUZZ_SPAN(value));
+	buf_free(&got);
+	buf_free(&want);
+}
+
 /* --- a text --- */
 
 static void
@@ -827,6 +900,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		FUZZ_CHECK(rc == RC_INVALID && err.text[0] != '\0' && value.len == 0, "%d", rc);
 		check_refused(text);
 	}
+	check_reader(text, fuzz_seed(data, size));
 	free((char *)(uintptr_t)text.p);
 	return 0;
 }
