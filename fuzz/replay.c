@@ -53,24 +53,29 @@ try_path(const char *path)
 	free(names);
 }
 
+/* The inputs of NAME_fuzz in a folder of inputs, which may have none. */
+static void
+try_known(const char *folder, const char *program)
+{
+	char path[1024];
+
+	snprintf(path, sizeof(path), "%s/%.*s", folder, (int)strcspn(program, "_"), program);
+	if (access(path, F_OK) == 0)
+		try_path(path);
+}
+
 int
 main(int argc, char **argv)
 {
 	const char *name = program_invocation_short_name;
-	char path[1024];
 
 	for (int i = 1; i < argc; i++)
 		try_path(argv[i]);
 	if (argc == 1) {
 		if (strncmp(name, "lt-", 3) == 0) /* libtool's, not yet installed */
 			name += 3;
-		snprintf(path, sizeof(path), "%s/fuzz/seeds.d/%.*s", TOP_BUILDDIR,
-		         (int)strcspn(name, "_"), name);
-		try_path(path);
-		snprintf(path, sizeof(path), "%s/fuzz/corpus/%.*s", TOP_SRCDIR,
-		         (int)strcspn(name, "_"), name);
-		if (access(path, F_OK) == 0)
-			try_path(path);
+		try_known(TOP_BUILDDIR "/fuzz/seeds.d", name);
+		try_known(TOP_SRCDIR "/fuzz/corpus", name);
 	}
 	printf("%zu inputs\n", tried);
 	return tried > 0 ? 0 : 99;

@@ -44,8 +44,10 @@ trap 'exit 1' HUP INT TERM
 failed=0
 for target; do
 	mkdir -p "corpus/$target"
-	set -- "corpus/$target" "$build/fuzz/seeds.d/$target"
-	[ ! -d "$source/fuzz/corpus/$target" ] || set -- "$@" "$source/fuzz/corpus/$target"
+	set -- "corpus/$target"
+	for known in "$build/fuzz/seeds.d/$target" "$source/fuzz/corpus/$target"; do
+		[ ! -d "$known" ] || set -- "$@" "$known"
+	done
 	before=$(ls found)
 	fuzz/"${target}_fuzz" -max_total_time="$seconds" -timeout=25 -rss_limit_mb=2048 \
 		-artifact_prefix="$work/found/$target-" "$@" >"$target.log" 2>&1

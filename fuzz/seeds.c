@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "base/json.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -15,9 +16,10 @@
 
 /* Larger ones teach a fuzzer little more, and make it slow. */
 #define LARGEST 4096       /* bytes */
+#define LARGEST_LOG 16384
 #define LARGEST_SPELLED 500 /* where every byte is looked at many times */
 
-static const char *out;
+static const char *folder;
 
 static void
 die(const char *what, const char *why)
@@ -37,11 +39,11 @@ save(const char *target, struct span text, size_t largest)
 
 	if (text.len == 0 || text.len > largest)
 		return;
-	snprintf(path, sizeof(path), "%s/%s", out, target);
+	snprintf(path, sizeof(path), "%s/%s", folder, target);
 	if (fs_mkdir(path, &err) != RC_OK || hash_sha256(text, hash) != RC_OK)
 		die(path, err.text);
 	memcpy(&name, hash, sizeof(name));
-	snprintf(path, sizeof(path), "%s/%s/%016" PRIx64, out, target, name);
+	snprintf(path, sizeof(path), "%s/%s/%016" PRIx64, folder, target, name);
 	if ((f = fopen(path, "wb")) == NULL ||
 	    fwrite(text.p, 1, text.len, f) != text.len || fclose(f) != 0)
 		die(path, strerror(errno));
@@ -65,34 +67,94 @@ ends_with(struct span s, const char *end)
 	return s.len >= n && memcmp(s.p + s.len - n, end, n) == 0;
 }
 
+/* A path with its project's id turned into the target's. */
+static void
+add_path(struct span path, struct buf *out)
+{
+	const char *at = memmem(path.p, path.len, "/p_", 3);
+	size_t before = at == NULL ? path.len : (size_t)(at - path.p);
+
+	buf_add(out, path.p, before);
+	if (at == NULL)
+		return;
+	buf_add_str(out, "/p_0123456789abcdef");
+	if (path.len > before + 19)
+		buf_add(out, at + 19, path.len - before - 19);
+}
+
+/* A recorded request as fuzz/request.c reads it. */
+static void
+take_request(struct span rq)
+{
+	struct span headers, key, value;
+	struct buf out = { 0 }, text = { 0 };
+	struct json_iter it;
+
+	buf_add_str(&out, "REQUEST_METHOD=");
+	json_string(member(rq, "method", NULL), &out);
+	buf_add_str(&out, "\nPATH_INFO=");
+	json_string(member(rq, "path", NULL), &text);
+	add_path(buf_span(&text), &out);
+	buf_add_str(&out, "\nQUERY_STRING=");
+	json_string(member(rq, "query", NULL), &out);
+	headers = member(rq, "headers", NULL);
+	json_iter_init(&it, headers);
+	while (json_next(&it, &key, &value)) {
+		size_t from;
+
+		buf_add_str(&out, json_string_is(key, "Content-Length") ? "\n" : "\nHTTP_");
+		from = out.len;
+		json_string(key, &out);
+		for (; from < out.len; from++)
+			out.p[from] = out.p[from] == '-' ? '_' : (char)toupper((unsigned char)out.p[from]);
+		buf_add_byte(&out, '=');
+		if (json_string_is(key, "Authorization"))
+			buf_add_str(&out, "TOKEN");
+		else
+			json_string(value, &out);
+	}
+	buf_add_str(&out, "\n\n");
+	json_string(member(rq, "body", NULL), &out);
+	save("request", buf_span(&out), LARGEST);
+	buf_free(&out);
+	buf_free(&text);
+}
+
 /* A recorded exchange. */
 static void
 take_exchange(struct span v)
 {
 	struct span path = member(v, "request", "path");
 	struct buf body = { 0 }, answer = { 0 };
+	static size_t n;
 
 	json_string(member(v, "request", "body"), &body);
 	json_string(member(v, "response", "body"), &answer);
 	save("json", buf_span(&body), LARGEST_SPELLED);
 	save("json", buf_span(&answer), LARGEST_SPELLED);
+	if (n++ % 4 == 0) /* one that changes something costs the target 30 ms */
+		take_request(member(v, "request", NULL));
 	if (ends_with(path, "/sync/push\""))
 		save("push", buf_span(&body), LARGEST);
 	buf_free(&body);
 	buf_free(&answer);
 }
 
-/* A recorded log: its events. */
+/* A recorded log: some events alone, and some with those after them. */
 static void
 take_log(struct span text)
 {
+	const char *part = text.p;
 	struct span value;
 	size_t n = 0;
 
-	while (json_scan(text, JSON_MAX_DEPTH, &value, &text, NULL) == RC_OK) {
-		/* The long log repeats itself. */
-		if (n++ % 50 == 0)
+	for (; json_scan(text, JSON_MAX_DEPTH, &value, &text, NULL) == RC_OK; n++) {
+		if (n % 50 == 0)
 			save("json", value, LARGEST_SPELLED);
+		if (n % 60 == 0)
+			part = value.p;
+		if (n % 60 == 11)
+			save("apply", (struct span){ part, (size_t)(text.p - part) }, LARGEST_LOG);
 	}
 }
 
@@ -141,9 +203,9 @@ main(int argc, char **argv)
 
 	if (argc != 3)
 		die("usage", "seeds FIXTURES OUT");
-	out = argv[2];
-	if (fs_mkdir(out, &err) != RC_OK)
-		die(out, err.text);
+	folder = argv[2];
+	if (fs_mkdir(folder, &err) != RC_OK)
+		die(folder, err.text);
 	take_folder(argv[1]);
 	return 0;
 }
