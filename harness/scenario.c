@@ -144,6 +144,13 @@ const struct scenario scenarios[] = {
 	  "A title i2 Due; A sync; B sync; server set-back-log old; A sync; B sync; C sync\n"
 	  "A sync; B sync; expect i2 title Due; expect i1 title Uno; expect-rows issues 4\n" },
 
+	{ "log-lost-overtaken", "what others wrote over an edit is not undone by a lost log",
+	  ON_ALL,
+	  "new 38; new 38\n"
+	  "A create i1 One; A sync; B sync; A title i1 'By A'; A points i1 3; A sync; B sync\n"
+	  "B title i1 'By B'; B sync; A sync; server new-log; B sync; A sync; B sync\n"
+	  "expect i1 title 'By B'; expect i1 points 3\n" },
+
 	{ "clocks-jump", "the server's clock and a client's jump to and fro", ON_ALL,
 	  "new 38; new 38\n"
 	  "A create i1 One; A sync; server clock 86400; A title i1 Uno; A sync; B sync\n"

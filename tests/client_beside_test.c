@@ -739,6 +739,44 @@ START_TEST(a_log_restored_from_a_backup_gets_back_what_it_lost)
 }
 END_TEST
 
+/*
+ * Own edits that a lost log had are sent again where the row still is as they
+ * found it: not over what others wrote since, which another brought back; but
+ * over the edits of one's own before them, which are sent again as well.
+ */
+START_TEST(an_edit_that_was_overtaken_is_not_sent_again)
+{
+	char cmd[4 * TEMP_PATH];
+	struct replica a, b;
+
+	make_pair(&a, &b);
+	snprintf(cmd, sizeof(cmd), "cp -r %s/projects %s/backup", temp, temp);
+	ck_assert_int_eq(system(cmd), 0);
+	td_update(&a, "td-00000a", "title", "By A");
+	td_update(&a, "td-00000a", "points", "3");
+	SYNC(&a);
+	td_update(&a, "td-00000a", "points", "5");
+	settle_pair(&a, &b);
+	td_update(&b, "td-00000a", "title", "By B");
+	settle_pair(&a, &b);
+	if (_i == 0) {
+		new_server_log();
+	} else {
+		snprintf(cmd, sizeof(cmd), "rm -rf %s/projects && mv %s/backup %s/projects", temp,
+		         temp, temp);
+		ck_assert_int_eq(system(cmd), 0);
+	}
+	if (_i < 2)
+		SYNC(&b);
+	SYNC(&a);
+	settle_pair(&a, &b);
+	ck_assert_str_eq(ask(&a, "SELECT title || points FROM issues WHERE id='td-00000a'"),
+	                 "By B5");
+	replica_close(&a);
+	replica_close(&b);
+}
+END_TEST
+
 /* --- deaths --- */
 
 static const char *const steps[] = {
@@ -930,6 +968,7 @@ client_beside_cases(void)
 	tcase_add_test(tc, a_log_that_was_lost_is_filled_again);
 	tcase_add_test(tc, a_lost_log_is_not_filled_with_another_project_s_edits);
 	tcase_add_loop_test(tc, a_log_restored_from_a_backup_gets_back_what_it_lost, 0, 3);
+	tcase_add_loop_test(tc, an_edit_that_was_overtaken_is_not_sent_again, 0, 3);
 	tcase_add_loop_test(tc, a_death_at_any_step_loses_and_doubles_nothing, 0,
 	                    2 * (int)N_STEPS);
 	tcase_add_test(tc, books_that_are_behind_catch_up);

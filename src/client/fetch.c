@@ -43,6 +43,7 @@ struct fetch {
 	bool follows;         /* td's rows follow the state, in this transaction */
 	const struct event *event; /* the one that is looked for among entries */
 	struct buf scratch, payload;
+	struct buf resend;    /* ids of entries, each ended by a NUL */
 };
 
 /* --- pages --- */
@@ -342,11 +343,115 @@ offer(struct fetch *f, struct err *err)
 	return rc;
 }
 
+/* --- entries that the log of before had and this one lacks --- */
+
+/* What of an edit is still to be done. */
+struct edit {
+	bool is_one;     /* an update that says what it found, of a row that is there */
+	size_t remains;  /* fields that are in the state as it found them */
+};
+
+/* Apply an entry to the state, `back`: what it takes back. Not an event: OK. */
+static enum rc
+apply_entry(struct fetch *f, const struct entry *e, bool back, struct err *err)
+{
+	struct entry turned = *e;
+	enum applied what;
+	struct event ev;
+	enum rc rc;
+
+	if (back) {
+		turned.previous_data = e->new_data;
+		turned.new_data = e->previous_data;
+	}
+	rc = entry_event(&turned, &ev, &f->payload, err);
+	if (rc == RC_NOT_FOUND || rc == RC_INVALID)
+		return RC_OK;
+	if (rc == RC_OK)
+		rc = local_failed(f->w->l, applier_apply(f->applier, &ev, &what, err), err);
+	return rc;
+}
+
+/* Fields that differ between the first two, and not between the second and the
+ * third. A row's own time is no field: any edit moves it. */
+static size_t
+count_fields(struct span edited, struct span found, struct span now)
+{
+	struct json_iter it;
+	struct span key, v, was, is;
+	size_t n = 0;
+
+	json_iter_init(&it, edited);
+	while (json_next(&it, &key, &v)) {
+		struct buf name = { 0 };
+
+		if (json_string(key, &name) && buf_cstr(&name) != NULL &&
+		    strcmp(name.p, "updated_at") != 0 && json_get(found, name.p, &was) &&
+		    json_get(now, name.p, &is))
+			n += !json_equal(v, was) && json_equal(was, is);
+		buf_free(&name);
+	}
+	return n;
+}
+
+static const struct kind *
+kind_of(const struct fetch *f, const struct profile_entity *p)
+{
+	for (size_t i = 0; i < f->kinds->n; i++)
+		if (f->kinds->list[i].entity == p)
+			return &f->kinds->list[i];
+	return NULL;
+}
+
+/* The state says it itself, as it would hold the values: take the edit back,
+ * and see what that leaves as it is; do it again, and see what it does. */
+static enum rc
+look_at_edit(struct fetch *f, const struct entry *e, const struct kind *k,
+             struct edit *out, struct err *err)
+{
+	struct buf now = { 0 }, found = { 0 }, edited = { 0 };
+	enum rc rc = kind_state_json(f->kinds, k, e->entity_id, &now, err);
+
+	if (rc == RC_OK && (rc = apply_entry(f, e, true, err)) == RC_OK &&
+	    (rc = kind_state_json(f->kinds, k, e->entity_id, &found, err)) == RC_OK &&
+	    (rc = apply_entry(f, e, false, err)) == RC_OK &&
+	    (rc = kind_state_json(f->kinds, k, e->entity_id, &edited, err)) == RC_OK) {
+		out->is_one = true;
+		out->remains = count_fields(buf_span(&edited), buf_span(&found),
+		                            buf_span(&now));
+		if (now.failed || found.failed || edited.failed)
+			rc = err_set(err, RC_FAULT, "out of memory");
+	}
+	buf_free(&now);
+	buf_free(&found);
+	buf_free(&edited);
+	return rc == RC_NOT_FOUND ? RC_OK : rc; /* the row is not there */
+}
+
+static enum rc
+judge_edit(struct fetch *f, const struct entry *e, const struct profile_entity *p,
+           struct edit *out, struct err *err)
+{
+	struct local *l = f->w->l;
+	const struct kind *k = kind_of(f, p);
+	enum rc rc;
+
+	*out = (struct edit){ 0 };
+	if (k == NULL || e->previous_data.len <= 2 ||
+	    profile_local_action(&profile_td, e->action_type) != ACTION_UPDATE)
+		return RC_OK;
+	rc = local_failed(l, db_exec(l->db, "SAVEPOINT edit", err), err);
+	if (rc == RC_OK && (rc = look_at_edit(f, e, k, out, err)) == RC_OK)
+		rc = local_failed(l, db_exec(l->db, "ROLLBACK TO edit; RELEASE edit", err), err);
+	return rc;
+}
+
 /*
- * An entry that the log of before had and this one lacks. Where the row is in
- * this log, the edit is sent again; else the row is offered as it is now,
- * which has the edit in it. A row's own create is not: whoever brought the row
- * had it from there, and may have written on; it would replace all that.
+ * Where the row is in this log, the edit is sent again; else the row is offered
+ * as it is now, which has the edit in it. A row's own create is not: whoever
+ * brought the row had it from there, and may have written on; it would replace
+ * all that. Nor is an edit of which nothing remains to be done: each of its
+ * fields is as the edit left it, or as somebody wrote it since.
  */
 static enum rc
 send_lost(void *ctx, const struct entry *e, bool *stop, struct err *err)
@@ -354,6 +459,7 @@ send_lost(void *ctx, const struct entry *e, bool *stop, struct err *err)
 	struct fetch *f = ctx;
 	const struct profile_entity *p = profile_entity(&profile_td, e->entity_type);
 	bool held = false;
+	struct edit edit;
 	enum rc rc;
 
 	*stop = false;
@@ -361,9 +467,39 @@ send_lost(void *ctx, const struct entry *e, bool *stop, struct err *err)
 	    span_is(e->action_type, "board_create"))
 		return RC_OK;
 	rc = books_is_held(f->w->l, p->table, e->entity_id, &held, err);
-	if (rc == RC_OK && held) {
+	if (rc != RC_OK || !held ||
+	    (rc = judge_edit(f, e, p, &edit, err)) != RC_OK ||
+	    (edit.is_one && edit.remains == 0))
+		return rc;
+	/* For the edits after it the state has it already. */
+	if ((rc = apply_entry(f, e, false, err)) != RC_OK)
+		return rc;
+	buf_add_span(&f->resend, e->id);
+	buf_add_byte(&f->resend, '\0');
+	return RC_OK;
+}
+
+/* Send again what is lost and still to be done. */
+static enum rc
+resend_lost(struct fetch *f, struct err *err)
+{
+	struct local *l = f->w->l;
+	const char *p, *end;
+	enum rc rc;
+
+	buf_reset(&f->resend);
+	if ((rc = local_failed(l, db_exec(l->db, "SAVEPOINT lost", err), err)) != RC_OK ||
+	    (rc = entries_walk(l, &f->w->books, ENTRIES_LOST, send_lost, f, err)) != RC_OK)
+		return rc;
+	rc = local_failed(l, db_exec(l->db, "ROLLBACK TO lost; RELEASE lost", err), err);
+	if (rc == RC_OK && f->resend.failed)
+		rc = err_set(err, RC_FAULT, "out of memory");
+	end = f->resend.p + f->resend.len;
+	for (p = f->resend.p; rc == RC_OK && p < end; p += strlen(p) + 1) {
+		struct entry e = { .id = span_of(p) };
+
 		f->w->send_again = true;
-		rc = books_resend(f->w->l, e, err);
+		rc = books_resend(l, &e, err);
 	}
 	return rc;
 }
@@ -412,7 +548,7 @@ apply_batch(struct fetch *f, bool end, struct err *err)
 	if (rc != RC_OK)
 		return rc;
 	if (end && b->rehome)
-		rc = entries_walk(f->w->l, b, ENTRIES_LOST, send_lost, f, err);
+		rc = resend_lost(f, err);
 	if (rc == RC_OK && end)
 		rc = offer(f, err);
 	if (rc == RC_OK && end && !f->follows)
@@ -504,5 +640,6 @@ done:
 	kinds_free(f.kinds);
 	buf_free(&f.scratch);
 	buf_free(&f.payload);
+	buf_free(&f.resend);
 	return rc;
 }
