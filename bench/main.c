@@ -7,13 +7,17 @@
 
 #include "tests/temp.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <linux/magic.h>
 #include <math.h>
+#include <signal.h>
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/vfs.h>
+#include <sys/wait.h>
 
 static const char usage[] =
 "usage: td-sync-bench [--only ROW,...] [--dir DIR] [--json FILE] [--commit NAME]\n"
@@ -117,22 +121,18 @@ print_heading(const struct arguments *a)
 		       a->base);
 }
 
+/* All rows that are wanted, and what came out. */
 static int
 run(struct arguments *a)
 {
 	struct bench *b = &a->bench;
-	char dir[TEMP_PATH];
 	struct err err;
 
-	setenv("TMPDIR", a->base, 1);
-	temp_make(dir);
-	b->dir = dir;
 	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++)
 		if (bench_wants(b, groups[i].id))
 			groups[i].run(b);
 	print_heading(a);
 	table_print(&b->table);
-	temp_remove(dir);
 	if (b->table.n == 0)
 		bench_fail(b, "no row");
 	for (size_t i = 0; i < b->table.n; i++)
@@ -142,6 +142,45 @@ run(struct arguments *a)
 		bench_fail(b, "%s", err.text);
 	table_free(&b->table);
 	return b->failed ? 1 : 0;
+}
+
+static pid_t runner;
+
+static void
+on_signal(int sig)
+{
+	kill(runner, sig);
+}
+
+/* Run in a process of its own, so that gigabytes are removed however it ends. */
+static int
+run_aside(struct arguments *a)
+{
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+	struct sigaction sa = { .sa_handler = on_signal };
+	char dir[TEMP_PATH];
+	int status;
+
+	setenv("TMPDIR", a->base, 1);
+	temp_make(dir);
+	a->bench.dir = dir;
+	runner = fork();
+	if (runner == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		exit(run(a));
+	}
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		sigaction(signals[i], &sa, NULL);
+	while (runner > 0 && waitpid(runner, &status, 0) < 0)
+		if (errno != EINTR)
+			return 1;
+	if (runner < 0 || !WIFEXITED(status)) {
+		fputs("bench: broken off\n", stderr);
+		sleep(1); /* the server is just ending */
+		status = -1;
+	}
+	temp_remove(dir);
+	return status == -1 ? 1 : WEXITSTATUS(status);
 }
 
 int
@@ -159,5 +198,5 @@ main(int argc, char **argv)
 		fprintf(stderr, "skipped: %s\n", site_missing(SITE_FASTCGI));
 		return 77;
 	}
-	return run(&a);
+	return run_aside(&a);
 }

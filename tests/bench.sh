@@ -39,6 +39,16 @@ push/1/8/8
 poll/status"
 is "two results side by side" bench --compare "$tmp/all.json" "$tmp/all.json"
 is "each row is there" same "$(grep -c '+0\.0%' "$tmp/out")" "$(ids "$tmp/all.json" | wc -l)"
+"$TD_SYNC_BUILD/td-sync-bench" --dir "$tmp/work" --only flat >"$tmp/broken" 2>&1 &
+i=0
+while [ -z "$(ls -A "$tmp/work"/*/1 2>/dev/null)" ] && [ $i -lt 100 ]; do
+	sleep 0.1
+	i=$((i + 1))
+done
+is "it is at work" not same "$(ls -A "$tmp/work")" ""
+kill "$!"
+wait "$!" || true
+is "stopped, it leaves nothing either" same "$(ls -A "$tmp/work")" ""
 is "a row that is not there fails" not bench --quick --dir "$tmp/work" --only pushed
 is "what is no result can't be compared" not bench --compare "$tmp/all.json" "$tmp/out"
 is "an unknown option fails" not bench --fast
