@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -790,6 +791,42 @@ START_TEST(where_none_can_be_kept_each_is_made)
 }
 END_TEST
 
+static void
+full_disk(struct world *w)
+{
+	char pages[PATH_MAX + 16], temp[PATH_MAX + 140];
+	struct buf made = { 0 };
+	struct stat st;
+
+	snprintf(pages, sizeof(pages), "%s/pages", w->site.data);
+	ck_assert_int_eq(mkdir(pages, 0750), 0);
+	if (mount("pages", pages, "tmpfs", 0, "size=4k") != 0) {
+		fprintf(stderr, "skipped: pages on a full disk: no disk can be mounted here\n");
+		return;
+	}
+	fill(w, 1, 1500);
+	for (int i = 0; i < 12; i++) {
+		ck_assert_int_eq(pull(w, 0, "", NULL), 200);
+		ck_assert(i == 0 || is_body(w, &made));
+		buf_reset(&made);
+		buf_add_span(&made, buf_span(&w->answer.body));
+	}
+	usleep(200000);
+	snprintf(temp, sizeof(temp), "%s.tmp", file_of(w, 0));
+	ck_assert(stat(file_of(w, 0), &st) != 0 && stat(temp, &st) != 0);
+	ck_assert_int_ge(said(w, "No space left"), 1);
+	if (w->site.kind == SITE_FASTCGI) /* once for each worker */
+		ck_assert_int_le(said(w, "No space left"), 8);
+	ck_assert_int_eq(umount2(pages, MNT_DETACH), 0);
+	buf_free(&made);
+}
+
+START_TEST(on_a_full_disk_each_is_made)
+{
+	with_each(full_disk);
+}
+END_TEST
+
 /* --- who may see them --- */
 
 static void
@@ -1150,6 +1187,7 @@ pages_case(void)
 	tcase_add_test(tc, all_who_ask_first_at_once_get_the_same);
 	tcase_add_test(tc, all_pages_together_stay_within_the_bound_and_the_oldest_goes);
 	tcase_add_test(tc, where_none_can_be_kept_each_is_made);
+	tcase_add_test(tc, on_a_full_disk_each_is_made);
 	tcase_add_test(tc, a_kept_page_is_for_who_may_read_the_log);
 	tcase_add_test(tc, pages_of_another_log_are_never_sent);
 	tcase_add_test(tc, a_page_has_one_name);
