@@ -48,6 +48,7 @@ static const struct {
 	/* Powers of two, where the nearest decimal is not the shortest. */
 	{ "6.1832600368276134e+172", "6.183260036827614e+172" },
 	{ "6.1299821634635554e+54", "6.129982163463556e+54" },
+	{ "{\"\":1}", "{\"\":1}" },
 	{ "1e309", NULL },
 	{ "[[-1e309]]", NULL },
 	{ "{\"a\":{\"b\":1e309}}", NULL },

@@ -352,11 +352,18 @@ add_offset(struct buf *out, int32_t offset)
 	add_number(out, min % 60, 2);
 }
 
+/* No notation has an offset of a day or more: such an instant goes as UTC. */
+static void
+bound_offset(struct instant *at)
+{
+	if (at->offset <= -DAY || at->offset >= DAY)
+		at->offset = 0;
+}
+
 void
 time_add_rfc3339(struct buf *out, struct instant at)
 {
-	if (at.offset <= -DAY || at.offset >= DAY)
-		at.offset = 0; /* RFC 3339 has no such offset */
+	bound_offset(&at);
 	add_local(out, at, 'T');
 	if (at.offset == 0)
 		buf_add_byte(out, 'Z');
@@ -367,6 +374,7 @@ time_add_rfc3339(struct buf *out, struct instant at)
 void
 time_add_sqlite(struct buf *out, struct instant at)
 {
+	bound_offset(&at);
 	add_local(out, at, ' ');
 	add_offset(out, at.offset);
 }

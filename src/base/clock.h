@@ -54,7 +54,7 @@ void time_add_rfc3339(struct buf *out, struct instant at);
 
 /*
  * Append "YYYY-MM-DD HH:MM:SS[.frac]±hh:mm": how td's SQLite driver writes
- * a time (protocol.md section 5).
+ * a time (protocol.md section 5). An offset of a day or more becomes UTC.
  */
 void time_add_sqlite(struct buf *out, struct instant at);
 

@@ -63,7 +63,8 @@ add_sorted(const struct member *m, size_t n, struct buf *out)
 		if (!first)
 			buf_add_byte(out, ',');
 		first = false;
-		buf_add_json(out, (struct span){ m[i].keys->p + m[i].at, m[i].len });
+		buf_add_json(out, m[i].len == 0 ? span_of("") : /* keys->p may be NULL */
+		             (struct span){ m[i].keys->p + m[i].at, m[i].len });
 		buf_add_byte(out, ':');
 		fits = gojson_add(m[i].value, out);
 	}
