@@ -75,7 +75,8 @@ open_entry(const struct projects *p, const char *id, struct project_log *e,
 	snprintf(e->id, sizeof(e->id), "%s", id);
 	rc = events_open(e->dir, &e->log, err);
 	if (rc == RC_NOT_FOUND) /* server.db knows the project */
-		return err_set(err, RC_UNAVAILABLE, "%s: the project's log is missing", e->dir);
+		return err_set(err, RC_UNAVAILABLE, "%s: the project's log is missing or was never "
+		               "made to its end: put it back from a backup", e->dir);
 	if (rc != RC_OK)
 		return rc;
 	e->profile = profile_find(events_profile(e->log));

@@ -17,6 +17,7 @@ enum rc
 db_rc(sqlite3 *db, int code, const char *doing, struct err *err)
 {
 	enum rc rc = RC_FAULT;
+	const char *mend = "";
 
 	switch (code & 0xff) {
 	case SQLITE_OK:
@@ -27,17 +28,19 @@ db_rc(sqlite3 *db, int code, const char *doing, struct err *err)
 	case SQLITE_LOCKED:
 		rc = RC_BUSY;
 		break;
+	case SQLITE_NOTADB:
+	case SQLITE_CORRUPT:
+		mend = ": put it back from a backup";
+		/* fall through */
 	case SQLITE_FULL:
 	case SQLITE_READONLY:
 	case SQLITE_CANTOPEN:
 	case SQLITE_PERM:
-	case SQLITE_NOTADB:
-	case SQLITE_CORRUPT:
 		rc = RC_UNAVAILABLE;
 		break;
 	}
-	return err_set(err, rc, "%s: %s (%d)", doing,
-	               db != NULL ? sqlite3_errmsg(db) : sqlite3_errstr(code), code);
+	return err_set(err, rc, "%s: %s (%d)%s", doing,
+	               db != NULL ? sqlite3_errmsg(db) : sqlite3_errstr(code), code, mend);
 }
 
 enum rc
