@@ -214,6 +214,20 @@ is "an unknown command" not "$src/setup.sh" deploy
 is "no command at all" not "$src/setup.sh"
 demo stop --dir "$top/third" || true
 
+echo "# templates"
+printf '%s\n' '#@A@' '@B@@A@;x' '	limit_req zone=a;' 'limit_conn b 1;' '	limit_req_zone $c;' >"$tmp/a.in"
+fill() { "$src/nginx/fill" "$tmp/a.in" "$@"; }
+is "places take any text" same "$(fill 'A=&\n/=@B@' B=)" '#&\n/=@B@
+&\n/=@B@;x
+	limit_req zone=a;
+limit_conn b 1;
+	limit_req_zone $c;'
+is "LIMITS=off leaves limits out" same "$(fill A=1 B=2 LIMITS=off)" '#1
+21;x
+	limit_req_zone $c;'
+is "a place for which there is nothing is an error" not fill A=1
+is "a template that is not there, too" not "$src/nginx/fill" "$tmp/none.in"
+
 is "the first demo ran all the time" answers first
 is "and can be stopped" demo stop --dir "$top/first"
 is "no process is left" not works_in "$top"
