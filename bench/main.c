@@ -129,7 +129,7 @@ run(struct arguments *a)
 	struct err err;
 
 	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++)
-		if (bench_wants(b, groups[i].id))
+		if (!b->failed && bench_wants(b, groups[i].id))
 			groups[i].run(b);
 	print_heading(a);
 	table_print(&b->table);
@@ -138,7 +138,9 @@ run(struct arguments *a)
 	for (size_t i = 0; i < b->table.n; i++)
 		if (!isfinite(b->table.rows[i].value))
 			bench_fail(b, "%s could not be measured", b->table.rows[i].id);
-	if (a->json != NULL && table_write(&b->table, a->commit, a->json, &err) != RC_OK)
+	if (b->failed)
+		puts("\nSomething failed: these figures don't count.");
+	else if (a->json != NULL && table_write(&b->table, a->commit, a->json, &err) != RC_OK)
 		bench_fail(b, "%s", err.text);
 	table_free(&b->table);
 	return b->failed ? 1 : 0;

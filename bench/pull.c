@@ -9,7 +9,9 @@
 #include "base/fs.h"
 #include "bench/plain.h"
 
+#include <glob.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #define CLIENTS 8
 #define BLOCK 1000
@@ -76,6 +78,27 @@ head_row(struct bench *b, struct place *p, const struct tally *t, const char *id
 
 /* --- a page of history, asked for again and again --- */
 
+/* A page is kept after its answer: wait until its file is there (design.md, "The
+ * server's data"). */
+static void
+await_kept(struct bench *b, const struct place *p, const struct tally *t, int64_t after)
+{
+	char pattern[PATH_MAX];
+	bool there = false;
+
+	snprintf(pattern, sizeof(pattern), "%.*s/pages/%.*s/*/%lld.json.gz", PATH_MAX - 128,
+	         p->site.data, ID_MAX, t->id, (long long)after);
+	for (int i = 0; i < 1000 && !there; i++) {
+		glob_t found;
+
+		usleep(10000);
+		there = glob(pattern, 0, NULL, &found) == 0;
+		globfree(&found);
+	}
+	if (!there)
+		bench_fail(b, "no page was kept: %s", pattern);
+}
+
 /* Against nginx with the same bytes in a file; row ID-cpu: what one costs the
  * worker beside what an empty poll costs it. */
 static void
@@ -94,7 +117,8 @@ sealed_rows(struct bench *b, struct place *p, const struct tally *t, const char 
 		return;
 	page_path(page, t, 0);
 	page_path(nothing, t, t->base);
-	get(b, p, page, more, &body); /* now it is made, and kept */
+	get(b, p, page, more, &body);
+	await_kept(b, p, t, 0);
 	get(b, p, page, more, &body);
 	snprintf(file, sizeof(file), "%s/page%s", p->site.dir, more != NULL ? ".gz" : "");
 	if (fs_write(file, buf_span(&body), 0644, NULL) != RC_OK)
@@ -187,6 +211,7 @@ replay_rows(struct bench *b, struct place *p)
 		tally_dir(p, &t, dir);
 		pages[r] = plain_print(dir, 0, b->slot, &page);
 		speed[r] = replay(b, p, &t, &first, &making) / pages[r];
+		await_kept(b, p, &t, t.base - BLOCK);
 		replay(b, p, &t, &again, &sending);
 		cpu[r] = sending.usage.workers_us / making.usage.workers_us;
 		sum_add(&made, &making);
