@@ -633,16 +633,59 @@ END_TEST
 
 START_TEST(a_clock_is_noted_when_it_is_half_a_minute_off_what_is_known)
 {
+	/* A push now, then what stands in devices.db; 0 for a device without. */
+	static const int64_t rows[][2] = {
+		{ 30000, 0 }, { 30001, 30001 }, { 60001, 30001 }, { 1, 30001 },
+		{ 60002, 60002 }, { -5, -5 }, { INT32_MIN, INT32_MIN },
+	};
+	struct devices_known known = { 0 }, other = { 0 };
 	struct device_state d;
 
-	devices_clock(dir, span_of("a"), 30000);
-	ck_assert_int_eq(devices_get(dir, span_of("a"), &d), RC_NOT_FOUND);
-	devices_clock(dir, span_of("a"), 30001);
-	ck_assert_int_eq(devices_get(dir, span_of("a"), &d), RC_OK);
-	ck_assert_int_eq(d.ahead_ms, 30001);
-	devices_clock(dir, span_of("a"), -5);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		devices_clock(dir, &known, span_of("a"), rows[i][0]);
+		devices_get(dir, span_of("a"), &d);
+		ck_assert_int_eq(d.ahead_ms, rows[i][1]);
+	}
+	/* What another process noted is seen where ours is news. */
+	devices_clock(dir, &other, span_of("a"), 7);
+	devices_clock(dir, &known, span_of("a"), 8);
 	devices_get(dir, span_of("a"), &d);
-	ck_assert_int_eq(d.ahead_ms, -5);
+	ck_assert_int_eq(d.ahead_ms, 7);
+}
+END_TEST
+
+START_TEST(more_devices_than_are_known_by_heart_are_noted)
+{
+	struct devices_known known = { 0 };
+	struct device_state d;
+	char name[16];
+
+	for (int round = 1; round <= 2; round++)
+		for (int i = 1; i <= 3 * DEVICES_KNOWN; i++) {
+			snprintf(name, sizeof(name), "device %d", i);
+			devices_clock(dir, &known, span_of(name), i * 100000 * round);
+		}
+	for (int i = 1; i <= 3 * DEVICES_KNOWN; i++) {
+		snprintf(name, sizeof(name), "device %d", i);
+		ck_assert_int_eq(devices_get(dir, span_of(name), &d), RC_OK);
+		ck_assert_int_eq(d.ahead_ms, i * 200000);
+	}
+}
+END_TEST
+
+START_TEST(a_clock_that_is_known_costs_no_file)
+{
+	struct devices_known known = { 0 };
+	struct device_state d;
+	char path[TEMP_PATH + 32];
+
+	snprintf(path, sizeof(path), "%s/devices.db", dir);
+	devices_clock(dir, &known, span_of("a"), 50000);
+	ck_assert_int_eq(unlink(path), 0);
+	devices_clock(dir, &known, span_of("a"), 50001);
+	ck_assert_int_eq(access(path, F_OK), -1);
+	devices_clock(dir, &known, span_of("a"), 90000);
+	ck_assert_int_eq(devices_get(dir, span_of("a"), &d), RC_OK);
 }
 END_TEST
 
@@ -703,6 +746,8 @@ main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, devices_are_noted_and_a_lost_file_is_nothing_known);
 	tcase_add_test(t, a_clock_is_noted_when_it_is_half_a_minute_off_what_is_known);
+	tcase_add_test(t, more_devices_than_are_known_by_heart_are_noted);
+	tcase_add_test(t, a_clock_that_is_known_costs_no_file);
 	tcase_add_test(t, a_locked_devices_file_is_skipped_without_waiting);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);

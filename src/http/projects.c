@@ -73,6 +73,7 @@ open_entry(const struct projects *p, const char *id, struct project_log *e,
 	if ((rc = folder(p, id, e->dir, err)) != RC_OK)
 		return rc;
 	snprintf(e->id, sizeof(e->id), "%s", id);
+	e->devices = (struct devices_known){ 0 };
 	rc = events_open(e->dir, &e->log, err);
 	if (rc == RC_NOT_FOUND) /* server.db knows the project */
 		return err_set(err, RC_UNAVAILABLE, "%s: the project's log is missing or was never "

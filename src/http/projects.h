@@ -8,6 +8,7 @@
 
 #include "base/id.h"
 #include "profiles/profile.h"
+#include "store/devices.h"
 #include "store/events.h"
 
 #include <limits.h>
@@ -23,6 +24,7 @@ struct project_log {
 	char dir[PATH_MAX];
 	struct events *log;             /* NULL: this entry is free */
 	const struct profile *profile;
+	struct devices_known devices;
 	uint64_t used;                  /* when, in uses of all */
 };
 

@@ -33,7 +33,7 @@ after(struct request *r)
 {
 	events_maintain(r->project->log, r->waiter_place >= 0);
 	if (r->seq != 0) /* the newest timestamp of the push, in microseconds */
-		devices_clock(r->project->dir, buf_span(&r->device),
+		devices_clock(r->project->dir, &r->project->devices, buf_span(&r->device),
 		              (r->seq - r->now_us) / 1000);
 }
 

@@ -91,24 +91,63 @@ devices_served(const char *dir, struct span device, int64_t seq, int64_t now_us)
 	sqlite3_close(db);
 }
 
-void
-devices_clock(const char *dir, struct span device, int64_t ahead_ms)
+/* FNV-1a; never 0. */
+static uint64_t
+hash_of(struct span name)
 {
-	sqlite3 *db = open_db(dir, true);
+	uint64_t h = UINT64_C(14695981039346656037);
+
+	for (size_t i = 0; i < name.len; i++)
+		h = (h ^ (unsigned char)name.p[i]) * UINT64_C(1099511628211);
+	return h != 0 ? h : 1;
+}
+
+static bool
+is_news(int64_t noted_ms, int64_t ahead_ms)
+{
+	return ahead_ms - noted_ms > CLOCK_NEWS_MS || noted_ms - ahead_ms > CLOCK_NEWS_MS;
+}
+
+/* Write it where it is news; *noted is then what stands there. */
+static bool
+note_clock(sqlite3 *db, struct span device, int64_t ahead_ms, int64_t *noted)
+{
 	struct device_state now;
 	sqlite3_stmt *st = NULL;
-	int64_t change;
+	enum rc rc = read_state(db, device, &now);
 
-	if (db == NULL)
-		return;
-	read_state(db, device, &now);
-	change = now.ahead_ms < ahead_ms ? ahead_ms - now.ahead_ms : now.ahead_ms - ahead_ms;
-	if (change > CLOCK_NEWS_MS && db_prepare(db, queries[Q_CLOCK], &st, NULL) == RC_OK) {
+	*noted = now.ahead_ms;
+	if (rc != RC_OK && rc != RC_NOT_FOUND)
+		return false;
+	if (!is_news(now.ahead_ms, ahead_ms))
+		return true;
+	if ((rc = db_prepare(db, queries[Q_CLOCK], &st, NULL)) == RC_OK) {
 		db_bind_text(st, ":name", device);
 		db_bind_int(st, ":ahead", ahead_ms);
-		db_run(st, NULL);
+		rc = db_run(st, NULL);
 	}
 	sqlite3_finalize(st);
+	*noted = ahead_ms;
+	return rc == RC_OK;
+}
+
+void
+devices_clock(const char *dir, struct devices_known *known, struct span device,
+              int64_t ahead_ms)
+{
+	uint64_t hash = hash_of(device);
+	int64_t noted;
+	sqlite3 *db;
+	int i = (int)(hash % DEVICES_KNOWN);
+
+	if (known->clock[i].device == hash && !is_news(known->clock[i].ahead_ms, ahead_ms))
+		return;
+	if ((db = open_db(dir, true)) == NULL)
+		return;
+	if (note_clock(db, device, ahead_ms, &noted)) {
+		known->clock[i].device = hash;
+		known->clock[i].ahead_ms = noted;
+	}
 	sqlite3_close(db);
 }
 

@@ -18,11 +18,25 @@
 void devices_served(const char *dir, struct span device, int64_t seq, int64_t now_us);
 
 /*
+ * What a process knows to be noted of the clocks of a project's devices, so
+ * that most pushes need not open devices.db. Zero-initialise; it counts for as
+ * long as the project's log is the same.
+ */
+#define DEVICES_KNOWN 16
+struct devices_known {
+	struct {
+		uint64_t device; /* a hash of its name; 0: none */
+		int64_t ahead_ms;
+	} clock[DEVICES_KNOWN];
+};
+
+/*
  * Note how far the newest timestamp of a device's push lies from our clock
  * (milliseconds, positive: it is ahead of us). Written only when it changed
  * by more than half a minute. Failures are swallowed.
  */
-void devices_clock(const char *dir, struct span device, int64_t ahead_ms);
+void devices_clock(const char *dir, struct devices_known *known, struct span device,
+                   int64_t ahead_ms);
 
 /* What is known of one device. */
 struct device_state {
