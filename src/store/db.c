@@ -241,12 +241,6 @@ db_bind_blob(sqlite3_stmt *st, const char *name, const void *p, size_t n)
 	sqlite3_bind_blob64(st, parameter(st, name), p, n, SQLITE_STATIC);
 }
 
-void
-db_bind_room(sqlite3_stmt *st, const char *name, size_t n)
-{
-	sqlite3_bind_zeroblob64(st, parameter(st, name), n);
-}
-
 enum rc
 db_write(sqlite3 *db, const char *table, const char *column, int64_t rowid,
          struct span bytes, struct err *err)

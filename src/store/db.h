@@ -62,8 +62,7 @@ void db_bind_int(sqlite3_stmt *st, const char *name, int64_t v);
 void db_bind_text(sqlite3_stmt *st, const char *name, struct span v); /* borrowed until reset */
 void db_bind_blob(sqlite3_stmt *st, const char *name, const void *p, size_t n);
 
-/* n bytes that db_write() fills in, so that SQLite makes no copy of them. */
-void db_bind_room(sqlite3_stmt *st, const char *name, size_t n);
+/* Fill in a value that was bound as a zeroblob: SQLite makes no copy of it. */
 enum rc db_write(sqlite3 *db, const char *table, const char *column, int64_t rowid,
                  struct span bytes, struct err *err);
 
