@@ -393,6 +393,33 @@ START_TEST(readers_see_only_what_is_committed)
 }
 END_TEST
 
+START_TEST(a_log_that_is_held_stays_as_it_is)
+{
+	struct events *e = new_log(), *other;
+	struct seen s = { 0 };
+	struct events_head h;
+	int64_t seq;
+
+	append(e, event(1, 1), &seq);
+	ck_assert_int_eq(events_open(log_dir, &other, &err), RC_OK);
+	ck_assert_int_eq(events_hold(e, &err), RC_OK);
+	ck_assert_int_eq(head(e).seq, 1);
+	append(other, event(2, 2), &seq);
+	ck_assert_int_eq(events_walk(e, 0, INT64_MAX, false, &h, see, &s, &err), RC_OK);
+	ck_assert_uint_eq(s.n, 1);
+	ck_assert_int_eq(h.seq, 1);
+	ck_assert_int_eq(head(e).seq, 1);
+	events_let_go(e);
+	events_let_go(e);
+	ck_assert_int_eq(head(e).seq, 2);
+	ck_assert_mem_eq(events_log_id(e), h.log_id, LOG_ID_LEN);
+	append(e, event(3, 3), &seq);
+	ck_assert_int_eq(seq, 3);
+	events_close(other);
+	events_close(e);
+}
+END_TEST
+
 START_TEST(a_replaced_or_deleted_log_makes_the_handle_stale)
 {
 	struct events *e = new_log();
@@ -734,6 +761,7 @@ main(void)
 	tcase_add_test(t, the_digest_at_a_seq_is_told);
 	tcase_add_test(t, a_second_writer_waits_and_then_is_busy);
 	tcase_add_test(t, readers_see_only_what_is_committed);
+	tcase_add_test(t, a_log_that_is_held_stays_as_it_is);
 	tcase_add_test(t, a_replaced_or_deleted_log_makes_the_handle_stale);
 	tcase_add_test(t, a_log_replaced_while_its_lock_is_waited_for_is_not_written);
 	tcase_add_test(t, many_processes_append_without_loss_or_gap);

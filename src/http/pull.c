@@ -171,10 +171,6 @@ make_page(struct request *r, int64_t after, int64_t limit)
 	enum rc rc;
 
 	rc = page_write(r->project->log, after, limit, &r->out, page, &r->err);
-	if (rc == RC_OK && memcmp(page->head.log_id, r->head.log_id, LOG_ID_LEN) != 0)
-		return err_set(&r->err, RC_BUSY, "the log was replaced during a pull");
-	if (rc == RC_OK || rc == RC_CURSOR_AHEAD)
-		r->head = page->head;
 	/* An event that is larger than a page is one of its own. */
 	if (rc == RC_OK && page->count == 1 && r->out.len > LARGE_BODY)
 		rc = request_take_large(r);
@@ -191,16 +187,13 @@ make_page(struct request *r, int64_t after, int64_t limit)
 	return RC_OK;
 }
 
-enum rc
-pull_run(struct request *r)
+/* What is after the cursor, in the log that is held. */
+static enum rc
+answer(struct request *r, int64_t after, int64_t limit)
 {
-	int64_t after, limit, last;
 	char tag[ETAG_TEXT];
-	enum rc rc;
+	int64_t last;
 
-	if ((rc = take_query(r, &after, &limit)) != RC_OK ||
-	    (rc = sync_begin(r)) != RC_OK)
-		return rc;
 	if (reply_matches(r, tag_of(&r->head, after, limit, tag))) {
 		reply_header(r, "ETag", tag);
 		r->status = 304;
@@ -210,4 +203,18 @@ pull_run(struct request *r)
 		return make_page(r, after, limit);
 	note_served(r, last, true);
 	return RC_OK;
+}
+
+enum rc
+pull_run(struct request *r)
+{
+	int64_t after, limit;
+	enum rc rc;
+
+	if ((rc = take_query(r, &after, &limit)) != RC_OK ||
+	    (rc = sync_begin(r, true)) != RC_OK)
+		return rc;
+	rc = answer(r, after, limit);
+	events_let_go(r->project->log);
+	return rc;
 }

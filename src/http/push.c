@@ -44,12 +44,9 @@ after(struct request *r)
 static enum rc
 confirm_log(struct request *r)
 {
-	struct events_head now;
-	enum rc rc = events_head(r->project->log, &now, &r->err);
-
-	if (rc == RC_OK && memcmp(now.log_id, r->head.log_id, LOG_ID_LEN) != 0)
-		rc = err_set(&r->err, RC_BUSY, "the log was replaced during a push");
-	return rc;
+	if (memcmp(events_log_id(r->project->log), r->head.log_id, LOG_ID_LEN) != 0)
+		return err_set(&r->err, RC_BUSY, "the log was replaced during a push");
+	return RC_OK;
 }
 
 /*
@@ -95,7 +92,7 @@ push_run(struct request *r)
 	struct push *p = NULL;
 	enum rc rc;
 
-	if ((rc = sync_begin(r)) != RC_OK)
+	if ((rc = sync_begin(r, false)) != RC_OK)
 		return rc;
 	rc = push_parse(&r->body, r->project->profile, rules, &p, &r->err);
 	if (rc != RC_OK)

@@ -25,7 +25,7 @@ status_run(struct request *r)
 	struct buf *tag = &r->scratch;
 	enum rc rc;
 
-	if ((rc = sync_begin(r)) != RC_OK)
+	if ((rc = sync_begin(r, false)) != RC_OK)
 		return rc;
 	buf_reset(tag);
 	buf_add_byte(tag, '"');

@@ -54,15 +54,22 @@ check_known(struct request *r)
 }
 
 enum rc
-sync_begin(struct request *r)
+sync_begin(struct request *r, bool hold)
 {
+	struct events *log;
 	enum rc rc;
 
 	rc = projects_get(&r->server->projects, r->project_id, &r->project, &r->err);
-	if (rc == RC_OK)
-		rc = events_head(r->project->log, &r->head, &r->err);
 	if (rc != RC_OK)
 		return rc;
-	r->has_head = true;
-	return check_known(r);
+	log = r->project->log;
+	if (hold && (rc = events_hold(log, &r->err)) != RC_OK)
+		return rc;
+	if ((rc = events_head(log, &r->head, &r->err)) == RC_OK) {
+		r->has_head = true;
+		rc = check_known(r);
+	}
+	if (rc != RC_OK)
+		events_let_go(log);
+	return rc;
 }

@@ -8,7 +8,8 @@
  * Open the project's log and read its head (r->project, r->head), then
  * compare with what the caller says it knows (X-Log-Id, X-Log-Last;
  * protocol.md section 8): RC_LOG_CHANGED where that isn't in this log.
+ * `hold`: on RC_OK the log is held as it is, until events_let_go().
  */
-enum rc sync_begin(struct request *r);
+enum rc sync_begin(struct request *r, bool hold);
 
 #endif

@@ -67,7 +67,8 @@ static const char schema[] =
     "CREATE UNIQUE INDEX event_key ON event(action_id, digest);";
 
 enum query { Q_HEAD, Q_HEAD_SET, Q_AUTHOR, Q_AUTHOR_ADD, Q_APPEND, Q_FIND,
-             Q_WALK, Q_BEFORE, Q_DIGEST, Q__MAX };
+             Q_WALK, Q_BEFORE, Q_DIGEST, Q_HOLD, Q_LET_GO, Q_BEGIN, Q_COMMIT,
+             Q__MAX };
 
 static const char *const queries[Q__MAX] = {
 	[Q_HEAD] =
@@ -98,6 +99,10 @@ static const char *const queries[Q__MAX] = {
 	[Q_BEFORE] =
 	    "SELECT seq FROM event WHERE seq < :seq AND parked = 0"
 	    " ORDER BY seq DESC LIMIT 1",
+	[Q_HOLD] = "BEGIN",
+	[Q_LET_GO] = "ROLLBACK", /* nothing was written */
+	[Q_BEGIN] = "BEGIN IMMEDIATE",
+	[Q_COMMIT] = "COMMIT",
 	[Q_DIGEST] =
 	    "SELECT digest FROM event WHERE seq = :seq",
 };
@@ -117,8 +122,10 @@ struct events {
 	struct fs_id id, lock_id; /* the files behind db and lock */
 	char profile[32];
 	struct events_head head;  /* within a write transaction: its state */
+	unsigned char log_id[LOG_ID_LEN]; /* as it was read last */
 	bool read_only;           /* the disk is: others are told so */
 	bool writing;             /* between begin and commit or rollback */
+	bool holding;             /* between hold and let go */
 	bool appended;            /* the transaction holds something */
 	bool broken;              /* don't trust the handle */
 	bool unsettled;           /* a commit failed, and may still be found (db_settle) */
@@ -405,6 +412,7 @@ events_head(struct events *e, struct events_head *out, struct err *err)
 		id = db_span(st, 0);
 		if (id.len == LOG_ID_LEN)
 			memcpy(out->log_id, id.p, LOG_ID_LEN);
+		memcpy(e->log_id, out->log_id, LOG_ID_LEN);
 		out->seq = sqlite3_column_int64(st, 1);
 		out->count = sqlite3_column_int64(st, 2);
 		out->time_us = sqlite3_column_int64(st, 3);
@@ -415,6 +423,31 @@ events_head(struct events *e, struct events_head *out, struct err *err)
 	}
 	db_reset(st);
 	return rc;
+}
+
+enum rc
+events_hold(struct events *e, struct err *err)
+{
+	enum rc rc;
+
+	assert(!e->writing && !e->holding);
+	rc = db_run(e->st[Q_HOLD], err);
+	e->holding = rc == RC_OK;
+	return rc;
+}
+
+void
+events_let_go(struct events *e)
+{
+	if (e->holding && db_run(e->st[Q_LET_GO], NULL) != RC_OK)
+		e->broken = true;
+	e->holding = false;
+}
+
+const unsigned char *
+events_log_id(const struct events *e)
+{
+	return e->log_id;
 }
 
 static void
@@ -468,10 +501,10 @@ events_walk(struct events *e, int64_t after, int64_t last, bool with_parked,
             struct err *err)
 {
 	struct events_head now;
-	bool own = !e->writing; /* else the write transaction is the one to read in */
+	bool own = !e->writing && !e->holding;
 	enum rc rc;
 
-	if (own && (rc = db_exec(e->db, "BEGIN", err)) != RC_OK)
+	if (own && (rc = events_hold(e, err)) != RC_OK)
 		return rc;
 	rc = events_head(e, &now, err);
 	if (head != NULL)
@@ -480,7 +513,7 @@ events_walk(struct events *e, int64_t after, int64_t last, bool with_parked,
 	if (rc == RC_OK && after < (with_parked ? now.seq : now.visible))
 		rc = walk_rows(e, after, last, with_parked, visit, ctx, err);
 	if (own)
-		sqlite3_exec(e->db, "ROLLBACK", NULL, NULL, NULL); /* nothing was written */
+		events_let_go(e);
 	return rc;
 }
 
@@ -544,7 +577,7 @@ events_begin(struct events *e, int64_t deadline_ms, struct err *err)
 	int64_t left;
 	enum rc rc;
 
-	assert(!e->writing);
+	assert(!e->writing && !e->holding);
 	if (e->broken)
 		return err_set(err, RC_BUSY, "%s must be opened anew", e->path);
 	if (e->read_only)
@@ -561,7 +594,7 @@ events_begin(struct events *e, int64_t deadline_ms, struct err *err)
 	sqlite3_busy_timeout(e->db, left > 100 ? (int)left : 100);
 	rc = e->unsettled ? settle(e, err) : RC_OK;
 	if (rc == RC_OK)
-		rc = db_exec(e->db, "BEGIN IMMEDIATE", err);
+		rc = db_run(e->st[Q_BEGIN], err);
 	if (rc == RC_OK) {
 		e->writing = true;
 		e->appended = false;
@@ -718,7 +751,7 @@ events_commit(struct events *e, struct err *err)
 		rc = db_run(st, err);
 	}
 	if (rc == RC_OK)
-		rc = db_exec(e->db, "COMMIT", err);
+		rc = db_run(e->st[Q_COMMIT], err);
 	if (rc != RC_OK) {
 		settle(e, NULL);
 		events_rollback(e);

@@ -102,6 +102,17 @@ const char *events_profile(const struct events *e);
 /* The head as committed now. */
 enum rc events_head(struct events *e, struct events_head *out, struct err *err);
 
+/* The id of the log when its head was read last: while it was written, too.
+ * Borrowed. */
+const unsigned char *events_log_id(const struct events *e);
+
+/*
+ * Read the log as it is now, until events_let_go(), which is fine without:
+ * everything that is read in between is of one moment. Not beside writing.
+ */
+enum rc events_hold(struct events *e, struct err *err);
+void events_let_go(struct events *e);
+
 /*
  * Take the log's lock (waiting until the deadline, clock_mono_ms()) and begin
  * a write transaction. RC_BUSY: not got, nothing is held; also where the log
@@ -150,8 +161,8 @@ typedef enum rc events_visit(void *ctx, const struct event *ev, bool *stop);
 
 /*
  * Walk the events with after < seq <= last, parked ones left out unless
- * asked for, in one read transaction. *head (may be NULL) is the head within
- * the same transaction, filled before the first visit.
+ * asked for, as they are at one moment. *head (may be NULL) is the head
+ * then, filled before the first visit.
  */
 enum rc events_walk(struct events *e, int64_t after, int64_t last,
                     bool with_parked, struct events_head *head,
