@@ -610,6 +610,28 @@ START_TEST(a_page_has_a_byte_limit_and_a_larger_event_its_own_page)
 }
 END_TEST
 
+/* Else whoever pulls what is before a large event needs the memory of both. */
+START_TEST(a_page_takes_no_room_for_a_large_event_behind_it)
+{
+	struct page p;
+
+	push(issue(1));
+	buf_reset(&body);
+	buf_add_str(&body, "{\"device_id\":\"d\",\"session_id\":\"s\",\"events\":[{\"client_action_id\":2,"
+	            "\"action_type\":\"create\",\"entity_type\":\"issues\",\"entity_id\":\"td-1\","
+	            TIME ",\"payload\":{\"new_data\":{\"title\":\"");
+	for (size_t i = 0; i < 2 * PAGE_MAX_BYTES; i++)
+		buf_add_byte(&body, 'y');
+	buf_add_str(&body, "\"}}}]}");
+	ck_assert_int_eq(push(buf_cstr(&body)), RC_OK);
+	buf_free(&page_text);
+	p = pull(0, PAGE_LIMIT);
+	ck_assert_uint_eq(p.count, 1);
+	ck_assert(p.has_more && p.sealed);
+	ck_assert_uint_le(page_text.cap, PAGE_MAX_BYTES);
+}
+END_TEST
+
 /* --- reading a page --- */
 
 START_TEST(an_event_read_from_a_page_has_the_digest_of_the_log)
@@ -704,6 +726,7 @@ main(void)
 	tcase_add_test(t, a_sealed_page_never_changes);
 	tcase_add_test(t, a_cursor_beyond_the_head_is_told);
 	tcase_add_test(t, a_page_has_a_byte_limit_and_a_larger_event_its_own_page);
+	tcase_add_test(t, a_page_takes_no_room_for_a_large_event_behind_it);
 	tcase_add_test(t, an_event_read_from_a_page_has_the_digest_of_the_log);
 	tcase_add_test(t, an_event_that_lacks_a_member_is_refused_by_name);
 	suite_add_tcase(s, t);

@@ -56,6 +56,7 @@ visit(void *ctx, const struct event *ev, bool *stop)
 	struct writer *w = ctx;
 	struct page *p = w->page;
 	size_t before = w->out->len;
+	bool full;
 
 	if (p->count == 0) {
 		p->first = ev->seq;
@@ -65,12 +66,17 @@ visit(void *ctx, const struct event *ev, bool *stop)
 		*stop = true;
 		return RC_OK;
 	}
-	if (p->count > 0)
-		buf_add_byte(w->out, ',');
-	write_event(w->out, ev);
+	/* What is too large by its payload alone takes no memory here. */
+	full = p->count > 0 && w->out->len - w->start + ev->payload.len > PAGE_MAX_BYTES;
+	if (!full) {
+		if (p->count > 0)
+			buf_add_byte(w->out, ',');
+		write_event(w->out, ev);
+		full = p->count > 0 && w->out->len - w->start > PAGE_MAX_BYTES;
+	}
 	if (w->out->failed)
 		return RC_FAULT;
-	if (p->count > 0 && w->out->len - w->start > PAGE_MAX_BYTES) {
+	if (full) {
 		w->out->len = before; /* it begins the next page */
 		p->has_more = p->sealed = *stop = true;
 		return RC_OK;
