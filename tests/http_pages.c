@@ -743,6 +743,39 @@ START_TEST(all_pages_together_stay_within_the_bound_and_the_oldest_goes)
 END_TEST
 
 static void
+bound_elsewhere(struct world *w)
+{
+	char pages[PATH_MAX + 16], elsewhere[PATH_MAX + 16];
+	struct buf made = { 0 };
+	struct stat st;
+	struct site site;
+
+	snprintf(pages, sizeof(pages), "%s/pages", w->site.data);
+	snprintf(elsewhere, sizeof(elsewhere), "%s/elsewhere", w->site.data);
+	fill(w, 1, 2000);
+	pull_until_kept(w, 1000, &made);
+	ck_assert(is_kept(w, 1000, &st));
+	temp_remove(pages);
+	ck_assert(mkdir(elsewhere, 0750) == 0 && symlink("elsewhere", pages) == 0);
+	start_bound(w, &site, st.st_size + st.st_size / 2); /* for one of two */
+	pull_until_kept(w, 0, &made);
+	make_old(file_of(w, 0), 3600);
+	pull_until_kept(w, 1000, &made);
+	for (int i = 0; i < 400 && stat(file_of(w, 0), &st) == 0; i++)
+		usleep(5000);
+	ck_assert(stat(file_of(w, 0), &st) != 0);
+	ck_assert(stat(file_of(w, 1000), &st) == 0);
+	stop_bound(w, &site);
+	buf_free(&made);
+}
+
+START_TEST(the_bound_holds_where_the_folder_is_a_link_to_another_disk)
+{
+	with_each(bound_elsewhere);
+}
+END_TEST
+
+static void
 not_kept(struct world *w)
 {
 	char pages[PATH_MAX + 16];
@@ -1186,6 +1219,7 @@ pages_case(void)
 	tcase_add_test(tc, a_writer_killed_at_any_moment_leaves_no_page_that_is_half);
 	tcase_add_test(tc, all_who_ask_first_at_once_get_the_same);
 	tcase_add_test(tc, all_pages_together_stay_within_the_bound_and_the_oldest_goes);
+	tcase_add_test(tc, the_bound_holds_where_the_folder_is_a_link_to_another_disk);
 	tcase_add_test(tc, where_none_can_be_kept_each_is_made);
 	tcase_add_test(tc, on_a_full_disk_each_is_made);
 	tcase_add_test(tc, a_kept_page_is_for_who_may_read_the_log);

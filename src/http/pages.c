@@ -545,7 +545,8 @@ sweep(const struct pages *p)
 	char path[FULL_NAME];
 	int64_t total = 0;
 
-	snprintf(path, sizeof(path), "%s/pages", p->data);
+	/* It may be a link to another disk: "/." follows it. */
+	snprintf(path, sizeof(path), "%s/pages/.", p->data);
 	sweep_folder(&s, AT_FDCWD, path, 2);
 	for (int i = 0; i < AGES; i++)
 		total += s.bytes[i];
