@@ -1048,6 +1048,43 @@ START_TEST(where_nginx_finds_no_file_a_worker_sends_the_page)
 }
 END_TEST
 
+/* As many servers have them: for dot files, and for kinds of files. */
+START_TEST(what_else_lives_in_nginx_takes_no_page)
+{
+	static const char others[] = "\tlocation ~ /\\. { deny all; }\n"
+	                             "\tlocation ~ \\.json$ { return 410; }\n";
+	struct site_options options = { .kind = SITE_FASTCGI };
+	struct buf made = { 0 }, config = { 0 }, both = { 0 };
+	char path[PATH_MAX + 64];
+	const char *at;
+	struct world w;
+	int i;
+
+	world_start(&w, &options);
+	fill(&w, 1, 1500);
+	pull_until_kept(&w, 0, &made);
+	snprintf(path, sizeof(path), "%s/td-sync.conf", w.site.dir);
+	ck_assert_int_eq(fs_read(path, 1 << 20, &config, NULL), RC_OK);
+	at = strstr(buf_cstr(&config), "\tlocation / {");
+	ck_assert_ptr_nonnull(at);
+	buf_add(&both, config.p, (size_t)(at - config.p));
+	buf_addf(&both, "%s%s", others, at);
+	put(path, buf_span(&both));
+	kill(w.site.web, SIGHUP);
+	for (i = 0; i < 200; i++) { /* until the new ones are there */
+		usleep(20000);
+		if (ask(&w, READER, "GET", "/x.json", NULL, NULL) == 410)
+			break;
+	}
+	ck_assert_int_lt(i, 200);
+	ck_assert(pull(&w, 0, "", NULL) == 200 && is_body(&w, &made));
+	buf_free(&made);
+	buf_free(&config);
+	buf_free(&both);
+	world_stop(&w);
+}
+END_TEST
+
 /* A raw answer's body. */
 static struct span
 raw_body(const struct buf *answer)
@@ -1230,6 +1267,7 @@ pages_case(void)
 	if (!http_can_run(SITE_FASTCGI))
 		return tc;
 	tcase_add_test(tc, where_nginx_finds_no_file_a_worker_sends_the_page);
+	tcase_add_test(tc, what_else_lives_in_nginx_takes_no_page);
 	tcase_add_test(tc, a_worker_that_nginx_told_nothing_sends_the_file_itself);
 	return tc;
 }
