@@ -813,6 +813,7 @@ not_kept(struct world *w)
 		ck_assert(pull(w, 0, "", NULL) == 200 && is_body(w, &made));
 	usleep(200000);
 	ck_assert_int_ge(said(w, "pages can't be kept"), 1);
+	ck_assert_int_eq(said(w, "it is made anew"), 0); /* there was none to remove */
 	if (w->site.kind == SITE_FASTCGI)
 		ck_assert_int_le(said(w, "pages can't be kept"), 8);
 	buf_free(&made);

@@ -157,10 +157,13 @@ void
 pages_drop(const struct pages *p, const struct page_key *key, const char *why)
 {
 	char path[FULL_NAME];
+	struct stat st;
 
 	full_name(p, key, SUFFIX, path);
-	log_write(LOG_WARN, "%s: %s; it is made anew", path, why);
 	remove_all(AT_FDCWD, path);
+	/* Else each request would say so; who keeps pages says it now and then. */
+	if (lstat(path, &st) != 0 && errno == ENOENT)
+		log_write(LOG_WARN, "%s: %s; it is made anew", path, why);
 }
 
 /* --- reading --- */

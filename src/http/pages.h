@@ -70,7 +70,7 @@ enum rc pages_open(const struct pages *p, const struct page_key *key, bool whole
 /* Close; fine for one without a file. */
 void page_file_close(struct page_file *f);
 
-/* Remove a page that is not what it should be, and log why. */
+/* Remove a page that is not what it should be, and log why, if that worked. */
 void pages_drop(const struct pages *p, const struct page_key *key, const char *why);
 
 /*
