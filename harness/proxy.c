@@ -154,8 +154,9 @@ serve(int listener, int port, enum fault fault, uint64_t chance)
 		n = 1 + chance % (answer.len - 1);
 	else if (fault == FAULT_LENGTH)
 		mistell(&answer, chance);
-	else if (answer.len > head)
-		answer.p[head + chance % (answer.len - head)] ^= (char)0x80;
+	else if (answer.len > head) /* not at its ends: a gzip header has idle bytes */
+		answer.p[(answer.len + 3 * head) / 4 + chance % ((answer.len - head) / 2 + 1)] ^=
+		    (char)0x80;
 	write_all(client, answer.p, n);
 	_exit(0);
 }

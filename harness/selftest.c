@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char script[] =
     "new 38; new 31\n"
@@ -114,6 +115,17 @@ selftest_name(size_t n)
 	return sabotages[n].name;
 }
 
+/* Remove the note of where the log ended: else the server sees at once what the
+ * harness is to find. */
+static void
+forget_end(struct run *run)
+{
+	char dir[700], path[800];
+
+	snprintf(path, sizeof(path), "%s/lock", server_log(&run->server, dir));
+	unlink(path);
+}
+
 /* The server forgets everything: a new, empty log under the same name. */
 static void
 lose_log(struct run *run)
@@ -126,6 +138,7 @@ lose_log(struct run *run)
 	sql_run(db, "PRAGMA foreign_keys = OFF; DELETE FROM event;"
 	    "UPDATE head SET seq = 0, count = 0, visible = 0", "");
 	sql_close(db);
+	forget_end(run);
 }
 
 static void
@@ -150,6 +163,8 @@ strike(struct run *run, const struct sabotage *s)
 	if (s->says != NULL && sqlite3_total_changes(db) == 0)
 		run_fail(run, "self-test: '%s' changed nothing", s->name);
 	sql_close(db);
+	if (s->where == IN_LOG)
+		forget_end(run);
 }
 
 void

@@ -245,16 +245,18 @@ let_go(struct server *s)
 	s->stranger = 0;
 }
 
-/* events.db and what belongs to it. */
+/* The log and what belongs to it, the note of where it ended too. */
 static void
 remove_log(const struct server *s)
 {
-	static const char *const ends[] = { "", "-wal", "-shm" };
+	static const char *const names[] = {
+		EVENTS_DB, EVENTS_DB "-wal", EVENTS_DB "-shm", EVENTS_LOCK,
+	};
 	char dir[700], path[720];
 	size_t i;
 
-	for (i = 0; i < 3; i++) {
-		snprintf(path, sizeof(path), "%s/" EVENTS_DB "%s", server_log(s, dir), ends[i]);
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s", server_log(s, dir), names[i]);
 		unlink(path);
 	}
 }

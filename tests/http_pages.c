@@ -918,6 +918,8 @@ change_log(const struct world *w, const char *sql)
 	ck_assert_msg(sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK, "%s",
 	              sqlite3_errmsg(db));
 	sqlite3_close(db);
+	snprintf(path, sizeof(path), "%s/projects/%s/lock", w->site.data, w->project);
+	ck_assert_int_eq(unlink(path), 0); /* which knows where the log ended */
 }
 
 static void

@@ -457,6 +457,72 @@ START_TEST(a_log_replaced_while_its_lock_is_waited_for_is_not_written)
 }
 END_TEST
 
+/* A copy of the log's files, put in their place. */
+static void
+put_back(const char *from, const char *to)
+{
+	char command[4 * TEMP_PATH];
+
+	snprintf(command, sizeof(command), "rm -f '%s'/events.db* && cp '%s'/events.db* '%s'/",
+	         to, from, to);
+	ck_assert_int_eq(system(command), 0);
+}
+
+START_TEST(an_older_copy_or_another_log_is_not_taken_for_the_log)
+{
+	char old[TEMP_PATH + 16], other[TEMP_PATH + 16], lock[TEMP_PATH + 32];
+	struct events *e = new_log();
+	int64_t seq;
+
+	snprintf(old, sizeof(old), "%s/old", dir);
+	snprintf(other, sizeof(other), "%s/other", dir);
+	snprintf(lock, sizeof(lock), "%s/" EVENTS_LOCK, log_dir);
+	ck_assert_int_eq(mkdir(old, 0700), 0);
+	ck_assert_int_eq(events_create(other, "td", &err), RC_OK);
+	append(e, event(1, 1), &seq);
+	put_back(log_dir, old);
+	append(e, event(2, 2), &seq);
+	events_close(e);
+
+	ck_assert_int_eq(events_open(log_dir, &e, &err), RC_OK);
+	put_back(other, log_dir); /* while it is open */
+	ck_assert_int_eq(events_begin(e, deadline(), &err), RC_BUSY);
+	events_close(e);
+	ck_assert_int_eq(events_open(log_dir, &e, &err), RC_UNAVAILABLE);
+	put_back(old, log_dir);
+	ck_assert_int_eq(events_open(log_dir, &e, &err), RC_UNAVAILABLE);
+	ck_assert_ptr_nonnull(strstr(err.text, "it ends at 1, that one at 2"));
+	ck_assert_int_eq(unlink(lock), 0); /* on purpose */
+	ck_assert_int_eq(events_open(log_dir, &e, &err), RC_OK);
+	append(e, event(3, 3), &seq);
+	ck_assert_int_eq(seq, 2);
+	events_close(e);
+}
+END_TEST
+
+/* The same file, written over by somebody without the lock. */
+START_TEST(a_log_that_was_set_back_in_place_is_not_written)
+{
+	struct events *e = new_log();
+	char path[TEMP_PATH + 32];
+	sqlite3 *db;
+	int64_t seq;
+
+	append(e, event(1, 1), &seq);
+	append(e, event(2, 2), &seq);
+	snprintf(path, sizeof(path), "%s/" EVENTS_DB, log_dir);
+	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_exec(db, "DELETE FROM event WHERE seq = 2; UPDATE head SET seq = 1",
+	                              NULL, NULL, NULL), SQLITE_OK);
+	ck_assert_int_eq(events_begin(e, deadline(), &err), RC_UNAVAILABLE);
+	ck_assert_int_eq(sqlite3_exec(db, "UPDATE head SET seq = 2", NULL, NULL, NULL), SQLITE_OK);
+	append(e, event(3, 3), &seq);
+	ck_assert_int_eq(seq, 3);
+	sqlite3_close(db);
+	events_close(e);
+}
+END_TEST
+
 START_TEST(many_processes_append_without_loss_or_gap)
 {
 	enum { PROCESSES = 4, EACH = 50 };
@@ -685,7 +751,7 @@ START_TEST(more_devices_than_are_known_by_heart_are_noted)
 {
 	struct devices_known known = { 0 };
 	struct device_state d;
-	char name[16];
+	char name[24];
 
 	for (int round = 1; round <= 2; round++)
 		for (int i = 1; i <= 3 * DEVICES_KNOWN; i++) {
@@ -764,6 +830,8 @@ main(void)
 	tcase_add_test(t, a_log_that_is_held_stays_as_it_is);
 	tcase_add_test(t, a_replaced_or_deleted_log_makes_the_handle_stale);
 	tcase_add_test(t, a_log_replaced_while_its_lock_is_waited_for_is_not_written);
+	tcase_add_test(t, an_older_copy_or_another_log_is_not_taken_for_the_log);
+	tcase_add_test(t, a_log_that_was_set_back_in_place_is_not_written);
 	tcase_add_test(t, many_processes_append_without_loss_or_gap);
 	tcase_add_test(t, a_killed_writer_leaves_all_or_nothing);
 	tcase_add_test(t, the_wal_is_checkpointed_after_an_answer);

@@ -18,6 +18,8 @@
 /* How often the alarm is repeated: see wait_for(). */
 #define AGAIN_MS 10
 
+#define ADVICE 53 /* bytes of the advice; a note comes behind it */
+
 struct lock {
 	char *path;
 	int fd;    /* -1: the path could not be opened again */
@@ -161,11 +163,11 @@ still_there(const struct lock *l)
 static void
 write_advice(const struct lock *l)
 {
-	char when[TIME_TEXT], line[80];
-	int n = snprintf(line, sizeof(line), "last taken by pid %10ld at %s\n",
-	                 (long)getpid(), time_text(clock_now_us() / 1000000, when));
+	char when[TIME_TEXT], line[ADVICE + 1];
 
-	if (pwrite(l->fd, line, (size_t)n, 0) != n)
+	snprintf(line, sizeof(line), "last taken by pid %10ld at %s\n",
+	         (long)getpid(), time_text(clock_now_us() / 1000000, when));
+	if (pwrite(l->fd, line, ADVICE, 0) != ADVICE)
 		return; /* only advice; a full disk must not cost the lock */
 }
 
@@ -210,4 +212,20 @@ bool
 lock_held(const struct lock *l)
 {
 	return l->held;
+}
+
+void
+lock_note(struct lock *l, const char *note, size_t n)
+{
+	assert(l->held);
+	if (pwrite(l->fd, note, n, ADVICE) != (ssize_t)n)
+		return; /* an older note, or part of one, stays */
+}
+
+size_t
+lock_noted(const struct lock *l, char *note, size_t n)
+{
+	ssize_t got = l->fd < 0 ? 0 : pread(l->fd, note, n, ADVICE);
+
+	return got < 0 ? 0 : (size_t)got;
 }

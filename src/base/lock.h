@@ -2,7 +2,8 @@
  * Lock files: who may write. Locked by flock(2), so a lock is gone with its
  * holder; the file itself is never unlinked. Waiters queue in the kernel, in
  * order; a timer signal ends the wait at the deadline (design.md, "The
- * server's data"). The content is advice for people: pid and time.
+ * server's data"). The first line of its content is advice for people: pid and
+ * time. What follows is the holder's.
  */
 #ifndef TDSYNC_BASE_LOCK_H
 #define TDSYNC_BASE_LOCK_H
@@ -10,6 +11,7 @@
 #include "base/rc.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct lock; /* fields are private to lock.c */
@@ -41,6 +43,15 @@ enum rc lock_take(struct lock *l, int64_t deadline_ms);
 
 /* Let go; fine when not held. */
 void lock_release(struct lock *l);
+
+/*
+ * A note of n bytes that stays in the file for the next holder; never synced,
+ * so an older one may be there after a power cut. Write it while held, and
+ * always with the same length; a failure is swallowed. Reading: the number of
+ * bytes that are there, at most n; 0 for none.
+ */
+void lock_note(struct lock *l, const char *note, size_t n);
+size_t lock_noted(const struct lock *l, char *note, size_t n);
 
 /* Whether this handle holds the lock. */
 bool lock_held(const struct lock *l);

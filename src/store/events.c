@@ -271,6 +271,59 @@ write_schema(struct events *e, const char *profile, struct err *err)
 	return rc;
 }
 
+/*
+ * What stands in the lock file behind each commit: which log it was, and how
+ * far it went. So somebody's older copy, or another project's log, does not
+ * pass for the log: numbers would be given twice, events be served to others.
+ */
+#define NOTE "log %s ends at %19" PRId64 "\n"
+#define NOTE_LEN (4 + 2 * LOG_ID_LEN + 9 + 19 + 1)
+
+static void
+note_text(const unsigned char log_id[LOG_ID_LEN], int64_t seq, char out[NOTE_LEN + 1])
+{
+	static const char digits[] = "0123456789abcdef";
+	char id[2 * LOG_ID_LEN + 1] = "";
+
+	for (size_t i = 0; i < LOG_ID_LEN; i++) {
+		id[2 * i] = digits[log_id[i] >> 4];
+		id[2 * i + 1] = digits[log_id[i] & 15];
+	}
+	snprintf(out, NOTE_LEN + 1, NOTE, id, seq);
+}
+
+static void
+note_head(struct events *e)
+{
+	char text[NOTE_LEN + 1];
+
+	note_text(e->head.log_id, e->head.seq, text);
+	lock_note(e->lock, text, NOTE_LEN);
+}
+
+/* Whether a head may come behind what is noted; none, or half a note: yes. */
+static bool
+follows_note(const char *note, size_t n, const struct events_head *head, int64_t *seq)
+{
+	char ours[NOTE_LEN + 1];
+
+	note_text(head->log_id, head->seq, ours);
+	if (n != NOTE_LEN || note[NOTE_LEN - 1] != '\n' ||
+	    sscanf(note + NOTE_LEN - 20, "%19" SCNd64, seq) != 1)
+		return true;
+	return memcmp(note, ours, NOTE_LEN - 20) == 0 && head->seq >= *seq;
+}
+
+static void
+note_nothing(struct events *e)
+{
+	char text[NOTE_LEN];
+
+	memset(text, ' ', sizeof(text));
+	text[NOTE_LEN - 1] = '\n';
+	lock_note(e->lock, text, sizeof(text));
+}
+
 enum rc
 events_create(const char *dir, const char *profile, struct err *err)
 {
@@ -292,10 +345,36 @@ events_create(const char *dir, const char *profile, struct err *err)
 		rc = write_schema(e, profile, err);
 	if (rc == RC_OK)
 		rc = db_exec(e->db, "COMMIT", err);
-	if (rc == RC_OK)
+	if (rc == RC_OK) {
+		note_nothing(e); /* of a log that was here before */
 		rc = fs_sync(dir, err);
+	}
 	events_close(e);
 	return rc;
+}
+
+/*
+ * Read the head, and hold it against the note. Without the lock somebody may
+ * commit in between: so the note comes first; and one that was read while it
+ * was written is read again.
+ */
+static enum rc
+check_head(struct events *e, struct events_head *head, struct err *err)
+{
+	char note[NOTE_LEN + 1] = "";
+	int64_t seq = 0;
+	enum rc rc;
+
+	for (int tries = 0; tries < 2; tries++) {
+		size_t n = e->lock == NULL ? 0 : lock_noted(e->lock, note, NOTE_LEN);
+
+		if ((rc = events_head(e, head, err)) != RC_OK || follows_note(note, n, head, &seq))
+			return rc;
+	}
+	return err_set(err, RC_UNAVAILABLE, "%s is not the log that was written here last: "
+	               "it ends at %" PRId64 ", that one at %" PRId64 ". Put the right file "
+	               "back; or, to go on with this one all the same, stop the server and "
+	               "remove %s", e->path, head->seq, seq, e->lock_path);
 }
 
 /* Check the format and remember the profile. */
@@ -349,6 +428,8 @@ events_open(const char *dir, struct events **out, struct err *err)
 		rc = read_meta(e, err);
 	for (int q = 0; q < Q__MAX && rc == RC_OK; q++)
 		rc = db_prepare(e->db, queries[q], &e->st[q], err);
+	if (rc == RC_OK)
+		rc = check_head(e, &e->head, err);
 	if (rc != RC_OK) {
 		events_close(e);
 		return rc;
@@ -599,7 +680,7 @@ events_begin(struct events *e, int64_t deadline_ms, struct err *err)
 		e->writing = true;
 		e->appended = false;
 		e->author = 0;
-		rc = events_head(e, &e->head, err);
+		rc = check_head(e, &e->head, err);
 	}
 	if (rc != RC_OK)
 		events_rollback(e);
@@ -757,6 +838,8 @@ events_commit(struct events *e, struct err *err)
 		events_rollback(e);
 		return rc;
 	}
+	if (e->appended)
+		note_head(e);
 	end(e);
 	return RC_OK;
 }

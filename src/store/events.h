@@ -69,6 +69,14 @@ struct events_head {
 struct events; /* fields are private to events.c */
 
 /*
+ * A log knows where it ended: after each commit its id and last seq are noted
+ * in its lock file. Opening it, or beginning to write, is RC_UNAVAILABLE where
+ * another log lies there, or an older copy: else numbers would be given twice,
+ * or events be served to another project. Whoever puts another log in its place
+ * on purpose removes the lock file with it.
+ */
+
+/*
  * Make the folder (durably), the lock file and an empty log with a new
  * log_id. RC_CONFLICT when there is a log already.
  */
