@@ -339,6 +339,31 @@ few_large_bodies(enum site_kind kind)
 	world_stop(&w);
 }
 
+/* Who gets no place for a large event has not read it. */
+START_TEST(large_events_are_few_at_a_time_in_pulls_too)
+{
+	struct site_options options = { .kind = SITE_FASTCGI, .arguments = one_worker };
+	struct flock all = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	char path[PATH_MAX + sizeof(LARGE_FILE)];
+	struct buf body = { 0 };
+	struct world w;
+	int fd;
+
+	world_start(&w, &options);
+	make_events(&body, "d", PLAIN, 1, 30 * MB);
+	ck_assert_int_eq(ask_as(&w, w.tokens[WRITER], "POST", PUSH, buf_span(&body), NULL), 200);
+	snprintf(path, sizeof(path), "%s/" LARGE_FILE, w.site.data);
+	ck_assert_int_ge(fd = open(path, O_RDWR | O_CLOEXEC), 0);
+	ck_assert_int_eq(fcntl(fd, F_OFD_SETLK, &all), 0);
+	ck_assert_int_le(measured(&w, "a large event without a place", "GET", PULL,
+	                          (struct span){ NULL, 0 }, 503), ROOM);
+	close(fd);
+	ck_assert_int_eq(ask_as(&w, w.tokens[WRITER], "GET", PULL, (struct span){ NULL, 0 }, NULL), 200);
+	buf_free(&body);
+	world_stop(&w);
+}
+END_TEST
+
 START_TEST(large_bodies_are_few_at_a_time_in_a_pool)
 {
 	few_large_bodies(SITE_FASTCGI);
@@ -579,6 +604,7 @@ bodies_case(void)
 	if (!http_can_run(SITE_FASTCGI))
 		return tc;
 	tcase_add_test(tc, large_bodies_are_few_at_a_time_in_a_pool);
+	tcase_add_test(tc, large_events_are_few_at_a_time_in_pulls_too);
 	tcase_add_test(tc, nobody_waits_for_a_slow_client_of_a_worker);
 	tcase_add_test(tc, behind_nginx_a_slow_client_needs_no_worker);
 	if (SANITIZED) {

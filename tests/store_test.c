@@ -289,7 +289,7 @@ START_TEST(a_payload_is_kept_whatever_its_size)
 	static const size_t sizes[] = { 0, 4096, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 5 << 20 };
 	struct events *e = new_log();
 	char *text = malloc(5 << 20);
-	int64_t seq, again;
+	int64_t seq, again, large;
 
 	ck_assert_ptr_nonnull(text);
 	for (size_t b = 0; b < 5 << 20; b++)
@@ -303,6 +303,10 @@ START_TEST(a_payload_is_kept_whatever_its_size)
 		ck_assert_int_eq(again, seq);
 		ck_assert_int_eq(events_walk(e, seq - 1, seq, false, NULL, compare_payload,
 		                             &ev.payload, &err), RC_OK);
+		ck_assert_int_eq(events_large_next(e, seq - 1, &large, &err), RC_OK);
+		ck_assert_int_eq(large, sizes[i] < 1 << 20 ? 0 : (int64_t)sizes[i]);
+		ck_assert_int_eq(events_large_next(e, seq, &large, &err), RC_OK);
+		ck_assert_int_eq(large, 0);
 	}
 	free(text);
 	events_close(e);

@@ -162,6 +162,19 @@ note_served(struct request *r, int64_t last, bool sealed)
 	r->after = after_pull;
 }
 
+/* An event that is larger than a page is one of its own, and of those only few
+ * are held at a time: the place is taken before it is read. */
+static enum rc
+take_place(struct request *r, int64_t after)
+{
+	int64_t bytes = 0;
+	enum rc rc = RC_OK;
+
+	if (after < r->head.visible)
+		rc = events_large_next(r->project->log, after, &bytes, &r->err);
+	return rc == RC_OK && bytes > LARGE_BODY ? request_take_large(r) : rc;
+}
+
 /* A page that is made: from the log to r->out. */
 static enum rc
 make_page(struct request *r, int64_t after, int64_t limit)
@@ -170,10 +183,8 @@ make_page(struct request *r, int64_t after, int64_t limit)
 	char tag[ETAG_TEXT];
 	enum rc rc;
 
-	rc = page_write(r->project->log, after, limit, &r->out, page, &r->err);
-	/* An event that is larger than a page is one of its own. */
-	if (rc == RC_OK && page->count == 1 && r->out.len > LARGE_BODY)
-		rc = request_take_large(r);
+	if ((rc = take_place(r, after)) == RC_OK)
+		rc = page_write(r->project->log, after, limit, &r->out, page, &r->err);
 	if (rc != RC_OK)
 		return rc;
 	if (!page->has_more)

@@ -67,7 +67,7 @@ static const char schema[] =
     "CREATE UNIQUE INDEX event_key ON event(action_id, digest);";
 
 enum query { Q_HEAD, Q_HEAD_SET, Q_AUTHOR, Q_AUTHOR_ADD, Q_APPEND, Q_FIND,
-             Q_WALK, Q_BEFORE, Q_DIGEST, Q_HOLD, Q_LET_GO, Q_BEGIN, Q_COMMIT,
+             Q_WALK, Q_BEFORE, Q_LARGE, Q_DIGEST, Q_HOLD, Q_LET_GO, Q_BEGIN, Q_COMMIT,
              Q__MAX };
 
 static const char *const queries[Q__MAX] = {
@@ -103,6 +103,9 @@ static const char *const queries[Q__MAX] = {
 	[Q_LET_GO] = "ROLLBACK", /* nothing was written */
 	[Q_BEGIN] = "BEGIN IMMEDIATE",
 	[Q_COMMIT] = "COMMIT",
+	[Q_LARGE] = /* a large one is a BLOB, whose length is in its row */
+	    "SELECT CASE typeof(payload) WHEN 'blob' THEN length(payload) ELSE 0 END"
+	    " FROM event WHERE seq > :after AND parked = 0 ORDER BY seq LIMIT 1",
 	[Q_DIGEST] =
 	    "SELECT digest FROM event WHERE seq = :seq",
 };
@@ -598,20 +601,34 @@ events_walk(struct events *e, int64_t after, int64_t last, bool with_parked,
 	return rc;
 }
 
-enum rc
-events_before(struct events *e, int64_t seq, int64_t *out, struct err *err)
+/* The number that a query gives for one parameter; 0 where it has no row. */
+static enum rc
+read_number(struct events *e, enum query q, const char *name, int64_t v, int64_t *out,
+            struct err *err)
 {
-	sqlite3_stmt *st = e->st[Q_BEFORE];
+	sqlite3_stmt *st = e->st[q];
 	bool row;
 	enum rc rc;
 
 	*out = 0;
-	db_bind_int(st, ":seq", seq);
+	db_bind_int(st, name, v);
 	rc = db_step(st, &row, err);
 	if (rc == RC_OK && row)
 		*out = sqlite3_column_int64(st, 0);
 	db_reset(st);
 	return rc;
+}
+
+enum rc
+events_before(struct events *e, int64_t seq, int64_t *out, struct err *err)
+{
+	return read_number(e, Q_BEFORE, ":seq", seq, out, err);
+}
+
+enum rc
+events_large_next(struct events *e, int64_t after, int64_t *bytes, struct err *err)
+{
+	return read_number(e, Q_LARGE, ":after", after, bytes, err);
 }
 
 enum rc

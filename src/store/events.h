@@ -161,6 +161,13 @@ void events_maintain(struct events *e, bool may_wait);
 bool events_maintain_waits(const struct events *e);
 
 /*
+ * How large the payload of the first event after a cursor is that is not
+ * parked, where it is large (1 MiB or more), else 0; without reading it.
+ */
+enum rc events_large_next(struct events *e, int64_t after, int64_t *bytes,
+                          struct err *err);
+
+/*
  * Called for each event in order; the event is borrowed for the call. Setting
  * *stop ends the walk after it; returning anything but RC_OK ends it with
  * that outcome.
