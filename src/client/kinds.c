@@ -15,14 +15,6 @@ no_memory(struct err *err)
 	return err_set(err, RC_FAULT, "out of memory");
 }
 
-static bool
-ends_with(const char *s, const char *end)
-{
-	size_t n = strlen(s), m = strlen(end);
-
-	return n >= m && strcmp(s + n - m, end) == 0;
-}
-
 static int
 by_name(const void *a, const void *b)
 {
@@ -81,9 +73,8 @@ add_column(struct kinds *ts, void *ctx, sqlite3_stmt *st, struct err *err)
 		return no_memory(err);
 	c->state_cid = (int)(p - t->entity->columns);
 	c->is_datetime = span_is_nocase(db_span(st, 2), "DATETIME");
-	c->is_time = c->is_datetime || ends_with(c->name, "_at") ||
-	    strcmp(c->name, "timestamp") == 0;
-	c->is_session = ends_with(c->name, "_session") || strcmp(c->name, "session_id") == 0;
+	c->is_time = profile_is_time(c->name, c->is_datetime ? "DATETIME" : "");
+	c->is_session = profile_is_session(c->name);
 	t->n++;
 	return RC_OK;
 }

@@ -3,7 +3,7 @@
 
 #include "base/gojson.h"
 #include "base/json.h"
-#include "engine/table.h"
+#include "engine/deed.h"
 
 #include <assert.h>
 #include <math.h>
@@ -13,6 +13,9 @@
 struct applier {
 	struct tables tables;
 	struct buf scratch; /* decoded text; lives for one binding */
+	struct deed deed;   /* the event at hand */
+	deed_done *done;    /* who looks on, or NULL */
+	void *done_ctx;
 };
 
 /* The event at hand. */
@@ -20,14 +23,9 @@ struct job {
 	struct applier *a;
 	struct table *t;
 	const struct event *ev;
-	struct instant at;
+	struct deed *d;
 	enum applied *what;
 	struct err *err;
-};
-
-/* A row of a payload: the value of each column, empty where it has none. */
-struct row {
-	struct span values[TABLE_COLUMNS];
 };
 
 const char *
@@ -197,7 +195,7 @@ bind_now(struct job *j, sqlite3_stmt *st, int i)
 {
 	char text[TIME_TEXT];
 
-	time_text(j->at.sec, text);
+	time_text(j->d->at.sec, text);
 	text[10] = ' '; /* YYYY-MM-DD HH:MM:SS */
 	return bind_span(st, i, (struct span){ text, 19 }, SQLITE_TRANSIENT);
 }
@@ -640,17 +638,17 @@ judge_edge(struct job *j, const struct row *row, const struct edge *e)
 }
 
 static enum rc
-create(struct job *j, struct span object)
+create(struct job *j)
 {
+	const struct row *row = &j->d->row;
 	struct edge e = { 0 };
-	struct row row;
 	enum rc rc;
 
-	read_row(j, &object, &row);
-	if (read_edge(j->t, &row, &e))
-		rc = judge_edge(j, &row, &e);
+	j->d->whole = true;
+	if (read_edge(j->t, row, &e))
+		rc = judge_edge(j, row, &e);
 	else
-		rc = put_row(j, &row);
+		rc = put_row(j, row);
 	buf_free(&e.from);
 	buf_free(&e.to);
 	return rc;
@@ -658,19 +656,35 @@ create(struct job *j, struct span object)
 
 /* --- update --- */
 
+/* The columns that an update changed, by what it says that it saw. */
+static uint64_t
+changed_columns(const struct deed *d)
+{
+	uint64_t set = 0;
+
+	for (int i = 0; i < d->table->n_columns; i++)
+		if (!span_eq(d->row.values[i], d->before.values[i]) &&
+		    !json_equal(d->row.values[i], d->before.values[i]))
+			set |= UINT64_C(1) << i;
+	return set;
+}
+
 static enum rc
-replace_if_present(struct job *j, const struct row *row)
+replace_if_present(struct job *j)
 {
 	bool exists;
 	enum rc rc = row_exists(j, &exists);
 
-	return rc != RC_OK || !exists ? rc : put_row(j, row);
+	j->d->whole = true;
+	return rc != RC_OK || !exists ? rc : put_row(j, &j->d->row);
 }
 
 /* Set the columns of a set; a row that is missing stays so. */
 static enum rc
-set_columns(struct job *j, const struct row *row, uint64_t set)
+set_columns(struct job *j)
 {
+	const struct row *row = &j->d->row;
+	uint64_t set = j->d->set;
 	sqlite3_stmt *st;
 	int code = SQLITE_OK, n = 0;
 	enum rc rc;
@@ -692,27 +706,18 @@ set_columns(struct job *j, const struct row *row, uint64_t set)
 static enum rc
 update(struct job *j, struct span object, struct span previous)
 {
-	struct row row, before;
-	struct json_iter it;
-	struct span key, value;
-	uint64_t set = 0;
+	struct deed *d = j->d;
 	bool same;
 	enum rc rc;
 
-	read_row(j, &object, &row);
-	read_row(j, &previous, &before);
-	json_iter_init(&it, previous);
-	if (!json_next(&it, &key, &value))
-		return replace_if_present(j, &row);
-	for (int i = 0; i < j->t->n_columns; i++)
-		if (!span_eq(row.values[i], before.values[i]) &&
-		    !json_equal(row.values[i], before.values[i]))
-			set |= UINT64_C(1) << i;
-	if (set != 0)
-		return set_columns(j, &row, set);
+	if (!d->has_before)
+		return replace_if_present(j);
+	d->set = changed_columns(d);
+	if (d->set != 0)
+		return set_columns(j);
 	if ((rc = same_but_id(j, object, previous, &same)) != RC_OK || !same)
 		return rc; /* this table has no column for what it changed */
-	return replace_if_present(j, &row);
+	return replace_if_present(j);
 }
 
 /* --- delete, soft_delete, restore --- */
@@ -751,7 +756,7 @@ stamp(struct job *j, enum table_sql which)
 	if ((rc = need(j, which, &st)) != RC_OK)
 		return rc;
 	buf_reset(&j->a->scratch);
-	time_add_sqlite(&j->a->scratch, j->at);
+	time_add_sqlite(&j->a->scratch, j->d->at);
 	code = bind_scratch(j, st, 1);
 	if (code == SQLITE_OK)
 		code = bind_id(j, st, 2);
@@ -767,21 +772,56 @@ is_row(struct span v)
 	return json_type(v) == JSON_OBJECT || json_type(v) == JSON_NULL;
 }
 
+/* Read the rows of a payload, unwrapped; an object without members is none. */
+static void
+read_rows(struct job *j, struct span *object, struct span *previous)
+{
+	struct deed *d = j->d;
+	struct json_iter it;
+	struct span key, value;
+
+	d->has_row = json_type(*object) == JSON_OBJECT;
+	if (d->has_row)
+		read_row(j, object, &d->row);
+	if (json_type(*previous) != JSON_OBJECT)
+		return;
+	read_row(j, previous, &d->before);
+	json_iter_init(&it, *previous);
+	d->has_before = json_next(&it, &key, &value);
+}
+
+static void
+find_rows(const struct event *ev, struct span values[2])
+{
+	static const char *const keys[] = { "new_data", "previous_data" };
+
+	json_pick(ev->payload, keys, 2, values);
+}
+
+static void
+read_payload(struct job *j)
+{
+	struct span values[2];
+
+	find_rows(j->ev, values);
+	read_rows(j, &values[0], &values[1]);
+}
+
 static enum rc
 write_row(struct job *j)
 {
-	static const char *const keys[] = { "new_data", "previous_data" };
 	struct span values[2];
 
-	json_pick(j->ev->payload, keys, 2, values);
+	find_rows(j->ev, values);
 	if (json_type(values[0]) == JSON_NULL)
 		return quarantine(j, "no new_data");
 	if (!is_row(values[0]))
 		return quarantine(j, "new_data is not an object");
-	if (j->ev->action == ACTION_CREATE)
-		return create(j, values[0]);
-	if (!is_row(values[1]))
+	if (j->ev->action == ACTION_UPDATE && !is_row(values[1]))
 		return quarantine(j, "previous_data is not an object");
+	read_rows(j, &values[0], &values[1]);
+	if (j->ev->action == ACTION_CREATE)
+		return create(j);
 	return update(j, values[0], values[1]);
 }
 
@@ -790,7 +830,7 @@ act(struct job *j)
 {
 	if (!is_row(j->ev->payload))
 		return quarantine(j, "the payload is not an object");
-	if (!time_parse_rfc3339(j->ev->time, &j->at))
+	if (!time_parse_rfc3339(j->ev->time, &j->d->at))
 		return quarantine(j, "the time is not RFC 3339");
 	switch (j->ev->action) {
 	case ACTION_CREATE:
@@ -806,25 +846,78 @@ act(struct job *j)
 	return err_set(j->err, RC_FAULT, "an event without an action");
 }
 
+static enum rc
+apply(struct job *j)
+{
+	if (j->t == NULL || j->t->entity->held_back) {
+		*j->what = APPLIED_BAD;
+		return err_set(j->err, RC_OK, "invalid entity type: \"%.*s\"",
+		               (int)j->ev->type.len, j->ev->type.p == NULL ? "" : j->ev->type.p);
+	}
+	if (j->ev->id.len == 0)
+		return quarantine(j, "empty entity ID");
+	if (j->t->n_columns == 0)
+		return quarantine_missing(j, "table", j->t->entity->table);
+	return act(j);
+}
+
 enum rc
 applier_apply(struct applier *a, const struct event *ev, enum applied *what,
               struct err *err)
 {
-	struct err unread;
-	struct job j = { .a = a, .ev = ev, .what = what,
+	struct deed *d = &a->deed;
+	struct err unread = { "" };
+	struct job j = { .a = a, .ev = ev, .d = d, .what = what,
 	                 .err = err != NULL ? err : &unread };
+	enum rc rc;
 
 	*what = APPLIED;
 	assert(!sqlite3_get_autocommit(a->tables.db)); /* a transaction is open */
 	j.t = tables_find(&a->tables, ev->type);
-	if (j.t == NULL || j.t->entity->held_back) {
-		*what = APPLIED_BAD;
-		return err_set(j.err, RC_OK, "invalid entity type: \"%.*s\"",
-		               (int)ev->type.len, ev->type.p == NULL ? "" : ev->type.p);
-	}
-	if (ev->id.len == 0)
-		return quarantine(&j, "empty entity ID");
-	if (j.t->n_columns == 0)
-		return quarantine_missing(&j, "table", j.t->entity->table);
-	return act(&j);
+	d->ev = ev;
+	d->table = j.t;
+	d->has_row = d->has_before = d->whole = false;
+	d->set = 0;
+	if (a->done != NULL && j.t != NULL && ev->action >= ACTION_DELETE &&
+	    json_type(ev->payload) == JSON_OBJECT)
+		read_payload(&j); /* for who looks on; it isn't needed here */
+	rc = apply(&j);
+	if (rc == RC_OK && a->done != NULL)
+		rc = a->done(a->done_ctx, d, *what, j.err->text, j.err);
+	return rc;
+}
+
+void
+applier_read(struct applier *a, const struct event *ev, struct deed *out)
+{
+	struct job j = { .a = a, .t = tables_find(&a->tables, ev->type), .ev = ev, .d = out };
+
+	out->ev = ev;
+	out->table = j.t;
+	out->has_row = out->has_before = out->whole = false;
+	out->set = 0;
+	if (j.t == NULL || json_type(ev->payload) != JSON_OBJECT)
+		return;
+	read_payload(&j);
+	if (ev->action == ACTION_UPDATE && out->has_row && out->has_before)
+		out->set = changed_columns(out);
+}
+
+void
+applier_watch(struct applier *a, deed_done *done, void *ctx)
+{
+	a->done = done;
+	a->done_ctx = ctx;
+}
+
+const struct deed *
+applier_deed(const struct applier *a)
+{
+	return &a->deed;
+}
+
+struct tables *
+applier_tables(struct applier *a)
+{
+	return &a->tables;
 }

@@ -70,6 +70,8 @@ read_column(sqlite3 *db, struct table *t, sqlite3_stmt *st, struct err *err)
 	    strcmp(fallback, "''") == 0;
 	c->local = known != NULL && (known->flags & PROFILE_LOCAL);
 	c->csv = known != NULL && (known->flags & PROFILE_CSV);
+	c->time = profile_is_time(name, type);
+	c->session = profile_is_session(name);
 	return read_default(db, c, fallback, err);
 }
 
@@ -207,6 +209,12 @@ tables_free(struct tables *t)
 	free(t->schema);
 }
 
+int
+tables_number(const struct tables *t, const struct table *table)
+{
+	return (int)(table - t->list);
+}
+
 struct table *
 tables_find(struct tables *t, struct span type)
 {
@@ -339,6 +347,20 @@ table_need(struct tables *all, struct table *t, enum table_sql which,
 		add_sql(&sql, "DELETE FROM %s.%s WHERE %s = ?1 AND %s = ?2 AND %s = ?3",
 		        (const char *const[]){ schema, table, e->from, e->to, e->relation });
 		break;
+	case SQL_CYCLE: /* ends that are reached from ?1, and that reach ?2 */
+		add_sql(&sql, "WITH RECURSIVE down(id) AS (VALUES (?1)"
+		              " UNION SELECT t.%s FROM down JOIN %s.%s AS t"
+		              " ON t.%s = down.id AND t.%s = ?3),"
+		              " up(id) AS (VALUES (?2)"
+		              " UNION SELECT t.%s FROM up JOIN %s.%s AS t"
+		              " ON t.%s = up.id AND t.%s = ?3)"
+		              " SELECT t.id FROM %s.%s AS t WHERE t.%s = ?3"
+		              " AND t.%s IN (SELECT id FROM down)"
+		              " AND t.%s IN (SELECT id FROM up)",
+		        (const char *const[]){ e->to, schema, table, e->from, e->relation,
+		                               e->from, schema, table, e->to, e->relation,
+		                               schema, table, e->relation, e->from, e->to });
+		break;
 	case SQL__MAX:
 		break;
 	}
@@ -399,4 +421,26 @@ table_need_gone(struct tables *all, struct parent *p, struct err *err)
 	              " (SELECT 1 FROM %s.%s WHERE %s = ?1)",
 	        (const char *const[]){ all->schema, p->table, p->key });
 	return prepare(all->db, &sql, &p->gone, err);
+}
+
+enum rc
+table_cycle(struct tables *all, struct table *t, struct span from, struct span to,
+            enum rc (*visit)(void *ctx, struct span id, struct err *err), void *ctx,
+            struct err *err)
+{
+	sqlite3_stmt *st;
+	bool row;
+	enum rc rc;
+
+	if ((rc = table_need(all, t, SQL_CYCLE, err)) != RC_OK)
+		return rc;
+	st = t->sql[SQL_CYCLE];
+	sqlite3_bind_text64(st, 1, to.p, to.len, SQLITE_STATIC, SQLITE_UTF8);
+	sqlite3_bind_text64(st, 2, from.p, from.len, SQLITE_STATIC, SQLITE_UTF8);
+	sqlite3_bind_text(st, 3, t->entity->edge->value, -1, SQLITE_STATIC);
+	while ((rc = db_step(st, &row, err)) == RC_OK && row)
+		if ((rc = visit(ctx, db_span(st, 0), err)) != RC_OK)
+			break;
+	db_reset(st);
+	return rc;
 }

@@ -23,6 +23,8 @@ struct column {
 	bool now;                /* the default is the current time */
 	bool never_null;         /* TEXT DEFAULT '': a NULL becomes '' */
 	bool local, csv;         /* PROFILE_LOCAL, PROFILE_CSV */
+	bool time;               /* holds times */
+	bool session;            /* says in which session, not what */
 };
 
 /* A foreign key whose parent takes its children along. */
@@ -48,6 +50,7 @@ enum table_sql {
 	SQL_SHOW,      /* no deleted_at, updated_at = ?1 of the row ?2 */
 	SQL_PATH,      /* whether edges lead from ?1 to ?2 with relation ?3 */
 	SQL_CUT,       /* the edge from ?1 to ?2 with relation ?3 */
+	SQL_CYCLE,     /* the ids of edges that lead from ?1 to ?2 with relation ?3 */
 	SQL__MAX
 };
 
@@ -80,6 +83,9 @@ enum rc tables_read(struct tables *t, sqlite3 *db, const char *schema,
                     const struct profile *p, struct err *err);
 void tables_free(struct tables *t);
 
+/* The place of a table in the profile: its number in a state. */
+int tables_number(const struct tables *t, const struct table *table);
+
 /* The table of a canonical type, or NULL. */
 struct table *tables_find(struct tables *t, struct span type);
 
@@ -100,5 +106,11 @@ enum rc table_need_update(struct tables *all, struct table *t, uint64_t set,
 /* Make sure that p->gone is there: it gives ?1 where that names no row of the
  * parent's table, and nothing where it does or is NULL or ''. */
 enum rc table_need_gone(struct tables *all, struct parent *p, struct err *err);
+
+/* The edges of all paths from `to` to `from`: what an edge from `from` to `to`
+ * would make a cycle with. The id is borrowed for the call. */
+enum rc table_cycle(struct tables *all, struct table *t, struct span from, struct span to,
+                    enum rc (*visit)(void *ctx, struct span id, struct err *err), void *ctx,
+                    struct err *err);
 
 #endif

@@ -15,11 +15,20 @@ projects_init(struct projects *p, const char *data)
 	*p = (struct projects){ .data = data };
 }
 
+static void
+drop(struct project_log *e)
+{
+	follower_free(e->follower);
+	e->follower = NULL;
+	events_close(e->log);
+	e->log = NULL;
+}
+
 void
 projects_close(struct projects *p)
 {
 	for (size_t i = 0; p->open != NULL && i < PROJECTS_OPEN; i++)
-		events_close(p->open[i].log);
+		drop(&p->open[i]);
 	free(p->open);
 	projects_init(p, p->data);
 }
@@ -54,13 +63,6 @@ choose(struct projects *p, const char *id)
 			oldest = e;
 	}
 	return oldest;
-}
-
-static void
-drop(struct project_log *e)
-{
-	events_close(e->log);
-	e->log = NULL;
 }
 
 static enum rc
@@ -106,12 +108,48 @@ projects_get(struct projects *p, const char *id, struct project_log **out,
 		rc = open_entry(p, id, e, err);
 	if (rc != RC_OK)
 		return rc;
-	if (p->last != NULL && p->last != e && p->last->log != NULL)
+	if (p->last != NULL && p->last != e && p->last->log != NULL) {
 		events_relax(p->last->log);
+		if (p->last->follower != NULL)
+			follower_relax(p->last->follower);
+	}
 	p->last = e;
 	e->used = ++p->uses;
 	*out = e;
 	return RC_OK;
+}
+
+/* Close the state that was not used for the longest time, if too many are open. */
+static void
+make_room(struct projects *p)
+{
+	struct project_log *oldest = NULL, *e;
+	int n = 0;
+
+	for (e = p->open; e < p->open + PROJECTS_OPEN; e++)
+		if (e->follower != NULL) {
+			n++;
+			if (oldest == NULL || e->used < oldest->used)
+				oldest = e;
+		}
+	if (n < PROJECTS_STATES)
+		return;
+	follower_free(oldest->follower);
+	oldest->follower = NULL;
+}
+
+enum rc
+projects_follower(struct projects *p, struct project_log *e, struct follower **out,
+                  struct err *err)
+{
+	enum rc rc = RC_OK;
+
+	if (e->follower == NULL) {
+		make_room(p);
+		rc = follower_new(e->dir, e->profile, &e->follower, err);
+	}
+	*out = e->follower;
+	return rc;
 }
 
 enum rc

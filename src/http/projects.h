@@ -7,6 +7,7 @@
 #define TDSYNC_HTTP_PROJECTS_H
 
 #include "base/id.h"
+#include "engine/follow.h"
 #include "profiles/profile.h"
 #include "store/devices.h"
 #include "store/events.h"
@@ -14,6 +15,9 @@
 #include <limits.h>
 
 #define PROJECTS_OPEN 32
+
+/* Of these, how many have their state open: its statements are some 1 MB. */
+#define PROJECTS_STATES 4
 
 /* The profile that new projects are made for. */
 #define PROJECTS_PROFILE "td"
@@ -24,6 +28,7 @@ struct project_log {
 	char dir[PATH_MAX];
 	struct events *log;             /* NULL: this entry is free */
 	const struct profile *profile;
+	struct follower *follower;      /* of its state; NULL: not open */
 	struct devices_known devices;
 	uint64_t used;                  /* when, in uses of all */
 };
@@ -44,6 +49,11 @@ void projects_close(struct projects *p);
  */
 enum rc projects_get(struct projects *p, const char *id, struct project_log **out,
                      struct err *err);
+
+/* What follows the project's log, made where it isn't yet. Borrowed until the
+ * next call. */
+enum rc projects_follower(struct projects *p, struct project_log *e,
+                          struct follower **out, struct err *err);
 
 /* Make the folder and the empty log of a new project. */
 enum rc projects_create(struct projects *p, const char *id, struct err *err);

@@ -38,6 +38,27 @@ profile_column(const struct profile_entity *e, struct span name)
 	return NULL;
 }
 
+static bool
+ends_with(const char *s, const char *end)
+{
+	size_t n = strlen(s), m = strlen(end);
+
+	return n >= m && strcmp(s + n - m, end) == 0;
+}
+
+bool
+profile_is_time(const char *name, const char *type)
+{
+	return span_is_nocase(span_of(type), "DATETIME") || ends_with(name, "_at") ||
+	       strcmp(name, "timestamp") == 0;
+}
+
+bool
+profile_is_session(const char *name)
+{
+	return ends_with(name, "_session") || strcmp(name, "session_id") == 0;
+}
+
 enum action
 profile_action(const struct profile *p, struct span type)
 {

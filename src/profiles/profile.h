@@ -78,6 +78,14 @@ const struct profile_column *profile_column(const struct profile_entity *e,
                                             struct span name);
 
 /*
+ * What a column holds, by its name and declared type: times, in whichever
+ * spelling; or the session in which something was done. Neither says by itself
+ * that somebody's work was lost, and times are compared as instants.
+ */
+bool profile_is_time(const char *name, const char *type);
+bool profile_is_session(const char *name);
+
+/*
  * The canonical action of a pushed action_type, in any case; any text has
  * one (protocol.md section 4: what is unknown is an update). The profile may
  * be NULL: then only canonical names are known.

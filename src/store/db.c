@@ -49,35 +49,38 @@ db_exec(sqlite3 *db, const char *sql, struct err *err)
 	return db_rc(db, sqlite3_exec(db, sql, NULL, NULL, NULL), "database", err);
 }
 
-/* The settings of a connection that holds something dear. */
+/* The settings of a connection that writes a WAL. */
 static enum rc
-configure_server(sqlite3 *db, struct err *err)
+configure_wal(sqlite3 *db, enum db_mode mode, struct err *err)
 {
 	static const char pragmas[] =
 	    "PRAGMA journal_mode=WAL;"
-	    "PRAGMA synchronous=FULL;"
 	    "PRAGMA wal_autocheckpoint=0;"
 	    "PRAGMA foreign_keys=ON;"
 	    "PRAGMA trusted_schema=OFF;";
+	enum rc rc;
 	int code;
 
 	/* A checkpoint by close would run without the lock (platform.md 4.1). */
 	code = sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 	if (code != SQLITE_OK)
 		return db_rc(db, code, "database", err);
-	return db_exec(db, pragmas, err);
+	if ((rc = db_exec(db, pragmas, err)) != RC_OK)
+		return rc;
+	return db_exec(db, mode == DB_SERVER ? "PRAGMA synchronous=FULL"
+	                                     : "PRAGMA synchronous=NORMAL", err);
 }
 
 /* What every connection of a mode is set to. */
 static enum rc
 configure(sqlite3 *db, enum db_mode mode, struct err *err)
 {
-	int code = sqlite3_busy_timeout(db, mode == DB_SERVER ? BUSY_MS : 0);
+	int code = sqlite3_busy_timeout(db, mode == DB_ADVICE ? 0 : BUSY_MS);
 
 	if (code != SQLITE_OK)
 		return db_rc(db, code, "database", err);
-	if (mode == DB_SERVER)
-		return configure_server(db, err);
+	if (mode != DB_ADVICE)
+		return configure_wal(db, mode, err);
 	return db_exec(db, "PRAGMA journal_mode=DELETE; PRAGMA synchronous=OFF;", err);
 }
 
@@ -168,13 +171,13 @@ db_open(const char *path, enum db_mode mode, sqlite3 **out, struct err *err)
 	enum rc rc;
 
 	*out = NULL;
-	if (network != NULL && mode == DB_SERVER)
+	if (network != NULL && mode != DB_ADVICE)
 		return err_set(err, RC_UNAVAILABLE,
 		               "%s lies on a network file system (%s), where SQLite's WAL "
 		               "does not work: move the data folder to a local disk",
 		               path, network);
 	rc = open_file(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, mode, out, &why);
-	if (rc == RC_UNAVAILABLE && mode == DB_SERVER && fs_read_only(path) &&
+	if (rc == RC_UNAVAILABLE && mode != DB_ADVICE && fs_read_only(path) &&
 	    fs_identify(path, &id))
 		rc = open_immutable(path, mode, out, &why);
 	else if (rc == RC_OK && mode == DB_SERVER && (rc = sync_wal(path, &why)) != RC_OK) {
@@ -274,6 +277,14 @@ db_run(sqlite3_stmt *st, struct err *err)
 	assert(rc != RC_OK || !row);
 	db_reset(st);
 	return rc;
+}
+
+bool
+db_damaged(sqlite3 *db)
+{
+	int code = sqlite3_errcode(db) & 0xff;
+
+	return code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
 }
 
 void

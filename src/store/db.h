@@ -13,6 +13,8 @@
 /* What a connection is for. */
 enum db_mode {
 	DB_SERVER,   /* WAL, synchronous=FULL: the log, the accounts */
+	DB_DERIVED,  /* WAL, synchronous=NORMAL: a power cut may take the last
+	              * transactions, never part of one */
 	DB_ADVICE,   /* journal_mode=DELETE, synchronous=OFF, never waited for: may be lost */
 };
 
@@ -71,6 +73,10 @@ enum rc db_step(sqlite3_stmt *st, bool *row, struct err *err);
 
 /* Step a statement that returns no row, then reset it and its bindings. */
 enum rc db_run(sqlite3_stmt *st, struct err *err);
+
+/* Whether the last call on the connection found the file to be damaged, or no
+ * database at all. */
+bool db_damaged(sqlite3 *db);
 
 /* Reset and forget bindings; NULL is fine. */
 void db_reset(sqlite3_stmt *st);

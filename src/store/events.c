@@ -67,8 +67,14 @@ static const char schema[] =
     "CREATE UNIQUE INDEX event_key ON event(action_id, digest);";
 
 enum query { Q_HEAD, Q_HEAD_SET, Q_AUTHOR, Q_AUTHOR_ADD, Q_APPEND, Q_FIND,
-             Q_WALK, Q_BEFORE, Q_LARGE, Q_DIGEST, Q_HOLD, Q_LET_GO, Q_BEGIN, Q_COMMIT,
+             Q_WALK, Q_GET, Q_BEFORE, Q_LARGE, Q_DIGEST, Q_HOLD, Q_LET_GO, Q_BEGIN, Q_COMMIT,
              Q__MAX };
+
+/* What read_event() reads. */
+#define SELECT_EVENT \
+	"SELECT e.seq, a.device, a.session, a.user, e.action_id, e.digest," \
+	" e.action, e.by_server, e.parked, e.server_us, e.type, e.entity," \
+	" e.time, e.payload FROM event e JOIN author a ON a.id = e.author"
 
 static const char *const queries[Q__MAX] = {
 	[Q_HEAD] =
@@ -89,12 +95,9 @@ static const char *const queries[Q__MAX] = {
 	    " ON CONFLICT (action_id, digest) DO NOTHING",
 	[Q_FIND] =
 	    "SELECT seq FROM event WHERE action_id = :action_id AND digest = :digest",
+	[Q_GET] = SELECT_EVENT " WHERE e.seq = :seq",
 	[Q_WALK] =
-	    "SELECT e.seq, a.device, a.session, a.user, e.action_id, e.digest,"
-	    " e.action, e.by_server, e.parked, e.server_us, e.type, e.entity,"
-	    " e.time, e.payload"
-	    " FROM event e JOIN author a ON a.id = e.author"
-	    " WHERE e.seq > :after AND e.seq <= :last AND e.parked <= :parked"
+	    SELECT_EVENT " WHERE e.seq > :after AND e.seq <= :last AND e.parked <= :parked"
 	    " ORDER BY e.seq",
 	[Q_BEFORE] =
 	    "SELECT seq FROM event WHERE seq < :seq AND parked = 0"
@@ -599,6 +602,31 @@ events_walk(struct events *e, int64_t after, int64_t last, bool with_parked,
 	if (own)
 		events_let_go(e);
 	return rc;
+}
+
+enum rc
+events_get(struct events *e, int64_t seq, struct event *out, struct err *err)
+{
+	sqlite3_stmt *st = e->st[Q_GET];
+	bool row;
+	enum rc rc;
+
+	db_reset(st);
+	db_bind_int(st, ":seq", seq);
+	rc = db_step(st, &row, err);
+	if (rc == RC_OK && row)
+		read_event(st, out);
+	else if (rc == RC_OK)
+		rc = err_set(err, RC_NOT_FOUND, "no event %" PRId64, seq);
+	if (rc != RC_OK)
+		db_reset(st);
+	return rc;
+}
+
+void
+events_got(struct events *e)
+{
+	db_reset(e->st[Q_GET]);
 }
 
 /* The number that a query gives for one parameter; 0 where it has no row. */

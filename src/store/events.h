@@ -183,6 +183,14 @@ enum rc events_walk(struct events *e, int64_t after, int64_t last,
                     bool with_parked, struct events_head *head,
                     events_visit *visit, void *ctx, struct err *err);
 
+/*
+ * Read one event; it is borrowed until events_got(), which has to follow.
+ * Another one may be read before that: it takes the place of the first.
+ * RC_NOT_FOUND when there is none of that seq.
+ */
+enum rc events_get(struct events *e, int64_t seq, struct event *out, struct err *err);
+void events_got(struct events *e);
+
 /* The last seq before this one of an event that is not parked; 0: none. */
 enum rc events_before(struct events *e, int64_t seq, int64_t *out, struct err *err);
 

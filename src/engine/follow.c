@@ -1,0 +1,413 @@
+/* The applier on the server, see follow.h. */
+#include "engine/follow.h"
+
+#include "base/clock.h"
+#include "engine/conflict.h"
+#include "engine/sums.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A transaction's length: what it costs to begin and commit one is nothing
+ * then, and nobody waits for it for long. */
+#define BATCH_EVENTS 1000
+#define BATCH_MS 100
+
+/* Sums are kept for every seq that this divides, beside those of the head. */
+#define SUMS_EACH 1000
+
+struct follower {
+	const struct profile *profile;
+	struct state *state;
+	unsigned opened;          /* state_opened() when the applier was made */
+	struct applier *applier;
+	struct recorder *recorder;
+	struct events *log;       /* that is applied */
+	const struct follow_limits *limits;
+	bool stopped;             /* before an event that is too large */
+	struct sum *sums;         /* of all tables, as of the event before */
+	struct sum *now;          /* with the changes of the event at hand */
+	bool loaded;              /* sums are those of the state */
+	bool failed;              /* no memory in the hook */
+	struct buf scratch;
+	int64_t began_ms, events; /* of the transaction */
+	struct err why;           /* of an event that could not be applied */
+};
+
+static enum rc
+no_memory(struct err *err)
+{
+	return err_set(err, RC_FAULT, "out of memory");
+}
+
+void
+follow_mark(const struct profile *p, char out[FOLLOW_MARK])
+{
+	snprintf(out, FOLLOW_MARK, "%s/%d", p->name, p->version);
+}
+
+enum rc
+follower_new(const char *dir, const struct profile *p, struct follower **out,
+             struct err *err)
+{
+	struct follower *f = calloc(1, sizeof(*f));
+	char mark[FOLLOW_MARK];
+	struct buf schema = { 0 };
+	struct state_kind kind = { mark, NULL };
+	enum rc rc = RC_FAULT;
+
+	*out = NULL;
+	if (f == NULL)
+		return no_memory(err);
+	f->profile = p;
+	follow_mark(p, mark);
+	profile_schema(p, "main", &schema);
+	kind.schema = buf_cstr(&schema);
+	rc = kind.schema == NULL ? no_memory(err) : state_new(dir, &kind, &f->state, err);
+	buf_free(&schema);
+	if (rc != RC_OK) {
+		follower_free(f);
+		return rc;
+	}
+	*out = f;
+	return RC_OK;
+}
+
+/* What hangs on the state's connection. */
+static void
+drop_applier(struct follower *f)
+{
+	recorder_free(f->recorder);
+	applier_free(f->applier);
+	f->recorder = NULL;
+	f->applier = NULL;
+	free(f->sums);
+	free(f->now);
+	f->sums = f->now = NULL;
+	f->loaded = false;
+}
+
+void
+follower_free(struct follower *f)
+{
+	if (f == NULL)
+		return;
+	drop_applier(f);
+	state_free(f->state);
+	buf_free(&f->scratch);
+	free(f);
+}
+
+/* --- the hook --- */
+
+struct changed {
+	sqlite3 *db;
+	bool new;
+};
+
+static sqlite3_value *
+changed_value(void *ctx, int column)
+{
+	const struct changed *c = ctx;
+	sqlite3_value *v = NULL;
+	int code = c->new ? sqlite3_preupdate_new(c->db, column, &v)
+	                  : sqlite3_preupdate_old(c->db, column, &v);
+
+	return code == SQLITE_OK ? v : NULL;
+}
+
+static void
+on_change(void *ctx, sqlite3 *db, int op, const char *schema, const char *name,
+          sqlite3_int64 before, sqlite3_int64 after)
+{
+	struct follower *f = ctx;
+	struct tables *all = applier_tables(f->applier);
+	const struct table *t = tables_find(all, span_of(name));
+	struct sum *sum;
+
+	(void)schema;
+	(void)before;
+	(void)after;
+	if (t == NULL)
+		return; /* one of our own */
+	sum = &f->now[tables_number(all, t)];
+	if (op != SQLITE_INSERT && sums_add(t, changed_value, &(struct changed){ db, false },
+	                                    false, sum, &f->scratch) != RC_OK)
+		f->failed = true;
+	if (op != SQLITE_DELETE && sums_add(t, changed_value, &(struct changed){ db, true },
+	                                    true, sum, &f->scratch) != RC_OK)
+		f->failed = true;
+	recorder_on_change(f->recorder, db, op, t);
+}
+
+static size_t
+sums_size(struct follower *f)
+{
+	return applier_tables(f->applier)->n * sizeof(*f->sums);
+}
+
+/* The event is done; what was changed and taken back does not count. */
+static enum rc
+on_done(void *ctx, const struct deed *d, enum applied what, const char *why,
+        struct err *err)
+{
+	struct follower *f = ctx;
+
+	if (f->failed)
+		return no_memory(err);
+	if (what == APPLIED)
+		memcpy(f->sums, f->now, sums_size(f));
+	else
+		memcpy(f->now, f->sums, sums_size(f));
+	return recorder_done(f->recorder, f->log, d, what, why, err);
+}
+
+/* --- sums --- */
+
+static enum rc
+take_sum(void *ctx, int type, int64_t rows, const unsigned char sum[STATE_SUM],
+         struct err *err)
+{
+	struct follower *f = ctx;
+
+	(void)err;
+	if (type >= 0 && (size_t)type < applier_tables(f->applier)->n) {
+		f->sums[type].rows = rows;
+		memcpy(f->sums[type].sum, sum, STATE_SUM);
+	}
+	return RC_OK;
+}
+
+/* Read the sums; of a state that has none, it is new, they are summed up. */
+static enum rc
+load_sums(struct follower *f, struct err *err)
+{
+	struct tables *all = applier_tables(f->applier);
+	enum rc rc = RC_OK;
+
+	memset(f->sums, 0, sums_size(f));
+	if (state_seq(f->state) > 0)
+		rc = state_walk_sums(f->state, 0, take_sum, f, err);
+	for (size_t i = 0; i < all->n && rc == RC_OK && state_seq(f->state) == 0; i++)
+		rc = sums_scan(all, &all->list[i], &f->sums[i], err);
+	memcpy(f->now, f->sums, sums_size(f));
+	f->loaded = rc == RC_OK;
+	return rc;
+}
+
+static enum rc
+save_sums(struct follower *f, int64_t seq, struct err *err)
+{
+	struct tables *all = applier_tables(f->applier);
+	enum rc rc = RC_OK;
+
+	for (size_t i = 0; i < all->n && rc == RC_OK; i++)
+		if (!all->list[i].entity->held_back)
+			rc = state_put_sum(f->state, seq, (int)i, f->sums[i].rows, f->sums[i].sum,
+			                   err);
+	return rc;
+}
+
+/* --- applying --- */
+
+/* Under the lock: what works on the connection that is open now. */
+static enum rc
+prepare(struct follower *f, struct err *err)
+{
+	sqlite3 *db = state_db(f->state);
+	size_t n;
+	enum rc rc;
+
+	if (f->applier != NULL && f->opened == state_opened(f->state))
+		return RC_OK;
+	drop_applier(f);
+	f->opened = state_opened(f->state);
+	if ((rc = applier_new(db, "main", f->profile, &f->applier, err)) != RC_OK ||
+	    (rc = recorder_new(f->state, f->applier, &f->recorder, err)) != RC_OK)
+		return rc;
+	n = applier_tables(f->applier)->n;
+	f->sums = calloc(n, sizeof(*f->sums));
+	f->now = calloc(n, sizeof(*f->now));
+	if (f->sums == NULL || f->now == NULL) {
+		drop_applier(f);
+		return no_memory(err);
+	}
+	applier_watch(f->applier, on_done, f);
+	return RC_OK;
+}
+
+static enum rc
+apply_event(void *ctx, const struct event *ev, bool *stop)
+{
+	struct follower *f = ctx;
+	int64_t mark = (ev->seq - 1) / SUMS_EACH * SUMS_EACH;
+	enum applied what;
+	enum rc rc = RC_OK;
+
+	if (f->limits->max_payload > 0 && ev->payload.len > f->limits->max_payload) {
+		f->stopped = *stop = true;
+		return RC_OK;
+	}
+	f->why.text[0] = '\0';
+	if (mark > 0 && state_seq(f->state) <= mark)
+		rc = save_sums(f, mark, &f->why);
+	if (rc == RC_OK)
+		rc = applier_apply(f->applier, ev, &what, &f->why);
+	if (rc != RC_OK)
+		return rc;
+	state_set_seq(f->state, ev);
+	*stop = ++f->events >= BATCH_EVENTS || clock_mono_ms() >= f->began_ms + BATCH_MS;
+	return RC_OK;
+}
+
+/* A transaction; *done: the log's head was reached. */
+static enum rc
+apply_batch(struct follower *f, bool *done, struct err *err)
+{
+	struct events_head head;
+	enum rc rc;
+
+	*done = false;
+	if ((rc = state_begin(f->state, err)) != RC_OK)
+		return rc;
+	f->began_ms = clock_mono_ms();
+	f->events = 0;
+	f->failed = false;
+	f->why.text[0] = '\0';
+	if (!f->loaded)
+		rc = load_sums(f, err);
+	sqlite3_preupdate_hook(state_db(f->state), on_change, f);
+	if (rc == RC_OK)
+		rc = events_walk(f->log, state_seq(f->state), INT64_MAX, false, &head,
+		                 apply_event, f, err);
+	sqlite3_preupdate_hook(state_db(f->state), NULL, NULL);
+	if (rc != RC_OK && f->why.text[0] != '\0')
+		err_set(err, rc, "%s", f->why.text);
+	if (rc == RC_OK && f->events > 0)
+		rc = save_sums(f, 0, err);
+	if (rc == RC_OK) {
+		*done = state_seq(f->state) >= head.visible;
+		rc = state_commit(f->state, err);
+	} else {
+		state_rollback(f->state);
+	}
+	if (rc != RC_OK)
+		f->loaded = false;
+	return rc;
+}
+
+/* Apply under the lock until the head, or a limit. */
+static enum rc
+apply_all(struct follower *f, struct events *log, const struct follow_limits *limits,
+          struct err *err)
+{
+	bool done = false;
+	enum rc rc = prepare(f, err);
+
+	f->log = log;
+	f->limits = limits;
+	f->stopped = false;
+
+	f->loaded = false; /* another process may have been at it */
+	while (rc == RC_OK && !done && !f->stopped) {
+		if ((rc = apply_batch(f, &done, err)) == RC_OK)
+			state_maintain(f->state);
+		if (clock_mono_ms() >= limits->until_ms)
+			break;
+	}
+	return rc;
+}
+
+/* Whether the state stands at a seq or beyond it, as far as is seen without
+ * the lock. */
+static bool
+stands_at(struct follower *f, int64_t seq)
+{
+	if (state_hold(f->state, NULL) != RC_OK)
+		return false;
+	state_let_go(f->state);
+	return state_seq(f->state) >= seq;
+}
+
+enum rc
+follower_run(struct follower *f, struct events *log, const struct follow_limits *limits,
+             struct err *err)
+{
+	struct events_head head;
+	bool mended = false;
+	enum rc rc;
+
+	/* Who came meanwhile and found the lock taken has left it to us: so the
+	 * head is looked at once more after it was let go. */
+	while ((rc = events_head(log, &head, err)) == RC_OK &&
+	       !stands_at(f, head.visible)) {
+		if ((rc = state_lock(f->state, log, limits->lock_ms, err)) != RC_OK)
+			return rc;
+		rc = apply_all(f, log, limits, err);
+		state_unlock(f->state);
+		if (rc != RC_OK && state_damaged(f->state) && !mended)
+			mended = true; /* the next lock empties it */
+		else if (rc != RC_OK || f->stopped || clock_mono_ms() >= limits->until_ms)
+			break;
+	}
+	return rc;
+}
+
+enum rc
+follower_hold(struct follower *f, struct events *log, int64_t seq, int64_t deadline_ms,
+              struct err *err)
+{
+	struct follow_limits limits = { deadline_ms, deadline_ms, 0 };
+	enum rc rc;
+
+	if (!stands_at(f, seq) && (rc = follower_run(f, log, &limits, err)) != RC_OK)
+		return rc;
+	if ((rc = state_hold(f->state, err)) != RC_OK)
+		return rc == RC_NOT_FOUND ? RC_BUSY : rc; /* replaced at this moment */
+	if (state_seq(f->state) >= seq && f->applier != NULL)
+		return RC_OK;
+	state_let_go(f->state);
+	return err_set(err, RC_BUSY, "the project's state is being brought up to date: "
+	               "try again in a moment");
+}
+
+enum rc
+follower_rebuild(struct follower *f, struct events *log, int64_t deadline_ms,
+                 struct err *err)
+{
+	struct follow_limits limits = { deadline_ms, INT64_MAX, 0 };
+	enum rc rc = state_lock(f->state, log, deadline_ms, err);
+
+	if (rc != RC_OK)
+		return rc;
+	if ((rc = state_empty(f->state, log, err)) == RC_OK)
+		rc = apply_all(f, log, &limits, err);
+	state_unlock(f->state);
+	return rc;
+}
+
+struct state *
+follower_state(struct follower *f)
+{
+	return f->state;
+}
+
+struct tables *
+follower_tables(struct follower *f)
+{
+	return applier_tables(f->applier);
+}
+
+const struct profile *
+follower_profile(const struct follower *f)
+{
+	return f->profile;
+}
+
+void
+follower_relax(struct follower *f)
+{
+	state_relax(f->state);
+}

@@ -1,0 +1,64 @@
+/*
+ * The applier on the server (design.md, "One applier"): a project's state
+ * follows its log, event by event, with conflicts and sums. Whoever needs the
+ * state brings it up to date, under state.lock, in transactions of some hundred
+ * events: killed at any point, the next one goes on where it was.
+ */
+#ifndef TDSYNC_ENGINE_FOLLOW_H
+#define TDSYNC_ENGINE_FOLLOW_H
+
+#include "engine/table.h"
+#include "store/state.h"
+
+struct follower; /* fields are private to follow.c */
+
+/*
+ * A state of the log in a folder, by a profile, which is borrowed. Opens only
+ * the lock file. On RC_OK *out is new: follower_free() it.
+ */
+enum rc follower_new(const char *dir, const struct profile *p, struct follower **out,
+                     struct err *err);
+
+/* NULL is fine. */
+void follower_free(struct follower *f);
+
+/* How far to go. Times are those of clock_mono_ms(). */
+struct follow_limits {
+	int64_t lock_ms;    /* wait until then for whoever is at it already */
+	int64_t until_ms;   /* begin no batch after that */
+	size_t max_payload; /* stop before an event larger than this, 0: none is:
+	                     * to apply one takes some four times its memory */
+};
+
+/*
+ * Bring the state up to the log's head, within limits. RC_BUSY: the lock was
+ * not got. The log must not be held or written.
+ */
+enum rc follower_run(struct follower *f, struct events *log,
+                     const struct follow_limits *limits, struct err *err);
+
+/*
+ * Hold the state as it is at `seq` or later (a log's `visible`), bringing it
+ * there if need be; all waits and work end at the deadline: RC_BUSY. On RC_OK
+ * state_let_go() it.
+ */
+enum rc follower_hold(struct follower *f, struct events *log, int64_t seq,
+                      int64_t deadline_ms, struct err *err);
+
+/* Empty the state and bring it up from nothing. */
+enum rc follower_rebuild(struct follower *f, struct events *log, int64_t deadline_ms,
+                         struct err *err);
+
+/* The state, which is borrowed; its tables, for as long as it is held. */
+struct state *follower_state(struct follower *f);
+struct tables *follower_tables(struct follower *f);
+const struct profile *follower_profile(const struct follower *f);
+
+/* Give back the memory that caches pages of the file. */
+void follower_relax(struct follower *f);
+
+/* "td/1": the mark of a state made by a profile. */
+#define FOLLOW_MARK 96
+void follow_mark(const struct profile *p, char out[FOLLOW_MARK]);
+
+#endif

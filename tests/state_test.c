@@ -1,0 +1,258 @@
+/*
+ * The state against what stock software made of the same logs, conflicts case by
+ * case, sums, and whatever may happen to state.db.
+ */
+#include "base/json.h"
+#include "engine/follow.h"
+#include "engine/page.h"
+#include "engine/sums.h"
+#include "tests/fixture.h"
+#include "tests/temp.h"
+
+#include <check.h>
+#include <inttypes.h>
+#include <string.h>
+
+static char dir[TEMP_PATH], log_dir[TEMP_PATH + 16];
+static struct events *events;
+static struct follower *follower;
+static struct err err;
+
+static void
+setup(void)
+{
+	temp_make(dir);
+	snprintf(log_dir, sizeof(log_dir), "%s/p", dir);
+}
+
+static void
+teardown(void)
+{
+	follower_free(follower);
+	follower = NULL;
+	events_close(events);
+	events = NULL;
+	temp_remove(dir);
+}
+
+static void
+must(enum rc rc)
+{
+	ck_assert_msg(rc == RC_OK, "%s: %s", rc_name(rc), err.text);
+}
+
+/* A log as it was recorded; each device is its own user. */
+static void
+load(const char *name)
+{
+	struct buf text = { 0 }, scratch = { 0 };
+	struct span rest, line;
+	struct event ev;
+	char path[128];
+	int64_t seq;
+
+	snprintf(path, sizeof(path), "replay/%s/log.jsonl", name);
+	fixture_read(path, &text);
+	rest = buf_span(&text);
+	must(events_create(log_dir, "td", &err));
+	must(events_open(log_dir, &events, &err));
+	must(events_begin(events, clock_mono_ms() + 3000, &err));
+	while (fixture_line(&rest, &line)) {
+		must(page_event(line, &ev, &scratch, &err));
+		ev.user = ev.device;
+		ev.server_us = 1767225600000000 + ev.seq;
+		must(events_append(events, &ev, &seq, &err));
+		ck_assert_int_eq(seq, ev.seq);
+	}
+	must(events_commit(events, &err));
+	buf_free(&text);
+	buf_free(&scratch);
+}
+
+static void
+follow(void)
+{
+	int64_t end = clock_mono_ms() + 30000;
+
+	if (follower == NULL)
+		must(follower_new(log_dir, &profile_td, &follower, &err));
+	must(follower_run(follower, events, &(struct follow_limits){ end, end, 0 }, &err));
+}
+
+/* --- whole logs --- */
+
+static const char *const histories[] = { "autosync", "conflicts", "team", "versions",
+                                         "large", "legacy", "legacy-backfill" };
+#define N_HISTORIES (int)(sizeof(histories) / sizeof(*histories))
+
+/* A history of others' data may be missing. */
+static bool
+there(const char *history)
+{
+	char name[128], path[FIXTURE_PATH];
+
+	snprintf(name, sizeof(name), "replay/%s/after/F.db", history);
+	if (fixture_find(name, path))
+		return true;
+	printf("skipped: %s: no such recording here\n", history);
+	return false;
+}
+
+static sqlite3 *
+db(void)
+{
+	return state_db(follower_state(follower));
+}
+
+/* The text that a query gives. */
+static void
+query(const char *sql, struct buf *out)
+{
+	sqlite3_stmt *st = NULL;
+	bool row;
+
+	buf_reset(out);
+	ck_assert_msg(db_prepare(db(), sql, &st, &err) == RC_OK, "%s: %s", sql, err.text);
+	while (db_step(st, &row, &err) == RC_OK && row)
+		buf_add_span(out, db_span(st, 0));
+	ck_assert(sqlite3_finalize(st) == SQLITE_OK);
+	buf_cstr(out);
+}
+
+/* The table's columns that f has, too, quoted, as SQL. */
+static void
+columns_of(const char *table, struct buf *out)
+{
+	struct buf sql = { 0 };
+
+	buf_addf(&sql, "SELECT group_concat('quote(\"' || m.name || '\")', '||''|''||')"
+	         " FROM pragma_table_info('%s', 'main') m"
+	         " JOIN pragma_table_info('%s', 'f') f ON f.name = m.name"
+	         " WHERE m.name NOT IN ('worktree_id', 'worktree_root', 'repo_root')", table,
+	         table);
+	query(buf_cstr(&sql), out);
+	buf_free(&sql);
+}
+
+/* No row of a table may be on one side only, to the letter. */
+static void
+compare(const char *history, const char *table)
+{
+	const char *where = strcmp(table, "boards") == 0 ? " WHERE is_builtin = 0" : "";
+	struct buf columns = { 0 }, sql = { 0 }, found = { 0 };
+
+	columns_of(table, &columns);
+	for (int i = 0; i < 2; i++) {
+		const char *a = i == 0 ? "main" : "f", *b = i == 0 ? "f" : "main";
+
+		buf_reset(&sql);
+		buf_addf(&sql, "SELECT %s FROM %s.%s%s EXCEPT SELECT %s FROM %s.%s%s",
+		         columns.p, a, table, where, columns.p, b, table, where);
+		query(buf_cstr(&sql), &found);
+		ck_assert_msg(found.len == 0, "%s: only in %s: %s", history, a, found.p);
+	}
+	buf_free(&columns);
+	buf_free(&sql);
+	buf_free(&found);
+}
+
+START_TEST(a_state_is_what_stock_software_makes_of_the_log)
+{
+	static const char *const tables[] = {
+		"issues", "logs", "handoffs", "comments", "boards", "board_issue_positions",
+		"work_sessions", "work_session_issues", "issue_files", "issue_dependencies",
+		"issue_reviews", "notes"
+	};
+	const char *history = histories[_i];
+	char name[128], path[TEMP_PATH + 16], *attach;
+	struct buf found = { 0 };
+
+	if (!there(history))
+		return;
+	load(history);
+	follow();
+	snprintf(name, sizeof(name), "replay/%s/after/F.db", history);
+	snprintf(path, sizeof(path), "%s/F.db", dir);
+	fixture_copy(name, path);
+	attach = sqlite3_mprintf("ATTACH %Q AS f", path);
+	must(db_exec(db(), attach, &err));
+	sqlite3_free(attach);
+	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
+		compare(history, tables[i]);
+	/* Skipped are the same events, for the same reasons. */
+	query("SELECT group_concat(seq || ' ' || reason) FROM (SELECT seq, reason FROM"
+	      " tdsync_skipped WHERE reason <> 'cycle' EXCEPT SELECT server_seq, reason FROM"
+	      " f.sync_skipped_events UNION ALL SELECT * FROM (SELECT server_seq, reason FROM"
+	      " f.sync_skipped_events EXCEPT SELECT seq, reason FROM tdsync_skipped))", &found);
+	ck_assert_msg(found.len == 0, "%s: skipped: %s", history, found.p);
+	buf_free(&found);
+}
+END_TEST
+
+/* --- sums --- */
+
+struct kept_sums {
+	int n;
+	struct sum sums[64];
+};
+
+static enum rc
+keep_sum(void *ctx, int type, int64_t rows, const unsigned char sum[STATE_SUM],
+         struct err *e)
+{
+	struct kept_sums *k = ctx;
+
+	(void)e;
+	ck_assert_int_lt(type, 64);
+	k->sums[type].rows = rows;
+	memcpy(k->sums[type].sum, sum, STATE_SUM);
+	k->n++;
+	return RC_OK;
+}
+
+START_TEST(sums_are_kept_as_rows_change)
+{
+	struct tables *all;
+	struct kept_sums kept = { 0 };
+	struct sum now;
+
+	if (!there(histories[_i]))
+		return;
+	load(histories[_i]);
+	follow();
+	must(state_hold(follower_state(follower), &err));
+	must(state_walk_sums(follower_state(follower), 0, keep_sum, &kept, &err));
+	all = follower_tables(follower);
+	for (size_t i = 0; i < all->n; i++) {
+		if (all->list[i].entity->held_back)
+			continue;
+		kept.n--;
+		must(sums_scan(all, &all->list[i], &now, &err));
+		ck_assert_int_eq(now.rows, kept.sums[i].rows);
+		ck_assert_msg(memcmp(now.sum, kept.sums[i].sum, HASH_LEN) == 0, "%s: %s",
+		              histories[_i], all->list[i].entity->table);
+	}
+	ck_assert_int_eq(kept.n, 0);
+	state_let_go(follower_state(follower));
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("state");
+	TCase *t = tcase_create("state");
+	SRunner *runner;
+	int failed;
+
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_set_timeout(t, 120);
+	tcase_add_loop_test(t, a_state_is_what_stock_software_makes_of_the_log, 0, N_HISTORIES);
+	tcase_add_loop_test(t, sums_are_kept_as_rows_change, 0, N_HISTORIES);
+	suite_add_tcase(s, t);
+	runner = srunner_create(s);
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed != 0;
+}
