@@ -579,6 +579,14 @@ write_record(struct recorder *r, const struct deed *d, const struct table *t,
 	return state_add_conflict(r->state, &row, err);
 }
 
+/* Whether the payload has a value for a column, in one of its rows. */
+static bool
+gives(const struct deed *d, int column)
+{
+	return (d->has_row && json_type(d->row.values[column]) != JSON_NULL) ||
+	       (d->has_before && json_type(d->before.values[column]) != JSON_NULL);
+}
+
 /* The columns of the event's row that hold what its author may not have seen. */
 static uint64_t
 unseen(struct recorder *r, const struct deed *d)
@@ -595,6 +603,8 @@ unseen(struct recorder *r, const struct deed *d)
 			continue;
 		if (writes && !d->whole && (d->set >> i & 1) == 0)
 			continue; /* not touched */
+		if (c->now && !gives(d, i))
+			continue; /* td always does: nothing was said of it */
 		if (writes && is_value(r, c, d->row.values[i], was))
 			continue; /* the same value twice */
 		if (d->has_before && is_value(r, c, d->before.values[i], was))
