@@ -2,10 +2,11 @@
  * td-sync-harness: runs scenarios, each in a process of its own with its own
  * server and replicas, and tells in a table how they ended.
  *
- *	--list             the scenarios
+ *	--list             the scenarios; with --transport those that are for it
  *	--scenario NAME    only this one (may be given again)
  *	--script FILE      only the script in this file (script.h says how)
- *	--transport NAME   only over direct, cgi or fastcgi
+ *	--transport NAME   only over direct, cgi or fastcgi: those scenarios that are
+ *	                   for it, or whichever is named
  *	--seeds N          so many random runs; 300 unless said
  *	--seconds N        no new run is begun after that long
  *	--first SEED       the first of the random seeds; 1 unless said
@@ -69,7 +70,7 @@ static struct options {
 	int kind;      /* -1: as the scenario says */
 	int seeds;     /* -1: the default */
 	int seconds;   /* 0: any number */
-	bool replay, self_test, keep, quiet;
+	bool list, replay, self_test, keep, quiet;
 	uint64_t seed, first;
 	int jobs;
 	const char *trace, *script;
@@ -123,6 +124,14 @@ add_scenario(const struct scenario *s)
 			add(s, 0, (enum server_kind)k, opt.replay ? opt.seed : seed_of(s));
 }
 
+/* Whether a scenario belongs to a run of everything over the transport that is
+ * asked for: not every mishap can happen to every server. */
+static bool
+is_for(const struct scenario *s)
+{
+	return opt.kind < 0 || s->script == NULL || (s->on & 1u << opt.kind) != 0;
+}
+
 /* Random runs; of thirty one over CGI and one over FastCGI, which are slower,
  * unless a transport is asked for. */
 static void
@@ -173,7 +182,8 @@ plan(void)
 	if (opt.self_test)
 		return;
 	for (s = scenarios; s->script != NULL; s++)
-		add_scenario(s);
+		if (is_for(s))
+			add_scenario(s);
 	add_random(seeds);
 }
 
@@ -413,9 +423,10 @@ list(void)
 	const struct scenario *s;
 
 	for (s = scenarios; s->name != NULL; s++)
-		printf("%-20s %s%s%s  %s\n", s->name, s->on & ON_DIRECT ? "direct " : "",
-		    s->on & ON_CGI ? "cgi " : "", s->on & ON_FASTCGI ? "fastcgi " : "",
-		    s->about);
+		if (is_for(s))
+			printf("%-20s %s%s%s  %s\n", s->name, s->on & ON_DIRECT ? "direct " : "",
+			    s->on & ON_CGI ? "cgi " : "", s->on & ON_FASTCGI ? "fastcgi " : "",
+			    s->about);
 }
 
 static int
@@ -453,8 +464,8 @@ read_options(int argc, char **argv)
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		switch (c) {
 		case 'l':
-			list();
-			exit(0);
+			opt.list = true;
+			break;
 		case 's':
 			if (opt.n_scenarios == 16)
 				die("more than 16 scenarios");
@@ -531,6 +542,10 @@ main(int argc, char **argv)
 	opt.jobs = (int)sysconf(_SC_NPROCESSORS_ONLN);
 	opt.jobs = opt.jobs < 2 ? 2 : opt.jobs > 8 ? 8 : opt.jobs;
 	read_options(argc, argv);
+	if (opt.list) {
+		list();
+		return 0;
+	}
 	signal(SIGINT, on_signal);
 	signal(SIGTERM, on_signal);
 	make_parent();

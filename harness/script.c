@@ -15,8 +15,10 @@
 
 #define WORDS 24
 
-/* A line cut into words; `rest` is what follows a colon, else NULL. */
+/* A line cut into words; `rest` is what follows a colon, else NULL. `whole` is
+ * the line as it came, the caller's. */
 struct line {
+	const char *whole;
 	char text[400];
 	char *word[WORDS + 1]; /* ended by NULL */
 	int n;
@@ -31,6 +33,7 @@ cut(const char *text, struct line *l)
 	char *p, *to;
 
 	memset(l, 0, sizeof(*l));
+	l->whole = text + strspn(text, " \t\n");
 	if (strlen(text) >= sizeof(l->text))
 		die("script: the line is too long: %s", text);
 	strcpy(l->text, text);
@@ -252,7 +255,7 @@ call(struct run *run, struct replica *r, enum call c, const struct line *l, int 
 		else if (strcmp(w, "fails") == 0)
 			fails = true;
 		else if (next == NULL)
-			die("script: what is %s in: %s", w, l->text);
+			die("script: what is %s in: %s", w, l->whole);
 		else if (strcmp(w, "on") == 0)
 			p.faults.where = strcmp(next, "pull") == 0 ? "/sync/pull" : "/sync/push";
 		else if (strcmp(w, "die") == 0)
@@ -264,7 +267,7 @@ call(struct run *run, struct replica *r, enum call c, const struct line *l, int 
 			p.hook = do_meanwhile;
 			p.ctx = &m;
 		} else
-			die("script: what is %s in: %s", w, l->text);
+			die("script: what is %s in: %s", w, l->whole);
 		if (f == FAULT_NONE && strcmp(w, "fails") != 0)
 			at++;
 	}
@@ -407,7 +410,7 @@ static int64_t
 number(const struct line *l, int at)
 {
 	if (at >= l->n)
-		die("script: a number is missing: %s", l->text);
+		die("script: a number is missing: %s", l->whole);
 	return strtoll(l->word[at], NULL, 10);
 }
 
@@ -452,7 +455,7 @@ run_own(struct run *run, struct replica *r, struct line *l)
 		    l->n > 4 ? number(l, 4) : INT64_MAX);
 		emit_close(e);
 	} else {
-		die("script: %s: no such step: %s", run->scenario, l->text);
+		die("%s: no such step: %s", run->scenario, l->whole);
 	}
 	return true;
 }
@@ -483,7 +486,8 @@ server_step(struct run *run, const struct line *l)
 		server_set_back_log(s, l->word[2]);
 		run->log++;
 	} else if (!server_suffer(s, what)) {
-		die("script: %s: this does not happen to a server: %s", run->scenario, l->text);
+		die("%s: over %s this does not happen to a server: %s", run->scenario,
+		    server_kind_name(s->kind), l->whole);
 	}
 	run->log += strcmp(what, "new-log") == 0;
 	return true;
@@ -529,7 +533,7 @@ run_common(struct run *run, struct line *l)
 			snprintf(run->skipped, sizeof(run->skipped), "%s is not here",
 			    l->word[1]);
 	} else {
-		die("script: %s: no such step: %s", run->scenario, l->text);
+		die("%s: no such step: %s", run->scenario, l->whole);
 	}
 	return run_ok(run);
 }

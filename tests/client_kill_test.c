@@ -7,6 +7,7 @@
  * milliseconds; once with the command, over HTTP.
  */
 #include "tests/mishap.h"
+#include "tests/patience.h"
 #include "tests/replica.h"
 #include "tests/site.h"
 
@@ -222,9 +223,8 @@ at_each_write(enum call c, int action, bool lasting, int first, int step)
 {
 	int n, code;
 
-#ifdef __SANITIZE_ADDRESS__
-	step *= 7; /* each process takes ten times as long */
-#endif
+	if (SANITIZED)
+		step *= 7; /* each process takes ten times as long */
 	for (n = first;; n += step) {
 		if (c == DO_LINK)
 			must(&a, DO_UNLINK);

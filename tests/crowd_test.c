@@ -39,7 +39,7 @@ START_TEST(the_same_push_at_the_same_instant_has_one_place_each)
 	t.crowd.followers = 3;
 	t.crowd.twins = 3;
 	crowd_start(&t.crowd);
-	ck_assert(crowd_wait(&t.crowd, TWIN_PUSHES * torture_soak(), 120000 * torture_soak()));
+	ck_assert(crowd_wait(&t.crowd, TWIN_PUSHES * torture_soak(), 300000 * torture_soak()));
 	ck_assert(crowd_stop(&t.crowd));
 	torture_check(&t, true);
 	ck_assert_uint_eq(ledger_acked(t.ledger), ledger_made(t.ledger));
@@ -181,7 +181,7 @@ START_TEST(writers_beside_checkpoints_corrupt_nothing)
 {
 	char dir[TEMP_PATH], log[TEMP_PATH + 8];
 	int want = CHECKPOINTS * torture_soak(), status;
-	int64_t end = clock_mono_ms() + 100000 * torture_soak();
+	int64_t end = clock_mono_ms() + 300000 * torture_soak();
 	pid_t pids[WRITERS + 1];
 
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
@@ -212,7 +212,7 @@ crowd_case(void)
 {
 	TCase *tc = tcase_create("crowd");
 
-	tcase_set_timeout(tc, 240 * torture_soak());
+	tcase_set_timeout(tc, 400 * torture_soak());
 	tcase_add_test(tc, writers_beside_checkpoints_corrupt_nothing);
 	if (torture_can_run())
 		tcase_add_test(tc, the_same_push_at_the_same_instant_has_one_place_each);

@@ -10,6 +10,7 @@
  */
 #include "http_test.h"
 
+#include "patience.h"
 #include "raw.h"
 
 #include "base/clock.h"
@@ -27,13 +28,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define ANSWER_MS 15000
-#define REST_KB 0 /* not looked at */
-#else
-#define ANSWER_MS 3000
-#define REST_KB (16 << 10)
-#endif
+#define ANSWER_MS SOON_MS
+#define REST_KB (SANITIZED ? 0 : 16 << 10) /* 0: not looked at */
 
 #define PUSH "/v1/projects/{p}/sync/push"
 #define PULL "/v1/projects/{p}/sync/pull"

@@ -5,6 +5,7 @@
 #include "http_test.h"
 
 #include "fcgi_client.h"
+#include "patience.h"
 #include "raw.h"
 
 #include "base/clock.h"
@@ -25,12 +26,6 @@
 
 #define PUSH "/v1/projects/{p}/sync/push"
 #define PULL "/v1/projects/{p}/sync/pull"
-
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED true
-#else
-#define SANITIZED false
-#endif
 
 /* --- memory --- */
 
@@ -138,7 +133,8 @@ the_worker(struct world *w)
 	return pid;
 }
 
-/* Make a call of the only worker, and see what it needed for it. */
+/* Make a call of the only worker, and see what it needed for it. Under a
+ * sanitizer memory says nothing, and 0 is told; all else is tested there, too. */
 static long
 measured(struct world *w, const char *why, const char *method, const char *path,
          struct span body, int status)
@@ -147,11 +143,14 @@ measured(struct world *w, const char *why, const char *method, const char *path,
 	long rest = memory_of(pid, "VmRSS:"), peak;
 	int got;
 
-	forget_peak(pid);
+	if (!SANITIZED)
+		forget_peak(pid);
 	got = ask_as(w, w->tokens[WRITER], method, path, body, NULL);
 	ck_assert_msg(got == status, "%s: %d %.300s", why, got, w->answer.body.p);
 	web_free(&w->answer);
 	ck_assert_int_eq(the_worker(w), pid);
+	if (SANITIZED)
+		return 0;
 	peak = memory_of(pid, "VmHWM:");
 	ck_assert_msg(memory_of(pid, "VmRSS:") < 16 * MB, "%s: it kept %ld MB", why,
 	              memory_of(pid, "VmRSS:") / MB);
@@ -268,7 +267,7 @@ push_small(struct world *w, int number)
 	int64_t start = clock_mono_ms();
 
 	ck_assert_int_eq(push_some(w, "small", number, 2), 200);
-	ck_assert_int_lt(clock_mono_ms() - start, 1500);
+	ck_assert_int_lt(clock_mono_ms() - start, SOON_MS);
 }
 
 static void
@@ -354,7 +353,8 @@ START_TEST(large_events_are_few_at_a_time_in_pulls_too)
 	ck_assert_int_eq(ask_as(&w, w.tokens[WRITER], "POST", PUSH, buf_span(&body), NULL), 200);
 	snprintf(path, sizeof(path), "%s/" LARGE_FILE, w.site.data);
 	ck_assert_int_ge(fd = open(path, O_RDWR | O_CLOEXEC), 0);
-	ck_assert_int_eq(fcntl(fd, F_OFD_SETLK, &all), 0);
+	/* A worker lets its place go after the answer. */
+	ck_assert_int_eq(fcntl(fd, F_OFD_SETLKW, &all), 0);
 	ck_assert_int_le(measured(&w, "a large event without a place", "GET", PULL,
 	                          (struct span){ NULL, 0 }, 503), ROOM);
 	close(fd);
@@ -390,9 +390,9 @@ START_TEST(a_body_is_large_above_4_mib)
 		buf_add(&body, "                                                                ", 64);
 	for (int over = 0; over < 2; over++) {
 		ck_assert(raw_begin(&r, &w.site, push_params(&p, &w, LARGE_BODY + over)));
+		/* Once that much is taken it was decided. */
 		ck_assert(raw_body(&r, (struct span){ body.p, LARGE_BODY - 1 }));
-		usleep(300000);
-		ck_assert_int_eq(large_taken(&w), over);
+		ck_assert(wait_for_large(&w, over));
 		raw_close(&r);
 	}
 	ck_assert(wait_for_large(&w, 0));
@@ -403,18 +403,16 @@ END_TEST
 
 /* --- slow clients --- */
 
-#define TRANSFER_MS 1000
+#define TRANSFER_MS 1000 /* the server's limit; else it would be a minute */
 
-/* One byte after the other until there is an answer; how long that took. */
-static int64_t
+/* One byte after the other until there is an answer. */
+static void
 dribble(struct raw *r, struct span body)
 {
-	int64_t start = clock_mono_ms();
 	struct pollfd answer = { r->out, POLLIN, 0 };
 
 	for (size_t i = 0; i < body.len && poll(&answer, 1, 50) == 0; i++)
 		raw_body(r, (struct span){ body.p + i, 1 });
-	return clock_mono_ms() - start;
 }
 
 /* Whether the server, which may have one worker only, is there for others. */
@@ -424,7 +422,7 @@ check_free(struct world *w, const char *why)
 	int64_t start = clock_mono_ms();
 
 	ck_assert_msg(ask(w, NOBODY, "GET", "/healthz", NULL, NULL) == 200, "%s", why);
-	ck_assert_msg(clock_mono_ms() - start < 3 * TRANSFER_MS, "%s: %lld ms", why,
+	ck_assert_msg(clock_mono_ms() - start < SOON_MS, "%s: %lld ms", why,
 	              (long long)(clock_mono_ms() - start));
 }
 
@@ -434,12 +432,12 @@ check_slow_body(struct world *w, struct span body, bool chunked)
 	struct push_params p;
 	struct buf answer = { 0 };
 	struct raw r;
-	int64_t took;
+	int64_t start = clock_mono_ms();
 
 	ck_assert(raw_begin(&r, &w->site, push_params(&p, w, chunked ? -1 : (long)body.len)));
-	took = dribble(&r, body);
-	ck_assert_int_ge(took, TRANSFER_MS - 100);
-	ck_assert_int_lt(took, 3 * TRANSFER_MS);
+	dribble(&r, body);
+	ck_assert_int_ge(clock_mono_ms() - start, TRANSFER_MS);
+	ck_assert_int_lt(clock_mono_ms() - start, SOON_MS);
 	ck_assert(raw_receive(&r, &answer));
 	ck_assert_msg(strstr(answer.p, "Status: 408 ") != NULL &&
 	              strstr(answer.p, "\"request_timeout\"") != NULL, "%s", answer.p);
@@ -583,7 +581,7 @@ START_TEST(behind_nginx_a_slow_client_needs_no_worker)
 
 		ck_assert_int_eq(send(fd, " ", 1, MSG_NOSIGNAL), 1);
 		ck_assert_int_eq(push_some(&w, "d", i, 1), 200);
-		ck_assert_int_lt(clock_mono_ms() - start, 1000);
+		ck_assert_int_lt(clock_mono_ms() - start, SOON_MS);
 		usleep(50000);
 	}
 	close(fd); /* in the middle */
@@ -607,10 +605,8 @@ bodies_case(void)
 	tcase_add_test(tc, large_events_are_few_at_a_time_in_pulls_too);
 	tcase_add_test(tc, nobody_waits_for_a_slow_client_of_a_worker);
 	tcase_add_test(tc, behind_nginx_a_slow_client_needs_no_worker);
-	if (SANITIZED) {
+	if (SANITIZED)
 		fprintf(stderr, "skipped: memory of a request: built with sanitizers\n");
-		return tc;
-	}
 	tcase_add_test(tc, a_push_needs_the_memory_of_its_body_and_8_mb);
 	tcase_add_test(tc, a_pull_needs_the_memory_of_two_pages_and_8_mb);
 	return tc;
