@@ -153,8 +153,12 @@ take_log(struct span text)
 			save("json", value, LARGEST_SPELLED);
 		if (n % 60 == 0)
 			part = value.p;
-		if (n % 60 == 11)
-			save("apply", (struct span){ part, (size_t)(text.p - part) }, LARGEST_LOG);
+		if (n % 60 == 11) {
+			struct span some = { part, (size_t)(text.p - part) };
+
+			save("apply", some, LARGEST_LOG);
+			save("follow", some, LARGEST_LOG);
+		}
 	}
 }
 
