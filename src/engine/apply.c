@@ -295,17 +295,21 @@ bind_fallback(sqlite3_stmt *st, int i, sqlite3_value *v)
 	                 SQLITE_STATIC);
 }
 
-/* The same as bind_value() for a new row: an absent column has its default. */
+/*
+ * The same as bind_value() for a new row: an absent column has its default,
+ * and so has a NULL where none may be (REPLACE would put it there itself, but
+ * the current time as it is now; an upsert would not).
+ */
 static int
 bind_new(struct job *j, sqlite3_stmt *st, int i, const struct column *c,
          struct span v)
 {
+	bool lacking = v.len == 0 || (c->not_null && json_type(v) == JSON_NULL);
+
 	if (c->is_key)
 		return bind_id(j, st, i);
-	if (c->now && (v.len == 0 || (c->not_null && json_type(v) == JSON_NULL)))
-		return bind_now(j, st, i); /* REPLACE would put the default there */
-	if (v.len == 0)
-		return bind_fallback(st, i, c->fallback);
+	if (lacking)
+		return c->now ? bind_now(j, st, i) : bind_fallback(st, i, c->fallback);
 	return bind_value(j, st, i, c, v);
 }
 
@@ -490,7 +494,7 @@ judge_orphan(struct job *j, const struct row *row)
 	return RC_OK;
 }
 
-/* INSERT OR REPLACE of a whole row. */
+/* Put a whole row in its place, as the profile's creates do. */
 static enum rc
 put_row(struct job *j, const struct row *row)
 {

@@ -168,6 +168,7 @@ tables_read(struct tables *t, sqlite3 *db, const char *schema,
 	while (p->entities[n].table != NULL)
 		n++;
 	t->db = db;
+	t->create = p->create;
 	t->schema = strdup(schema);
 	t->list = calloc(n, sizeof(*t->list));
 	if (t->schema == NULL || t->list == NULL)
@@ -287,6 +288,26 @@ add_put(struct buf *sql, const struct table *t)
 	buf_add_byte(sql, ')');
 }
 
+/* A row of that id gets all values. It is in nobody's way: another row that
+ * is, by UNIQUE, breaks the constraint. */
+static void
+add_upsert(struct buf *sql, const struct table *t)
+{
+	const char *lead = " DO UPDATE SET ";
+
+	buf_add_str(sql, " ON CONFLICT(id)");
+	for (int i = 0; i < t->n_columns; i++) {
+		if (t->columns[i].is_key)
+			continue;
+		buf_add_str(sql, lead);
+		add_sql(sql, "%s = excluded.%s",
+		        (const char *const[]){ t->columns[i].name, t->columns[i].name });
+		lead = ", ";
+	}
+	if (t->n_columns == 1)
+		buf_add_str(sql, " DO NOTHING");
+}
+
 /* Prepare and free a text. */
 static enum rc
 prepare(sqlite3 *db, struct buf *sql, sqlite3_stmt **out, struct err *err)
@@ -310,9 +331,12 @@ table_need(struct tables *all, struct table *t, enum table_sql which,
 		return RC_OK;
 	switch (which) {
 	case SQL_PUT:
-		add_sql(&sql, "INSERT OR REPLACE INTO %s.%s",
+		add_sql(&sql, all->create == PROFILE_UPSERT ? "INSERT INTO %s.%s"
+		                                            : "INSERT OR REPLACE INTO %s.%s",
 		        (const char *const[]){ schema, table });
 		add_put(&sql, t);
+		if (all->create == PROFILE_UPSERT)
+			add_upsert(&sql, t);
 		break;
 	case SQL_FIND:
 		add_sql(&sql, "SELECT 1 FROM %s.%s WHERE id = ?1",

@@ -42,7 +42,7 @@ struct update {
 
 /* The statements of a table; table_need() prepares one when first needed. */
 enum table_sql {
-	SQL_PUT,       /* INSERT OR REPLACE of all columns, in order */
+	SQL_PUT,       /* all columns, in order, as the profile's creates do */
 	SQL_FIND,      /* whether the row ?1 is there */
 	SQL_DELETE,    /* the row ?1 */
 	SQL_ORPHAN,    /* empty the `parent` column of rows whose parent is ?1 */
@@ -71,6 +71,7 @@ struct table {
 struct tables {
 	sqlite3 *db;
 	char *schema;
+	enum profile_create create;
 	struct table *list;
 	size_t n;
 };

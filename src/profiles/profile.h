@@ -54,9 +54,17 @@ struct profile_alias {
 	enum action action;
 };
 
+/* How a create, or an update that says nothing of before, writes a row. */
+enum profile_create {
+	PROFILE_REPLACE, /* INSERT OR REPLACE, as td: rows in its way go, and with
+	                  * them, and with the row's old self, what cascades */
+	PROFILE_UPSERT   /* the row takes the new values, no other is touched */
+};
+
 struct profile {
 	const char *name;                     /* "td" */
 	int version;                          /* of rules and schema: another one rebuilds */
+	enum profile_create create;
 	const struct profile_entity *entities; /* ends with a NULL table; parents first */
 	const struct profile_alias *actions;  /* ends with a NULL type */
 };
