@@ -151,6 +151,34 @@ judge(struct job *j, int code)
 	}
 }
 
+/*
+ * An event that needs several statements: all of them happen, or where one is
+ * refused none. steps_begin(), the statements, and what became of them to
+ * steps_end().
+ */
+static enum rc
+steps_begin(struct job *j)
+{
+	return db_exec(j->a->tables.db, "SAVEPOINT steps", j->err);
+}
+
+static enum rc
+steps_end(struct job *j, enum rc rc)
+{
+	sqlite3 *db = j->a->tables.db;
+	struct err why;
+
+	if (rc != RC_OK)
+		return rc; /* the caller rolls all of it back */
+	if (*j->what != APPLIED)
+		rc = db_exec(db, "ROLLBACK TO steps", &why);
+	if (rc == RC_OK)
+		rc = db_exec(db, "RELEASE steps", &why);
+	if (rc != RC_OK)
+		*j->err = why;
+	return rc;
+}
+
 /* Run a bound statement that returns no row; `code` is that of its bindings. */
 static int
 run(struct job *j, sqlite3_stmt *st, int code)
@@ -598,26 +626,15 @@ edge_wins(struct job *j, const struct edge *e, bool *wins)
 static enum rc
 turn_edge(struct job *j, const struct row *row, const struct edge *e)
 {
-	sqlite3 *db = j->a->tables.db;
-	struct err why;
 	sqlite3_stmt *st;
 	enum rc rc;
 
-	if ((rc = need(j, SQL_CUT, &st)) != RC_OK ||
-	    (rc = db_exec(db, "SAVEPOINT turn_edge", j->err)) != RC_OK)
+	if ((rc = need(j, SQL_CUT, &st)) != RC_OK || (rc = steps_begin(j)) != RC_OK)
 		return rc;
 	rc = judge(j, run(j, st, bind_reverse(j, st, e)));
 	if (rc == RC_OK && *j->what == APPLIED)
 		rc = put_row(j, row);
-	if (rc != RC_OK)
-		return rc; /* the caller rolls all of it back */
-	if (*j->what != APPLIED)
-		rc = db_exec(db, "ROLLBACK TO turn_edge", &why);
-	if (rc == RC_OK)
-		rc = db_exec(db, "RELEASE turn_edge", &why);
-	if (rc != RC_OK)
-		*j->err = why;
-	return rc;
+	return steps_end(j, rc);
 }
 
 static enum rc
@@ -726,23 +743,29 @@ update(struct job *j, struct span object, struct span previous)
 
 /* --- delete, soft_delete, restore --- */
 
+/* Run a statement about the event's row. */
+static enum rc
+run_on_row(struct job *j, enum table_sql which)
+{
+	sqlite3_stmt *st;
+	enum rc rc = need(j, which, &st);
+
+	return rc == RC_OK ? judge(j, run(j, st, bind_id(j, st, 1))) : rc;
+}
+
 static enum rc
 delete_row(struct job *j)
 {
-	sqlite3_stmt *st;
 	enum rc rc;
 
-	if ((rc = need(j, SQL_DELETE, &st)) != RC_OK)
+	if (j->t->parent < 0)
+		return run_on_row(j, SQL_DELETE);
+	if ((rc = steps_begin(j)) != RC_OK)
 		return rc;
-	rc = judge(j, run(j, st, bind_id(j, st, 1)));
-	if (rc != RC_OK || *j->what != APPLIED || j->t->parent < 0 ||
-	    sqlite3_changes(j->a->tables.db) == 0)
-		return rc;
-	if ((rc = need(j, SQL_ORPHAN, &st)) != RC_OK)
-		return rc;
-	/* The row is gone already: a constraint in the way (td's schema has
-	 * none) can't be a quarantine any more. */
-	return db_rc(j->a->tables.db, run(j, st, bind_id(j, st, 1)), "apply", j->err);
+	rc = run_on_row(j, SQL_DELETE);
+	if (rc == RC_OK && *j->what == APPLIED && sqlite3_changes(j->a->tables.db) > 0)
+		rc = run_on_row(j, SQL_ORPHAN);
+	return steps_end(j, rc);
 }
 
 /* Write the event's time to a row. */
