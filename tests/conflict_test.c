@@ -1,6 +1,7 @@
 /*
  * Which conflicts a log holds (engine/conflict.h): the recorded history of 28
- * cases, case by case; the other histories, record by record; and each rule.
+ * cases, case by case; the other histories, record by record; each rule; and
+ * what is other where a profile says upsert.
  * In payloads of the tables below ' stands for ".
  */
 #include "engine/conflict.h"
@@ -9,6 +10,7 @@
 #include "engine/digest.h"
 #include "engine/follow.h"
 #include "engine/page.h"
+#include "profiles/read.h"
 #include "tests/fixture.h"
 #include "tests/temp.h"
 
@@ -19,6 +21,7 @@
 
 static char dir[TEMP_PATH], log_dir[TEMP_PATH + 16];
 static struct events *events;
+static const struct profile *profile = &profile_td;
 static struct follower *follower;
 static struct err err;
 static struct buf found;
@@ -34,7 +37,7 @@ setup(void)
 {
 	temp_make(dir);
 	snprintf(log_dir, sizeof(log_dir), "%s/p", dir);
-	must(events_create(log_dir, "td", &err));
+	must(events_create(log_dir, profile->name, &err));
 	must(events_open(log_dir, &events, &err));
 }
 
@@ -90,7 +93,7 @@ follow(void)
 	int64_t end = clock_mono_ms() + 60000;
 
 	if (follower == NULL)
-		must(follower_new(log_dir, &profile_td, &follower, &err));
+		must(follower_new(log_dir, profile, &follower, &err));
 	must(follower_run(follower, events, &(struct follow_limits){ end, end, 0 }, &err));
 }
 
@@ -124,7 +127,7 @@ add_conflict(void *ctx, const struct state_conflict *c, bool *stop, struct err *
 	ck_assert_uint_eq(whole.len, c->fields.len);
 	buf_addf(out, "%" PRId64 "-%d %s%s %s %.*s %" PRId64 " over %" PRId64, c->seq, c->n,
 	         conflict_name(c->kind), c->certain ? "" : "?",
-	         profile_td.entities[c->type].table, (int)c->id.len, c->id.p, c->kept_seq,
+	         profile->entities[c->type].table, (int)c->id.len, c->id.p, c->kept_seq,
 	         c->lost_seq);
 	add_fields(out, c->fields);
 	buf_add_byte(out, '\n');
@@ -559,9 +562,9 @@ step(const char *text)
 	buf_free(&scratch);
 }
 
-START_TEST(each_rule)
+static void
+check_rule(const struct rule *r)
 {
-	const struct rule *r = &rules[_i];
 	struct buf whole = { 0 };
 
 	/* Event by event, and all at once: the same. */
@@ -576,6 +579,63 @@ START_TEST(each_rule)
 	conflicts();
 	ck_assert_msg(span_eq(buf_span(&whole), buf_span(&found)), "%s: rebuilt", r->what);
 	buf_free(&whole);
+}
+
+START_TEST(each_rule)
+{
+	check_rule(&rules[_i]);
+}
+END_TEST
+
+/* --- upsert: conf/profiles/shelf.json --- */
+
+static struct profile *shelf;
+
+static void
+setup_shelf(void)
+{
+	must(profile_read(TOP_SRCDIR "/conf/profiles/shelf.json", &shelf, &err));
+	profile = shelf;
+	setup();
+}
+
+static void
+teardown_shelf(void)
+{
+	teardown();
+	profile_free(shelf);
+	profile = &profile_td;
+}
+
+#define BOOK "A create books b {'new_data':{'title':'One','isbn':'1234567890','pages':3}}"
+#define UPDATE_BOOK(who, before, after) \
+	who " update books b {'previous_data':{" before "},'new_data':{" after "}}"
+#define LOAN "A create loans l {'new_data':{'book_id':'b','borrower':'Anna'}}"
+
+static const struct rule upserts[] = {
+	{ "a create over another's row: its values, and no child",
+	  { BOOK, LOAN, "B create books b {'new_data':{'title':'Two'}}" },
+	  "3-1 create? books b 3 over 1; title: \"One\" -> \"Two\"; isbn: \"1234567890\" -> null;"
+	  " pages: 3 -> null\n" },
+	{ "an update without previous_data, likewise",
+	  { BOOK, LOAN, UPDATE_BOOK("B", "'pages':3", "'pages':4"),
+	    UPDATE_BOOK("A", "'title':'One'", "'title':'Two'"),
+	    "B update books b {'new_data':{'title':'One','isbn':'1234567890','pages':4}}" },
+	  "5-1 create? books b 5 over 4; title: \"Two\" -> \"One\"\n" },
+	{ "an own create again", { BOOK, LOAN, BOOK }, NULL },
+	{ "a row in the way of another stays", /* and that one is quarantined */
+	  { BOOK, LOAN, "B create books c {'new_data':{'title':'Two','isbn':'1234567890'}}" },
+	  NULL },
+	{ "a delete takes the children of others along",
+	  { BOOK, "B create loans l {'new_data':{'book_id':'b','borrower':'Bob'}}",
+	    "A delete books b {}" },
+	  "3-1 cascade? loans l 3 over 2; book_id: \"b\" -> null; borrower: \"Bob\" -> null; "
+	  "since: \"2026-01-01 00:00:02\" -> null\n" },
+};
+
+START_TEST(each_rule_of_upserts)
+{
+	check_rule(&upserts[_i]);
 }
 END_TEST
 
@@ -675,6 +735,10 @@ main(void)
 	tcase_add_test(t, an_own_edge_that_closes_a_cycle_is_no_conflict);
 	tcase_add_test(t, a_field_of_a_megabyte_is_kept_whole);
 	tcase_add_test(t, who_wrote_a_value_long_ago_is_found);
+	suite_add_tcase(s, t);
+	t = tcase_create("upsert");
+	tcase_add_checked_fixture(t, setup_shelf, teardown_shelf);
+	tcase_add_loop_test(t, each_rule_of_upserts, 0, sizeof(upserts) / sizeof(*upserts));
 	suite_add_tcase(s, t);
 	runner = srunner_create(s);
 	srunner_run_all(runner, CK_ENV);

@@ -13,7 +13,7 @@ make_there() {
 files() { (cd "$root" && find . ! -type d | LC_ALL=C sort); }
 
 pages=$(cd "$src/man" && for page in *.[1-9]; do
-	echo "./p/share/man/man${page##*.}/$page"; done)
+	echo "./p/share/man/man${page##*.}/$page"; done | LC_ALL=C sort)
 
 is "make install succeeds" make_there install
 is "exactly these files are installed" same "$(files)" "./p/bin/td-sync
@@ -33,6 +33,8 @@ $pages
 ./p/share/td-sync/nginx/fill
 ./p/share/td-sync/nginx/nginx.conf.in
 ./p/share/td-sync/nginx/td-sync.conf.in
+./p/share/td-sync/profiles/shelf.json
+./p/share/td-sync/profiles/td.json
 ./p/share/td-sync/td-sync.conf"
 for program in td-sync td-sync-admin td-sync.fcgi; do
 	is "$program runs from there" "$root/p/bin/$program" --version

@@ -7,7 +7,7 @@ needs mandoc
 for page in "$src"/man/*.[1-9]; do
 	is "${page##*/} is in order" mandoc -T lint -W warning "$page"
 done
-for page in td-sync.1 td-sync-admin.1 td-sync.fcgi.8 td-sync.conf.5; do
+for page in td-sync.1 td-sync-admin.1 td-sync.fcgi.8 td-sync.conf.5 td-sync-profile.5; do
 	is "there is $page" test -s "$src/man/$page"
 done
 totals

@@ -1,9 +1,11 @@
 /*
  * The rules by which an event changes rows (protocol.md section 5), one by
- * one. In payloads of the tables below ' stands for ".
+ * one: td's, then those of a profile that says upsert. In payloads of the
+ * tables below ' stands for ".
  */
 #include "base/json.h"
 #include "engine/apply.h"
+#include "profiles/read.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -11,6 +13,7 @@
 #include <string.h>
 
 static sqlite3 *db;
+static const struct profile *profile = &profile_td;
 static struct applier *applier;
 static struct err err;
 static struct buf scratch;
@@ -24,7 +27,7 @@ exec(const char *sql)
 static void
 new_applier(void)
 {
-	ck_assert_msg(applier_new(db, "main", &profile_td, &applier, &err) == RC_OK,
+	ck_assert_msg(applier_new(db, "main", profile, &applier, &err) == RC_OK,
 	              "%s", err.text);
 }
 
@@ -55,18 +58,25 @@ static const char start[] =
     "INSERT INTO notes(id, title, content, created_at, updated_at)"
     " VALUES ('nt-1', 'Note', '', 'nt', 'nu');";
 
+/* A database with the profile's tables and some rows. */
 static void
-setup(void)
+make_tables(const char *rows)
 {
 	struct buf sql = { 0 };
 
 	ck_assert(sqlite3_open(":memory:", &db) == SQLITE_OK);
 	exec("PRAGMA foreign_keys=ON");
-	profile_schema(&profile_td, "main", &sql);
+	profile_schema(profile, "main", &sql);
 	exec(buf_cstr(&sql));
 	buf_free(&sql);
-	exec(start);
+	exec(rows);
 	new_applier();
+}
+
+static void
+setup(void)
+{
+	make_tables(start);
 }
 
 static void
@@ -148,7 +158,7 @@ everything(void)
 	struct buf all = { 0 };
 	char query[128], *copy;
 
-	for (const struct profile_entity *e = profile_td.entities; e->table != NULL; e++) {
+	for (const struct profile_entity *e = profile->entities; e->table != NULL; e++) {
 		if (e->held_back)
 			continue;
 		snprintf(query, sizeof(query), "SELECT * FROM \"%s\" ORDER BY id", e->table);
@@ -747,7 +757,8 @@ check_rule(const struct rule *r)
 		exec(r->before);
 		renew_applier(); /* it may have altered a table */
 	}
-	exec("CREATE TABLE IF NOT EXISTS issue_reviews(id)"); /* for everything() */
+	if (profile == &profile_td)
+		exec("CREATE TABLE IF NOT EXISTS issue_reviews(id)"); /* for everything() */
 	before = everything();
 	exec("BEGIN");
 	rc = apply(&r->event, &what);
@@ -775,6 +786,150 @@ RULES(a_create_puts_a_whole_row, creates)
 RULES(a_dependency_forms_no_cycle_of_two, edges)
 RULES(an_update_sets_what_its_author_changed, updates)
 RULES(a_delete_removes_hides_or_shows, deletes)
+
+/* --- a profile that says upsert: conf/profiles/shelf.json --- */
+
+static struct profile *shelf;
+
+static void
+setup_shelf(void)
+{
+	ck_assert_msg(profile_read(TOP_SRCDIR "/conf/profiles/shelf.json", &shelf, &err) == RC_OK,
+	              "%s", err.text);
+	profile = shelf;
+	make_tables("INSERT INTO places(id, name, inside)"
+	            " VALUES ('room', 'Room', ''), ('rack', 'Rack', 'room');"
+	            "INSERT INTO books(id, title, isbn, tags, place_id, added_at)"
+	            " VALUES ('a', 'A', '1234567890', 'old', 'rack', 't'), ('b', 'B', NULL, '',"
+	            " 'rack', 't'), ('c', 'C', '1234567890123', '', 'room', 't');"
+	            "INSERT INTO loans(id, book_id, borrower, since) VALUES ('l', 'a', 'Anna', 't');"
+	            "INSERT INTO orders(id, book_id, after_id) VALUES ('o', 'a', 'b')");
+}
+
+static void
+teardown_shelf(void)
+{
+	teardown();
+	profile_free(shelf);
+	profile = &profile_td;
+}
+
+#define ORDER(id, book, after) { CREATE, "orders", id, \
+	NEW("{'book_id':'" book "','after_id':'" after "'}") }
+#define LOANS "SELECT (SELECT count(*) FROM loans), (SELECT count(*) FROM orders)"
+
+static const struct rule upserts[] = {
+	{ "a new row has its defaults, times the event's", NULL,
+	  { CREATE, "books", "n", NEW("{'title':'New','tags':['x','y'],'file':'/home/n'}") },
+	  APPLIED, NULL, "SELECT title, authors, tags, isbn, pages, place_id, file, added_at,"
+	  " updated_at FROM books WHERE id = 'n'",
+	  "New||x,y|NULL|0|place-none||2026-03-01 08:00:00|NULL" },
+	{ "a row that is there takes all values: what is not given has its default", NULL,
+	  { CREATE, "books", "a", NEW("{'title':'Again','isbn':'1234567890','pages':3}") },
+	  APPLIED, NULL, "SELECT title, isbn, tags, pages, place_id, added_at FROM books"
+	  " WHERE id = 'a'", "Again|1234567890||3|place-none|2026-03-01 08:00:00" },
+	{ "and no child goes", NULL,
+	  { CREATE, "books", "a", NEW("{'title':'Again'}") }, APPLIED, NULL, LOANS, "1|1" },
+	{ "an update that says nothing of before does the same", NULL,
+	  { UPDATE, "books", "a", NEW("{'title':'Again'}") }, APPLIED, NULL,
+	  "SELECT title, tags, (SELECT count(*) FROM loans) FROM books WHERE id = 'a'",
+	  "Again||1" },
+	{ "it makes no row, either", NULL,
+	  { UPDATE, "books", "x", NEW("{'title':'Again'}") }, APPLIED, NULL,
+	  "SELECT count(*) FROM books", "3" },
+	{ "an update with previous_data sets what it changed", NULL,
+	  { UPDATE, "books", "a", BOTH("{'title':'Again','pages':5}", "{'title':'A','pages':5}") },
+	  APPLIED, NULL, "SELECT title, tags, pages FROM books WHERE id = 'a'", "Again|old|0" },
+	{ "NULL where it is not allowed becomes the default", NULL,
+	  { CREATE, "books", "a", NEW("{'title':'T','pages':null,'added_at':null,'tags':null}") },
+	  APPLIED, NULL, "SELECT pages, typeof(pages), added_at, tags FROM books WHERE id = 'a'",
+	  "0|integer|2026-03-01 08:00:00|" },
+	{ "NULL where it is not allowed and nothing is the default", NULL,
+	  { CREATE, "books", "a", NEW("{'title':null}") }, APPLIED_BAD,
+	  "create books/a: constraint failed: NOT NULL constraint failed: books.title (1299)" },
+	{ "a wrapped row is unwrapped", NULL,
+	  { CREATE, "books", "n", NEW("{'book':{'title':'In'},'by':'x'}") }, APPLIED, NULL,
+	  "SELECT title FROM books WHERE id = 'n'", "In" },
+	{ "another row in the way is left alone, as is the row itself", NULL,
+	  { CREATE, "books", "c", NEW("{'title':'Thief','isbn':'1234567890'}") }, APPLIED_BAD,
+	  "create books/c: constraint failed: UNIQUE constraint failed: books.isbn (2067)" },
+	{ "likewise where the row is new", NULL,
+	  { CREATE, "books", "n", NEW("{'title':'Thief','isbn':'1234567890'}") }, APPLIED_BAD,
+	  "create books/n: constraint failed: UNIQUE constraint failed: books.isbn (2067)" },
+	{ "likewise for an update without previous_data", NULL,
+	  { UPDATE, "books", "c", NEW("{'title':'Thief','isbn':'1234567890'}") }, APPLIED_BAD,
+	  "update books/c: constraint failed: UNIQUE constraint failed: books.isbn (2067)" },
+	{ "likewise for one that sets the column alone", NULL,
+	  { UPDATE, "books", "c", BOTH("{'isbn':'1234567890'}", "{'isbn':'1234567890123'}") },
+	  APPLIED_BAD,
+	  "update books/c: constraint failed: UNIQUE constraint failed: books.isbn (2067)" },
+	{ "what a CHECK refuses", NULL,
+	  { CREATE, "books", "a", NEW("{'title':'A','isbn':'12'}") }, APPLIED_BAD,
+	  "create books/a: constraint failed: CHECK constraint failed: length(isbn) IN (10, 13) (275)" },
+	{ "a child of what is not there is an orphan", NULL,
+	  { CREATE, "loans", "n", NEW("{'book_id':'x','borrower':'Bob'}") }, APPLIED_ORPHAN,
+	  "orphaned loans/n: book_id references missing books/x" },
+	{ "a child that moves to what is not there stays", NULL,
+	  { CREATE, "loans", "l", NEW("{'book_id':'x','borrower':'Anna'}") }, APPLIED_BAD,
+	  "create loans/l: constraint failed: FOREIGN KEY constraint failed (787)" },
+	{ "a delete takes the children along", NULL,
+	  { DELETE, "books", "a", "{}" }, APPLIED, NULL, LOANS, "0|0" },
+	{ "a delete empties the column of the children that name it", NULL,
+	  { DELETE, "places", "room", "{}" }, APPLIED, NULL,
+	  "SELECT id, inside FROM places WHERE id = 'rack'", "rack|" },
+	{ "or nothing happens, where that is not allowed",
+	  "DROP TABLE places; CREATE TABLE places(id TEXT PRIMARY KEY, name TEXT, inside TEXT"
+	  " CHECK (inside <> '')); INSERT INTO places VALUES ('room', 'Room', NULL),"
+	  " ('rack', 'Rack', 'room')",
+	  { DELETE, "places", "room", "{}" }, APPLIED_BAD,
+	  "delete places/room: constraint failed: CHECK constraint failed: inside <> '' (275)" },
+	{ "soft_delete and restore are td's", "UPDATE books SET deleted_at = 'then'",
+	  { SHOW, "books", "a", "{}" }, APPLIED, NULL,
+	  "SELECT deleted_at, updated_at FROM books WHERE id = 'a'",
+	  "NULL|2026-03-01 10:00:00.5+02:00" },
+	{ "what is held back", NULL,
+	  { CREATE, "readings", "r", NEW("{'book_id':'a'}") }, APPLIED_BAD,
+	  "invalid entity type: \"readings\"" },
+	{ "what is no entity of this profile", NULL,
+	  { CREATE, "issues", "td-1", NEW("{'title':'T'}") }, APPLIED_BAD,
+	  "invalid entity type: \"issues\"" },
+
+	{ "an edge", NULL, ORDER("n", "b", "c"), APPLIED, NULL,
+	  "SELECT id, book_id, after_id FROM orders ORDER BY id", "n|b|c;o|a|b" },
+	{ "an edge that would turn one round, and sorts higher", NULL,
+	  ORDER("n", "b", "a"), APPLIED_EDGE, "create orders/n: it would close a cycle" },
+	{ "an edge that turns one round, and sorts lower",
+	  "UPDATE orders SET book_id = 'c', after_id = 'b'", ORDER("n", "b", "c"), APPLIED, NULL,
+	  "SELECT id, book_id, after_id FROM orders", "n|b|c" },
+	{ "an edge that is there under another id", NULL,
+	  ORDER("n", "a", "b"), APPLIED_BAD, "create orders/n: constraint failed: UNIQUE constraint"
+	  " failed: orders.book_id, orders.after_id, orders.kind (2067)" },
+};
+
+RULES(an_upsert_touches_one_row, upserts)
+
+START_TEST(a_table_of_ids_alone_can_be_put_into)
+{
+	static const struct profile_column columns[] = { { "id", "TEXT PRIMARY KEY" }, { 0 } };
+	static const char *const aliases[] = { NULL };
+	const struct profile_entity entities[] = {
+		{ .table = "marks", .aliases = aliases, .columns = columns }, { 0 },
+	};
+	const struct profile marks = { .name = "marks", .version = 1,
+		.create = PROFILE_UPSERT, .entities = entities };
+	struct short_event e = { CREATE, "marks", "m", NEW("{}") };
+	enum applied what;
+
+	teardown();
+	profile = &marks;
+	make_tables("");
+	exec("BEGIN");
+	for (int i = 0; i < 2; i++)
+		ck_assert_msg(apply(&e, &what) == RC_OK && what == APPLIED, "%s", err.text);
+	exec("COMMIT");
+	ck_assert_str_eq(look("SELECT id FROM marks"), "m");
+}
+END_TEST
 
 /* --- the environment --- */
 
@@ -1062,6 +1217,27 @@ START_TEST(an_applier_without_memory_is_none)
 }
 END_TEST
 
+START_TEST(a_profile_without_memory_is_none)
+{
+	struct profile *p;
+	enum rc rc = RC_FAULT;
+	bool over = false;
+	long n;
+
+	for (n = 0; !over; n++) {
+		fail_at = n;
+		rc = profile_read(TOP_SRCDIR "/conf/profiles/shelf.json", &p, &err);
+		over = fail_at >= 0;
+		fail_at = -1;
+		ck_assert_msg((rc == RC_OK) == (p != NULL), "%ld", n);
+		ck_assert_msg(rc == RC_OK || rc == RC_FAULT, "%ld: %s", n, err.text);
+		profile_free(p);
+	}
+	ck_assert(rc == RC_OK);
+	ck_assert_int_gt(n, 100);
+}
+END_TEST
+
 /* --- the applier itself --- */
 
 START_TEST(foreign_keys_must_be_on)
@@ -1210,6 +1386,11 @@ suite(void)
 	tcase_add_loop_test(t, a_delete_removes_hides_or_shows, 0, COUNT(deletes));
 	tcase_add_test(t, reasons_are_tds);
 	suite_add_tcase(s, t);
+	t = tcase_create("upsert");
+	tcase_add_checked_fixture(t, setup_shelf, teardown_shelf);
+	tcase_add_loop_test(t, an_upsert_touches_one_row, 0, COUNT(upserts));
+	tcase_add_test(t, a_table_of_ids_alone_can_be_put_into);
+	suite_add_tcase(s, t);
 	t = tcase_create("environment");
 	tcase_set_timeout(t, 60);
 	tcase_add_checked_fixture(t, setup, teardown);
@@ -1219,6 +1400,7 @@ suite(void)
 	                    COUNT(interrupted));
 	tcase_add_loop_test(t, an_event_without_memory_is_no_quarantine, 0, COUNT(hungry));
 	tcase_add_test(t, an_applier_without_memory_is_none);
+	tcase_add_test(t, a_profile_without_memory_is_none);
 	suite_add_tcase(s, t);
 	t = tcase_create("applier");
 	tcase_add_checked_fixture(t, setup, teardown);

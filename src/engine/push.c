@@ -11,7 +11,6 @@
 #include <string.h>
 
 #define ID_BYTES 255 /* of a device, session or entity id */
-#define TYPE_BYTES 64
 
 /* The server's own device: no client may claim it (protocol.md section 8). */
 #define SERVER_DEVICE "td-sync"
@@ -280,20 +279,6 @@ read_body(struct push *p, struct span body, struct span v[E__MAX], struct err *e
 
 /* --- judging: one event --- */
 
-static bool
-type_well_formed(struct span t)
-{
-	if (t.len == 0 || t.len > TYPE_BYTES || t.p[0] < 'a' || t.p[0] > 'z')
-		return false;
-	for (size_t i = 1; i < t.len; i++) {
-		char c = t.p[i];
-
-		if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '_')
-			return false;
-	}
-	return true;
-}
-
 /* Canonical type; NULL in *entity for one that the profile doesn't know. */
 static enum rc
 judge_type(struct push *p, struct event *ev, const struct profile_entity **entity,
@@ -304,9 +289,10 @@ judge_type(struct push *p, struct event *ev, const struct profile_entity **entit
 		ev->type = span_of((*entity)->table);
 		return RC_OK;
 	}
-	if (!type_well_formed(ev->type) || (p->rules.refuse_unknown && p->profile != NULL))
+	if (!profile_is_name(ev->type) || (p->rules.refuse_unknown && p->profile != NULL))
 		return err_set(err, RC_INVALID, "invalid entity_type: %.*s",
-		               (int)(ev->type.len < TYPE_BYTES ? ev->type.len : TYPE_BYTES),
+		               (int)(ev->type.len < PROFILE_NAME_MAX ? ev->type.len
+		                                                     : PROFILE_NAME_MAX),
 		               ev->type.p);
 	/* Without a profile nothing is known, and everything forwarded. */
 	ev->parked = p->profile != NULL;

@@ -9,9 +9,9 @@
 #include "profiles/profile.h"
 #include "store/db.h"
 
-#define TABLE_COLUMNS 64 /* of a table: a set of columns is a uint64_t */
-#define TABLE_PARENTS 8  /* cascading foreign keys of a table */
-#define TABLE_UPDATES 24 /* UPDATE statements kept for a table */
+#define TABLE_COLUMNS PROFILE_COLUMNS_MAX /* a set of them is a uint64_t */
+#define TABLE_PARENTS PROFILE_PARENTS_MAX /* cascading foreign keys of a table */
+#define TABLE_UPDATES 24                  /* UPDATE statements kept for a table */
 
 /* A column that the table really has. */
 struct column {

@@ -3,10 +3,18 @@
 
 #include <string.h>
 
-const struct profile *
-profile_find(const char *name)
+bool
+profile_is_name(struct span name)
 {
-	return strcmp(name, profile_td.name) == 0 ? &profile_td : NULL;
+	if (name.len == 0 || name.len > PROFILE_NAME_MAX || name.p[0] < 'a' || name.p[0] > 'z')
+		return false;
+	for (size_t i = 1; i < name.len; i++) {
+		char c = name.p[i];
+
+		if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '_')
+			return false;
+	}
+	return true;
 }
 
 static bool
@@ -80,12 +88,12 @@ profile_local_action(const struct profile *p, struct span type)
 	return profile_action(p, type);
 }
 
-static void
-add_table(const struct profile_entity *e, const char *schema, struct buf *sql)
+void
+profile_table(const struct profile_entity *e, const char *schema, struct buf *sql)
 {
 	buf_addf(sql, "CREATE TABLE \"%s\".\"%s\" (", schema, e->table);
 	for (const struct profile_column *c = e->columns; c->name != NULL; c++)
-		buf_addf(sql, "%s\n\t%s %s", c == e->columns ? "" : ",", c->name, c->decl);
+		buf_addf(sql, "%s\n\t\"%s\" %s", c == e->columns ? "" : ",", c->name, c->decl);
 	if (e->constraints != NULL)
 		buf_addf(sql, ",\n\t%s", e->constraints);
 	buf_add_str(sql, "\n);\n");
@@ -101,5 +109,5 @@ profile_schema(const struct profile *p, const char *schema, struct buf *sql)
 {
 	for (const struct profile_entity *e = p->entities; e->table != NULL; e++)
 		if (!e->held_back)
-			add_table(e, schema, sql);
+			profile_table(e, schema, sql);
 }

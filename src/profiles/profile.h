@@ -1,7 +1,7 @@
 /*
  * A profile says what an application's entities are: their types, aliases
- * and columns, and the rules by which an event changes a row. It is data;
- * the engine holds the code. td's is in td.c.
+ * and columns, and the rules by which an event changes a row. It is data,
+ * read from a file (read.h); the engine holds the code. td's is compiled in.
  */
 #ifndef TDSYNC_PROFILES_PROFILE_H
 #define TDSYNC_PROFILES_PROFILE_H
@@ -9,6 +9,17 @@
 #include "base/buf.h"
 #include "base/rc.h"
 #include "store/events.h"
+
+#define PROFILE_NAME_MAX 64    /* bytes of a name */
+#define PROFILE_COLUMNS_MAX 64 /* of a table */
+#define PROFILE_PARENTS_MAX 8  /* keys ON DELETE CASCADE of a table */
+
+/* What stands in a log for no profile at all: any entity type is taken as it
+ * is, nothing is applied. */
+#define PROFILE_NONE "none"
+
+/* What a profile's file is called behind its name. */
+#define PROFILE_SUFFIX ".json"
 
 /* A column of an entity's table in the state's schema. */
 struct profile_column {
@@ -69,11 +80,18 @@ struct profile {
 	const struct profile_alias *actions;  /* ends with a NULL type */
 };
 
-/* The profile of td (protocol.md sections 4 and 5, schema 38). Static. */
+/*
+ * The profile of td (protocol.md sections 4 and 5, schema 38), made of
+ * conf/profiles/td.json by compile.c when td-sync is built. Static.
+ */
 extern const struct profile profile_td;
 
-/* The profile of that name, or NULL. */
+/* The profile of that name that is compiled in, or NULL; installed.h has the
+ * others, too. */
 const struct profile *profile_find(const char *name);
+
+/* Whether it is a name: 1 to PROFILE_NAME_MAX of a-z, 0-9 and _, a letter first. */
+bool profile_is_name(struct span name);
 
 /*
  * The entity that a type names, canonical or alias, in any case; NULL when
@@ -112,5 +130,8 @@ enum action profile_local_action(const struct profile *p, struct span type);
  * connection ("main").
  */
 void profile_schema(const struct profile *p, const char *schema, struct buf *sql);
+
+/* The same for one entity, held back or not. */
+void profile_table(const struct profile_entity *e, const char *schema, struct buf *sql);
 
 #endif

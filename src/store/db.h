@@ -1,6 +1,7 @@
 /*
  * SQLite as td-sync uses it: how a database is opened, how its codes become
- * outcomes, how statements are kept. Only store/ and the applier see it.
+ * outcomes, how statements are kept. Only store/, the applier and what tries a
+ * profile's schema see it.
  */
 #ifndef TDSYNC_STORE_DB_H
 #define TDSYNC_STORE_DB_H
