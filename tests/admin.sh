@@ -95,7 +95,8 @@ run 0 --version
 out '^td-sync-admin [0-9]'
 run 0 --help
 out 'exit codes: 0'
-for words in init 'user add' 'user list' 'project add' 'project list' 'member set' \
+for words in init 'user add' 'user list' 'project add' 'project list' 'profile check' \
+	'profile list' 'member set' \
 	'member remove' 'member list' 'token create' 'token list' 'token revoke' \
 	'key create' 'key rotate' 'key list'; do
 	out "^  $words "
@@ -199,6 +200,71 @@ out "^$green  $at  green-house  +Green House\$"
 out ' --odd\?\[31m$'
 on 0 --json project list
 out '"name":"--odd\\u001b\[31m"'
+
+# --- profiles ---
+
+src=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
+profiles=$tmp/profiles
+mkdir "$profiles"
+cp "$src/conf/profiles/shelf.json" "$profiles/"
+sed 's/"version": 1/"version": "one"/; s/"shelf"/"bad"/' "$profiles/shelf.json" >"$profiles/bad.json"
+echo 'never read' >"$profiles/td.json"
+
+# check needs no data folder
+run 0 profile check "$profiles/shelf.json"
+out "^shelf +1 +upsert +$profiles/shelf.json\$"
+run 0 --json profile check "$src/conf/profiles/td.json"
+out '^\{"name":"td","version":1,"create":"replace","entities":15,"file":".*/td.json"\}$'
+run 5 profile check "$profiles/bad.json"
+err "^td-sync-admin: $profiles/bad.json: \"version\" must be a whole number"
+run 3 profile check "$profiles/missing.json"
+err "no such file: $profiles/missing.json"
+run 2 profile check
+
+# where the server has them: its configuration, the environment, an option
+log_is() {
+	if command -v sqlite3 >/dev/null; then
+		is "$(sqlite3 "$data/projects/$1/events.db" \
+			"SELECT value FROM meta WHERE key = 'profile'")" "$2" 'the profile of the log'
+	fi
+}
+before=$(folders)
+on 3 project add Books --owner alice@example.com --profile shelf
+err "there is no profile \"shelf\": known are .*td.* and none \(others are files in /.*/td-sync/profiles\)"
+on 3 project add Books --owner alice@example.com --profile shelves --profiles "$profiles"
+err 'there is no profile "shelves": known are td, bad, shelf and none'
+on 3 project add Books --owner alice@example.com --profile ../profiles/shelf --profiles "$profiles"
+on 1 project add Books --owner alice@example.com --profile bad --profiles "$profiles"
+err "$profiles/bad.json: \"version\" must be a whole number"
+is "$(folders)" "$before" 'no log was made for nothing'
+on 0 project add Books --owner alice@example.com --profile shelf --profiles "$profiles"
+log_is "$(cat "$tmp/out")" shelf
+on 0 project add Anything --owner alice@example.com --profile none
+log_is "$(cat "$tmp/out")" none
+on 0 project add Tasks --owner alice@example.com
+log_is "$(cat "$tmp/out")" td
+echo 'profiles = ../profiles' >"$data/td-sync.conf"
+on 0 project add Books --owner alice@example.com --profile shelf
+log_is "$(cat "$tmp/out")" shelf
+on 0 profile list
+lines 3
+out '^td +1 +replace +compiled in$'
+out "^bad +- +wrong +.*/bad.json: \"version\" must be"
+out '^shelf +1 +upsert +.*/shelf.json$'
+on 0 --json profile list
+out '^\{"name":"td","version":1,"create":"replace","entities":15\}$'
+out '^\{"name":"bad","error":".*/bad.json: .*"\}$'
+TD_SYNC_SERVER_PROFILES=$tmp/nowhere
+export TD_SYNC_SERVER_PROFILES
+on 0 profile list
+lines 1
+on 0 profile list --profiles "$profiles"
+lines 3
+unset TD_SYNC_SERVER_PROFILES
+echo 'profile = x' >"$data/td-sync.conf"
+on 5 profile list
+err 'td-sync.conf:1: unknown key "profile"'
+rm "$data/td-sync.conf"
 
 # --- members ---
 

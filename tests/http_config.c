@@ -57,6 +57,7 @@ static const struct {
 	{ "max_waiting = 1025\n", "max_waiting: must be a number from 1 to 1024" },
 	{ "unknown_entities = maybe\n", "must be \"park\" or \"refuse\"" },
 	{ "data =\n", ":1: data: must be a folder" },
+	{ "profiles =\n", ":1: profiles: must be a folder" },
 	{ "error_log =\n", ":1: error_log" },
 	{ "nonsense\n", ":1:" },
 };
@@ -142,12 +143,16 @@ START_TEST(environment_beats_file_and_arguments_beat_both)
 	struct err err;
 	char want[TEMP_PATH + 32];
 
-	write_file("data = below\nmax_push_bytes = 2048\nunknown_entities = refuse\n"
+	ck_assert_int_eq(config_load(NULL, "/elsewhere", &c, &err), RC_OK);
+	ck_assert_str_eq(c.profiles, DATADIR "/profiles");
+	write_file("data = below\nmax_push_bytes = 2048\nunknown_entities = refuse\nprofiles = p\n"
 	           "error_log = logs/e\naccess_log = off\n");
 	snprintf(want, sizeof(want), "%s/td-sync.conf", dir);
 	ck_assert_int_eq(config_load(want, NULL, &c, &err), RC_OK);
 	snprintf(want, sizeof(want), "%s/below", dir);
 	ck_assert_str_eq(c.data, want);
+	snprintf(want, sizeof(want), "%s/p", dir);
+	ck_assert_str_eq(c.profiles, want);
 	snprintf(want, sizeof(want), "%s/logs/e", dir);
 	ck_assert_str_eq(c.error_log, want);
 	ck_assert(c.refuse_unknown && c.access_log_off);

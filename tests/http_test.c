@@ -154,6 +154,7 @@ main(void)
 	suite_add_tcase(s, bodies_case());
 	suite_add_tcase(s, sync_case());
 	suite_add_tcase(s, pages_case());
+	suite_add_tcase(s, profiles_case());
 	suite_add_tcase(s, pool_case());
 	suite_add_tcase(s, limits_case());
 	sr = srunner_create(s);

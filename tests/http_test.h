@@ -15,6 +15,7 @@ TCase *pool_case(void);       /* http_pool.c */
 TCase *pages_case(void);      /* http_pages.c */
 TCase *limits_case(void);     /* http_limits.c */
 TCase *config_case(void);     /* http_config.c */
+TCase *profiles_case(void);   /* http_profiles.c */
 
 /* Whether such a site can run here; if not, "skipped: ..." is said once. */
 bool http_can_run(enum site_kind kind);

@@ -21,7 +21,7 @@ show_json(const struct project *p)
 
 /* Make the log of a project, so that no project is ever without one. */
 static enum rc
-make_log(struct admin *a, const char *id)
+make_log(struct admin *a, const char *id, const char *profile)
 {
 	struct buf dir = { 0 };
 	enum rc rc;
@@ -30,7 +30,7 @@ make_log(struct admin *a, const char *id)
 	if (buf_cstr(&dir) == NULL)
 		rc = err_set(&a->err, RC_FAULT, "out of memory");
 	else
-		rc = events_create(dir.p, "td", &a->err);
+		rc = events_create(dir.p, profile, &a->err);
 	buf_free(&dir);
 	return rc;
 }
@@ -39,6 +39,7 @@ int
 project_add_run(struct admin *a)
 {
 	struct span name = span_of(a->args[0]), description = span_of(a->description);
+	const char *profile = a->profile != NULL ? a->profile : "td";
 	struct buf line = { 0 };
 	struct project p;
 	struct user owner;
@@ -50,9 +51,11 @@ project_add_run(struct admin *a)
 		rc = admin_user(a, a->owner, &owner);
 	if (rc == RC_OK)
 		rc = id_new("p_", 8, id);
+	if (rc == RC_OK && a->profile != NULL)
+		rc = admin_profile(a, profile);
 	/* A log without its row, after a crash, is an unused folder. */
 	if (rc == RC_OK)
-		rc = make_log(a, id);
+		rc = make_log(a, id, profile);
 	if (rc == RC_OK)
 		rc = project_add(a->accounts, id, name, description, owner.id, &p, &a->err);
 	if (rc != RC_OK)

@@ -27,6 +27,8 @@
 enum option_id {
 	O_OWNER,
 	O_DESCRIPTION,
+	O_PROFILE,
+	O_PROFILES,
 	O_USER,
 	O_PROJECT,
 	O_SCOPE,
@@ -48,6 +50,8 @@ static const struct {
 } options[O__MAX] = {
 	[O_OWNER] = { "owner", "EMAIL", "who owns the project (required)" },
 	[O_DESCRIPTION] = { "description", "TEXT", "what the project is about" },
+	[O_PROFILE] = { "profile", "NAME", "what its entities are (default td; none: anything)" },
+	[O_PROFILES] = { "profiles", "DIR", "where the profiles are (default: the server's key)" },
 	[O_USER] = { "user", "EMAIL", "whom the token is for (required)" },
 	[O_PROJECT] = { "project", "PROJECT", "good for this project only (repeatable)" },
 	[O_SCOPE] = { "scope", "SCOPE", "sync:read, sync:write, project:admin or"
@@ -70,6 +74,7 @@ struct command {
 	unsigned required;        /* those that must be there */
 	const char *does;
 	int (*run)(struct admin *a);
+	bool anywhere;            /* needs no data folder */
 };
 
 static const struct command commands[] = {
@@ -77,10 +82,15 @@ static const struct command commands[] = {
 	  init_run },
 	{ "user", "add", "EMAIL", 1, 0, 0, "make a user; prints its id", user_add_run },
 	{ "user", "list", "", 0, 0, 0, "list users", user_list_run },
-	{ "project", "add", "NAME", 1, BIT(O_OWNER) | BIT(O_DESCRIPTION), BIT(O_OWNER),
+	{ "project", "add", "NAME", 1,
+	  BIT(O_OWNER) | BIT(O_DESCRIPTION) | BIT(O_PROFILE) | BIT(O_PROFILES), BIT(O_OWNER),
 	  "make a project; prints its id", project_add_run },
 	{ "project", "list", "", 0, 0, 0, "list projects, deleted ones too",
 	  project_list_run },
+	{ "profile", "check", "FILE", 1, 0, 0, "tell what is wrong with a profile's file",
+	  profile_check_run, true },
+	{ "profile", "list", "", 0, BIT(O_PROFILES), 0, "list the profiles that there are",
+	  profile_list_run },
 	{ "member", "set", "PROJECT EMAIL ROLE", 3, 0, 0,
 	  "add a member, or change the role: reader, writer or owner", member_set_run },
 	{ "member", "remove", "PROJECT EMAIL", 2, 0, 0, "remove a member",
@@ -258,6 +268,12 @@ set_option(struct admin *a, enum option_id o, const char *value)
 	case O_DESCRIPTION:
 		a->description = value;
 		break;
+	case O_PROFILE:
+		a->profile = value;
+		break;
+	case O_PROFILES:
+		a->profiles = value;
+		break;
 	case O_USER:
 		a->user = value;
 		break;
@@ -404,8 +420,8 @@ run(struct admin *a, const struct command *c)
 	int code;
 
 	umask(077);
-	rc = become_owner(a);
-	if (rc == RC_OK && c->run != init_run)
+	rc = c->anywhere ? RC_OK : become_owner(a);
+	if (rc == RC_OK && !c->anywhere && c->run != init_run)
 		rc = admin_open(a);
 	if (rc != RC_OK)
 		return admin_fail(a, rc);
@@ -434,7 +450,7 @@ run_command(struct admin *a, const struct command *c, int argc, char **argv)
 	for (int o = 0; o < O_COMMON; o++)
 		if ((c->required & BIT(o)) != 0 && (given & BIT(o)) == 0)
 			return usage("%s %s needs --%s", c->group, c->verb, options[o].name);
-	if (a->data == NULL || a->data[0] == '\0')
+	if (!c->anywhere && (a->data == NULL || a->data[0] == '\0'))
 		return usage("no data folder: give --data DIR, or set TD_SYNC_SERVER_DATA");
 	for (int i = 1; i < argc; i++)
 		if (!is_utf8(argv[i]))

@@ -8,6 +8,8 @@
 
 #include "auth/auth.h"
 
+#include <limits.h>
+
 /* How the command ends; documented in --help and the man page. */
 enum {
 	EXIT_ENVIRONMENT = 1, /* disk, lock, no data folder, a newer format */
@@ -26,6 +28,8 @@ struct admin {
 	const char *description;
 	const char *user;
 	const char *name;
+	const char *profile;
+	const char *profiles;
 	const char **projects;   /* every --project; owned */
 	size_t n_projects;
 	unsigned scope;          /* all --scope together; 0: none was given */
@@ -52,6 +56,14 @@ enum rc admin_project(struct admin *a, const char *id_or_slug, struct project *o
 
 /* The user of that address. RC_NOT_FOUND: a->err names it. */
 enum rc admin_user(struct admin *a, const char *email, struct user *out);
+
+/* The folder of the profiles: --profiles, else the server's, as td-sync.conf
+ * in the data folder and the environment have it. */
+enum rc admin_profiles(struct admin *a, char out[PATH_MAX]);
+
+/* Whether a profile is there, and right. RC_NOT_FOUND: a->err names those that
+ * are there. */
+enum rc admin_profile(struct admin *a, const char *name);
 
 /* --- what they print; td-sync-admin-out.c --- */
 
@@ -81,6 +93,8 @@ int user_add_run(struct admin *a);
 int user_list_run(struct admin *a);
 int project_add_run(struct admin *a);
 int project_list_run(struct admin *a);
+int profile_check_run(struct admin *a);
+int profile_list_run(struct admin *a);
 int member_set_run(struct admin *a);
 int member_remove_run(struct admin *a);
 int member_list_run(struct admin *a);

@@ -40,6 +40,14 @@ set_data(const struct loading *l, const char *value, struct err *err)
 	return set_path(l, l->config->data, value, err);
 }
 
+static enum rc
+set_profiles(const struct loading *l, const char *value, struct err *err)
+{
+	if (value[0] == '\0')
+		return err_set(err, RC_INVALID, "must be a folder");
+	return set_path(l, l->config->profiles, value, err);
+}
+
 /* A log: a file, or "stderr". */
 static enum rc
 set_log(const struct loading *l, char out[PATH_MAX], const char *value,
@@ -120,6 +128,7 @@ static const struct {
 	set_key *set;
 } keys[] = {
 	{ "data",             set_data },
+	{ "profiles",         set_profiles },
 	{ "error_log",        set_error_log },
 	{ "access_log",       set_access_log },
 	{ "max_push_bytes",   set_max_push_bytes },
@@ -172,6 +181,7 @@ config_load(const char *file, const char *data, struct config *out, struct err *
 	enum rc rc;
 
 	*out = (struct config){
+		.profiles = DATADIR "/profiles",
 		.max_push_bytes = 64 << 20, .max_large_bodies = 4,
 		.transfer_seconds = 60, .max_waiting = 16, .page_cache_bytes = 1 << 30,
 	};

@@ -15,6 +15,7 @@
 
 struct config {
 	char data[PATH_MAX];       /* the data folder; never empty */
+	char profiles[PATH_MAX];   /* the folder of profiles; it may be missing */
 	char error_log[PATH_MAX];  /* a file; "": stderr */
 	char access_log[PATH_MAX]; /* a file; "": stderr */
 	bool access_log_off;       /* write no access log at all */

@@ -90,7 +90,7 @@ check_text(struct request *r, const struct buf *name, const struct buf *descript
 /* Make the log, then the project: so none is ever without its log. */
 static enum rc
 create(struct request *r, struct span name, struct span description,
-       struct project *out)
+       const char *profile, struct project *out)
 {
 	struct accounts *accounts;
 	char id[ID_MAX];
@@ -100,7 +100,7 @@ create(struct request *r, struct span name, struct span description,
 		return rc;
 	if (id_new("p_", 8, id) != RC_OK)
 		return err_set(&r->err, RC_FAULT, "no random bytes");
-	rc = projects_create(&r->server->projects, id, &r->err);
+	rc = projects_create(&r->server->projects, id, profile, &r->err);
 	if (rc == RC_OK)
 		rc = project_add(accounts, id, name, description, r->caller.user_id,
 		                 out, &r->err);
@@ -111,12 +111,28 @@ create(struct request *r, struct span name, struct span description,
 	return rc;
 }
 
+/* What a project is to be made for: a profile that is there, or none. */
+static enum rc
+check_profile(struct request *r, const char *name)
+{
+	const struct profile *p;
+	struct err why;
+	enum rc rc;
+
+	if (name == NULL)
+		return err_set(&r->err, RC_FAULT, "out of memory");
+	rc = installed_get(&r->server->projects.profiles, name, &p, &why);
+	return rc == RC_OK ? rc : err_set(&r->err, rc == RC_NOT_FOUND ? RC_INVALID : rc,
+	                                  "%s", why.text);
+}
+
 enum rc
 projects_create_run(struct request *r)
 {
-	struct buf name = { 0 }, description = { 0 };
+	struct buf name = { 0 }, description = { 0 }, profile = { 0 };
 	struct body_field fields[] = {
-		{ "name", &name }, { "description", &description }, { NULL, NULL },
+		{ "name", &name }, { "description", &description }, { "profile", &profile },
+		{ NULL, NULL },
 	};
 	struct project p;
 	enum rc rc;
@@ -129,10 +145,15 @@ projects_create_run(struct request *r)
 		rc = err_set(&r->err, RC_INVALID, "name is required");
 	if (rc == RC_OK)
 		rc = check_text(r, &name, &description);
+	if (rc == RC_OK && !fields[2].given)
+		buf_add_str(&profile, PROJECTS_PROFILE);
 	if (rc == RC_OK)
-		rc = create(r, buf_span(&name), buf_span(&description), &p);
+		rc = check_profile(r, buf_cstr(&profile));
+	if (rc == RC_OK)
+		rc = create(r, buf_span(&name), buf_span(&description), profile.p, &p);
 	if (rc == RC_OK)
 		rc = answer_project(r, 201, &p);
+	buf_free(&profile);
 	buf_free(&name);
 	buf_free(&description);
 	return rc;

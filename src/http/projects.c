@@ -10,9 +10,10 @@
 #include <unistd.h>
 
 void
-projects_init(struct projects *p, const char *data)
+projects_init(struct projects *p, const char *data, const char *profiles)
 {
 	*p = (struct projects){ .data = data };
+	installed_init(&p->profiles, profiles);
 }
 
 static void
@@ -30,7 +31,8 @@ projects_close(struct projects *p)
 	for (size_t i = 0; p->open != NULL && i < PROJECTS_OPEN; i++)
 		drop(&p->open[i]);
 	free(p->open);
-	projects_init(p, p->data);
+	installed_close(&p->profiles);
+	projects_init(p, p->data, p->profiles.folder);
 }
 
 /* The folder of a project. Its id is checked here, whoever gave it: nothing
@@ -80,14 +82,6 @@ open_entry(const struct projects *p, const char *id, struct project_log *e,
 	if (rc == RC_NOT_FOUND) /* server.db knows the project */
 		return err_set(err, RC_UNAVAILABLE, "%s: the project's log is missing or was never "
 		               "made to its end: put it back from a backup", e->dir);
-	if (rc != RC_OK)
-		return rc;
-	e->profile = profile_find(events_profile(e->log));
-	if (e->profile != NULL)
-		return RC_OK;
-	rc = err_set(err, RC_UNAVAILABLE, "%s: made for the profile \"%s\", which this "
-	             "version does not know", e->dir, events_profile(e->log));
-	drop(e);
 	return rc;
 }
 
@@ -119,6 +113,24 @@ projects_get(struct projects *p, const char *id, struct project_log **out,
 	return RC_OK;
 }
 
+enum rc
+projects_profile(struct projects *p, const struct project_log *e,
+                 const struct profile **out, struct err *err)
+{
+	const char *name = events_profile(e->log);
+	struct err why;
+	enum rc rc = installed_get(&p->profiles, name, out, &why);
+
+	if (rc == RC_NOT_FOUND)
+		return err_set(err, RC_UNAVAILABLE, "the project is for the profile %s, which is "
+		               "not there: put its file, %s" PROFILE_SUFFIX ", into %s", name,
+		               name, p->profiles.folder);
+	if (rc != RC_OK)
+		return err_set(err, rc, "the project is for the profile %s, which can't be used: "
+		               "%s", name, why.text);
+	return RC_OK;
+}
+
 /* Close the state that was not used for the longest time, if too many are open. */
 static void
 make_room(struct projects *p)
@@ -142,18 +154,25 @@ enum rc
 projects_follower(struct projects *p, struct project_log *e, struct follower **out,
                   struct err *err)
 {
-	enum rc rc = RC_OK;
+	const struct profile *profile;
+	enum rc rc;
 
-	if (e->follower == NULL) {
-		make_room(p);
-		rc = follower_new(e->dir, e->profile, &e->follower, err);
-	}
+	*out = e->follower;
+	if (*out != NULL)
+		return RC_OK;
+	if ((rc = projects_profile(p, e, &profile, err)) != RC_OK)
+		return rc;
+	if (profile == NULL)
+		return err_set(err, RC_NOT_FOUND, "the project is for no profile, so its log adds "
+		               "up to nothing");
+	make_room(p);
+	rc = follower_new(e->dir, profile, &e->follower, err);
 	*out = e->follower;
 	return rc;
 }
 
 enum rc
-projects_create(struct projects *p, const char *id, struct err *err)
+projects_create(struct projects *p, const char *id, const char *profile, struct err *err)
 {
 	char dir[PATH_MAX];
 	enum rc rc;
@@ -165,7 +184,7 @@ projects_create(struct projects *p, const char *id, struct err *err)
 	if ((rc = fs_mkdir(dir, err)) != RC_OK ||
 	    (rc = folder(p, id, dir, err)) != RC_OK)
 		return rc;
-	return events_create(dir, PROJECTS_PROFILE, err);
+	return events_create(dir, profile, err);
 }
 
 void

@@ -8,7 +8,7 @@
 
 #include "base/id.h"
 #include "engine/follow.h"
-#include "profiles/profile.h"
+#include "profiles/installed.h"
 #include "store/devices.h"
 #include "store/events.h"
 
@@ -19,7 +19,7 @@
 /* Of these, how many have their state open: its statements are some 1 MB. */
 #define PROJECTS_STATES 4
 
-/* The profile that new projects are made for. */
+/* The profile that projects are made for where nobody says which. */
 #define PROJECTS_PROFILE "td"
 
 /* A project's folder and its open log. */
@@ -27,7 +27,6 @@ struct project_log {
 	char id[ID_MAX];
 	char dir[PATH_MAX];
 	struct events *log;             /* NULL: this entry is free */
-	const struct profile *profile;
 	struct follower *follower;      /* of its state; NULL: not open */
 	struct devices_known devices;
 	uint64_t used;                  /* when, in uses of all */
@@ -35,12 +34,14 @@ struct project_log {
 
 struct projects {
 	const char *data;               /* borrowed */
+	struct installed profiles;
 	uint64_t uses;
 	struct project_log *open;       /* PROJECTS_OPEN of them, or NULL */
 	struct project_log *last;       /* of these, the one used last, or NULL */
 };
 
-void projects_init(struct projects *p, const char *data);
+/* `profiles` is the folder of the profiles; both must live as long. */
+void projects_init(struct projects *p, const char *data, const char *profiles);
 void projects_close(struct projects *p);
 
 /*
@@ -50,13 +51,26 @@ void projects_close(struct projects *p);
 enum rc projects_get(struct projects *p, const char *id, struct project_log **out,
                      struct err *err);
 
-/* What follows the project's log, made where it isn't yet. Borrowed until the
- * next call. */
+/*
+ * The profile of an open log, for who judges events or applies them; NULL
+ * where the log is for none. Borrowed until projects_close(). RC_UNAVAILABLE:
+ * it names one that is missing or wrong, err says what an operator must do;
+ * what needs no profile goes on.
+ */
+enum rc projects_profile(struct projects *p, const struct project_log *e,
+                         const struct profile **out, struct err *err);
+
+/*
+ * What follows the project's log, made where it isn't yet. Borrowed until the
+ * next call. RC_NOT_FOUND: the log is for no profile, and adds up to nothing;
+ * else as projects_profile().
+ */
 enum rc projects_follower(struct projects *p, struct project_log *e,
                           struct follower **out, struct err *err);
 
 /* Make the folder and the empty log of a new project. */
-enum rc projects_create(struct projects *p, const char *id, struct err *err);
+enum rc projects_create(struct projects *p, const char *id, const char *profile,
+                        struct err *err);
 
 /* Take back what projects_create() made, where nothing came of it. */
 void projects_discard(struct projects *p, const char *id);

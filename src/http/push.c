@@ -51,6 +51,8 @@ follow(struct request *r)
 	enum rc rc = projects_follower(&r->server->projects, r->project, &f, &err);
 
 	buf_free(&r->body);
+	if (rc == RC_NOT_FOUND) /* of no profile: there is no state */
+		return;
 	if (rc == RC_OK)
 		rc = follower_run(f, r->project->log, &limits, &err);
 	if (rc != RC_OK && rc != RC_BUSY)
@@ -121,12 +123,16 @@ push_run(struct request *r)
 		.lenient = prefers_lenient(r),
 		.refuse_unknown = r->server->config->refuse_unknown,
 	};
+	const struct profile *profile;
 	struct push *p = NULL;
 	enum rc rc;
 
-	if ((rc = sync_begin(r, false)) != RC_OK)
+	/* Without the rules that it was made for nothing may be judged. */
+	if ((rc = sync_begin(r, false)) != RC_OK ||
+	    (rc = projects_profile(&r->server->projects, r->project, &profile,
+	                           &r->err)) != RC_OK)
 		return rc;
-	rc = push_parse(&r->body, r->project->profile, rules, &p, &r->err);
+	rc = push_parse(&r->body, profile, rules, &p, &r->err);
 	if (rc != RC_OK)
 		return rc;
 	rc = append(r, p);

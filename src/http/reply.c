@@ -61,20 +61,26 @@ reply_header(struct request *r, const char *name, const char *value)
 	buf_addf(&r->headers, "%s: %s\r\n", name, value);
 }
 
-/* Append a text without the data folder's path in front of its files: what is
- * wrong is the caller's to know, where the data lies is not. */
+/* Append a text with the folders that are configured under the names of their
+ * keys: what is wrong is the caller's to know, where the data lies is not. */
 static void
-add_without_folder(struct buf *b, const char *text, const char *folder)
+add_without_folders(struct buf *b, const char *text, const struct config *config)
 {
-	size_t n = strlen(folder);
-	const char *at;
+	const char *const paths[] = { config->data, config->profiles };
+	const char *const names[] = { "data", "profiles" };
+	size_t i, n;
 
-	while (n > 0 && (at = strstr(text, folder)) != NULL) {
-		buf_add(b, text, (size_t)(at - text));
-		buf_add_str(b, "data");
-		text = at + n;
+	while (*text != '\0') {
+		for (i = 0; i < 2; i++)
+			if ((n = strlen(paths[i])) > 0 && strncmp(text, paths[i], n) == 0)
+				break;
+		if (i < 2) {
+			buf_add_str(b, names[i]);
+			text += n;
+		} else {
+			buf_add_byte(b, *text++);
+		}
 	}
-	buf_add_str(b, text);
 }
 
 /* The sentence of an outcome for the caller, in r->scratch. */
@@ -91,7 +97,7 @@ compose(struct request *r, enum rc rc)
 		         r->id);
 	} else if (rc == RC_UNAVAILABLE) {
 		buf_add_str(b, "The server can't do this now: ");
-		add_without_folder(b, r->err.text, r->server->config->data);
+		add_without_folders(b, r->err.text, r->server->config);
 		buf_add_str(b, ". Whoever runs it must mend that; try again later.");
 	} else {
 		buf_add_str(b, r->err.text);

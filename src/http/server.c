@@ -14,7 +14,7 @@ server_init(struct server *s, const struct config *config, int max_workers)
 	s->max_large = (int)config->max_large_bodies;
 	if (max_workers > 0 && s->max_large > max_workers / 2)
 		s->max_large = max_workers > 1 ? max_workers / 2 : 1;
-	projects_init(&s->projects, config->data);
+	projects_init(&s->projects, config->data, config->profiles);
 	pages_init(&s->pages, config->data, config->page_cache_bytes);
 }
 

@@ -126,7 +126,7 @@ struct events {
 	struct lock *lock;        /* NULL on a read-only disk */
 	char *path, *lock_path;
 	struct fs_id id, lock_id; /* the files behind db and lock */
-	char profile[32];
+	char profile[80];         /* one that is cut is longer than any name */
 	struct events_head head;  /* within a write transaction: its state */
 	unsigned char log_id[LOG_ID_LEN]; /* as it was read last */
 	bool read_only;           /* the disk is: others are told so */
