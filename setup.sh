@@ -19,7 +19,7 @@ packages_build='gcc libc6-dev make autoconf automake libtool pkgconf
 	libfcgi-dev libsqlite3-dev libjson-c-dev libjwt-dev libssl-dev
 	libcurl4-openssl-dev zlib1g-dev'
 packages_run='nginx sqlite3 curl'
-packages_check='check valgrind mandoc xz-utils'
+packages_check='check valgrind mandoc xz-utils chromium chromium-driver'
 
 usage() {
 	cat <<'TEXT'

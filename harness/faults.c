@@ -4,6 +4,7 @@
 #include "run.h"
 #include "transport_cgi.h"
 
+#include "base/json.h"
 #include "tests/mishap.h"
 
 #include <errno.h>
@@ -365,12 +366,30 @@ send_with(struct faulty *f, enum fault fault, const struct transport_request *rq
 	}
 }
 
+/* For a trace with times: how many events a push or a page has. */
+static int64_t
+batch(const struct run *run, struct span body)
+{
+	struct span root, events, key, one;
+	struct json_iter it;
+	int64_t n = 0;
+
+	if (run->trace.zero_us == 0 ||
+	    json_scan(body, JSON_MAX_DEPTH, &root, NULL, NULL) != RC_OK ||
+	    !json_get(root, "events", &events))
+		return 0;
+	for (json_iter_init(&it, events); json_next(&it, &key, &one);)
+		n++;
+	return n;
+}
+
 static enum rc
 faulty_send(struct transport *t, const struct transport_request *rq,
             struct transport_reply *reply, struct err *err)
 {
 	struct faulty *f = (struct faulty *)t;
 	enum fault fault = choose(f, rq);
+	int64_t began = trace_now(&f->run->trace);
 	enum rc rc = send_with(f, fault, rq, reply, err);
 
 	if (fault != FAULT_NONE && fault != FAULT_SLOW)
@@ -378,7 +397,8 @@ faulty_send(struct transport *t, const struct transport_request *rq,
 	trace_line(&f->run->trace, "request", "s:replica", f->r->name, "s:method",
 	    rq->method, "s:path", rq->path, "s:fault", fault_name(fault), "s:rc",
 	    rc_name(rc), "i:status", (int64_t)reply->status, "i:sent",
-	    (int64_t)rq->body.len, "i:got", (int64_t)reply->body.len, NULL);
+	    (int64_t)rq->body.len, "i:got", (int64_t)reply->body.len, "t:began", began,
+	    "t:batch", batch(f->run, is_push(rq) ? rq->body : buf_span(&reply->body)), NULL);
 	return rc;
 }
 

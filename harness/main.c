@@ -4,7 +4,8 @@
  *
  *	--list             the scenarios; with --transport those that are for it
  *	--scenario NAME    only this one (may be given again)
- *	--script FILE      only the script in this file (script.h says how)
+ *	--script FILE      only the script in this file (script.h says how), and the
+ *	                   scenarios that are named
  *	--transport NAME   only over direct, cgi or fastcgi: those scenarios that are
  *	                   for it, or whichever is named
  *	--seeds N          so many random runs; 300 unless said
@@ -18,12 +19,16 @@
  *	--keep             keep the folders of all runs, not only of failed ones
  *	--trace FILE       one trace for all runs, not one in each folder; it, and
  *	                   that of a --replay, has the states after every call
+ *	--report DIR       write a page about all runs, DIR/index.html (report.h);
+ *	                   not together with --trace
  *
  * Without options everything, as `make check` wants it.
  *
  * Exit: 0 all passed, 1 some failed, 2 the harness itself could not go on.
  */
+#include "conflicts.h"
 #include "emitter.h"
+#include "report.h"
 #include "scenario.h"
 #include "selftest.h"
 
@@ -74,6 +79,7 @@ static struct options {
 	uint64_t seed, first;
 	int jobs;
 	const char *trace, *script;
+	struct report *report; /* NULL: none is wanted */
 	char parent[PATH_LEN - 200];
 } opt = { .kind = -1, .seeds = -1, .first = 1 };
 
@@ -209,7 +215,42 @@ job_name(const struct job *j)
 	    "the emitter's rows are what its log says" : selftest_name(j->sabotage);
 }
 
+/* The command that has a run again. */
+static const char *
+job_again(const struct job *j, char out[PATH_LEN])
+{
+	bool named;
+
+	if (j->scenario == NULL)
+		return "td-sync-harness --self-test";
+	named = scenario_find(j->scenario->name) != NULL;
+	snprintf(out, PATH_LEN, "td-sync-harness %s %s --transport %s --replay %llu",
+	    named ? "--scenario" : "--script", named ? j->scenario->name : opt.script,
+	    server_kind_name(j->kind), (unsigned long long)j->seed);
+	return out;
+}
+
 /* --- one run, in its own process --- */
+
+/* What its trace is called for the report, whatever becomes of its folder. */
+static const char *
+traced(const struct job *j, char out[PATH_LEN])
+{
+	snprintf(out, PATH_LEN, "%s/%d.jsonl", opt.parent, (int)(j - jobs));
+	return out;
+}
+
+/* The run is to be in the report. */
+static void
+follow(const struct job *j, struct run *run)
+{
+	char from[PATH_LEN], to[PATH_LEN];
+
+	snprintf(from, sizeof(from), "%s/trace.jsonl", run->dir);
+	if (link(from, traced(j, to)) != 0)
+		die("%s: %s", to, strerror(errno));
+	trace_time(&run->trace);
+}
 
 static void
 do_job(const struct job *j, struct result *out)
@@ -226,12 +267,16 @@ do_job(const struct job *j, struct result *out)
 		snprintf(name, sizeof(name), "self-test-%zu", j->sabotage);
 	run_begin(&run, name, j->kind, j->seed, opt.parent, opt.trace);
 	run.tell_states = opt.trace != NULL || opt.replay;
+	if (opt.report != NULL)
+		follow(j, &run);
 	if (j->scenario != NULL)
 		scenario_run(&run, j->scenario);
 	else if (j->sabotage == EMITTER)
 		emitter_run(&run);
 	else
 		selftest_run(&run, j->sabotage);
+	if (opt.report != NULL && run.skipped[0] == '\0')
+		conflicts_tell(&run);
 	out->ok = run_ok(&run);
 	out->done = true;
 	out->events = run.events;
@@ -300,17 +345,45 @@ static void
 tell(const struct job *j)
 {
 	const struct result *r = &j->result;
+	char again[PATH_LEN];
 
 	if (r->ok)
 		return;
 	printf("%s over %s, seed %llu: %s\n", job_name(j), server_kind_name(j->kind),
 	    (unsigned long long)j->seed, r->why);
-	if (j->scenario != NULL)
-		printf("    again: td-sync-harness --scenario %s --transport %s --replay %llu\n",
-		    job_name(j), server_kind_name(j->kind), (unsigned long long)j->seed);
+	printf("    again: %s\n", job_again(j, again));
 	if (r->dir[0])
 		printf("    trace: %s/trace.jsonl\n", r->dir);
 	fflush(stdout);
+}
+
+static const char *
+outcome_of(const struct result *r)
+{
+	return r->skipped[0] ? "skipped" : r->ok ? "passed" : "failed";
+}
+
+static void
+report(const struct job *j)
+{
+	const struct result *r = &j->result;
+	char again[PATH_LEN], trace[PATH_LEN];
+	struct report_run run = {
+		.n = (int)(j - jobs),
+		.scenario = j->scenario != NULL ? job_name(j) : "self-test",
+		.about = j->scenario != NULL ? j->scenario->about : job_name(j),
+		.via = server_kind_name(j->kind),
+		.seed = j->seed,
+		.outcome = outcome_of(r),
+		.why = r->skipped[0] ? r->skipped : r->why,
+		.events = r->events,
+		.ms = r->ms,
+		.again = job_again(j, again),
+		.kept = opt.keep || !r->ok ? r->dir : "",
+	};
+
+	report_add(opt.report, &run, traced(j, trace));
+	unlink(trace);
 }
 
 /* The table at the end. */
@@ -344,6 +417,8 @@ end_all(int first, int until)
 	for (i = first; i < until; i++)
 		if (jobs[i].fd >= 0)
 			kill(-jobs[i].pid, SIGKILL);
+	if (opt.report != NULL)
+		report_write(opt.report); /* what there is */
 	die("ended by signal %d; %s is left", (int)stop, opt.parent);
 }
 
@@ -366,6 +441,8 @@ wait_one(int first, int until)
 			if (pid == jobs[i].pid) {
 				finish(&jobs[i], status);
 				tell(&jobs[i]);
+				if (opt.report != NULL)
+					report(&jobs[i]);
 				return;
 			}
 			if (clock_mono_ms() - jobs[i].started_ms > RUN_SECONDS * 1000)
@@ -457,6 +534,7 @@ read_options(int argc, char **argv)
 		{ "jobs", required_argument, NULL, 'j' },
 		{ "keep", no_argument, NULL, 'k' },
 		{ "trace", required_argument, NULL, 'T' },
+		{ "report", required_argument, NULL, 'R' },
 		{ NULL, 0, NULL, 0 }
 	};
 	int c;
@@ -508,10 +586,15 @@ read_options(int argc, char **argv)
 			opt.trace = optarg;
 			unlink(opt.trace);
 			break;
+		case 'R':
+			opt.report = report_new(optarg, argc, argv);
+			break;
 		default:
 			exit(2);
 		}
 	}
+	if (opt.report != NULL && opt.trace != NULL)
+		die("--report reads the trace of each run: there is none with --trace");
 	if (optind < argc)
 		die("what is %s? (see the head of main.c)", argv[optind]);
 }
@@ -551,11 +634,13 @@ main(int argc, char **argv)
 	make_parent();
 	if (opt.script != NULL)
 		add_script(opt.script);
-	else
+	if (opt.script == NULL || opt.n_scenarios > 0)
 		plan();
 	run_all();
 	if (!opt.quiet)
 		print_table();
+	if (opt.report != NULL)
+		report_write(opt.report);
 	for (i = 0; i < n_jobs; i++) {
 		if (jobs[i].result.skipped[0] != '\0')
 			skipped++;

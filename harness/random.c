@@ -109,6 +109,7 @@ seldom(struct run *run, struct habit *habits)
 {
 	struct rng *rng = &run->rng;
 	struct replica *r = &run->replicas[rng_below(rng, run->n)];
+	const char *what;
 	struct faults ambient;
 	struct plan none = { 0 };
 	struct outcome out;
@@ -120,12 +121,14 @@ seldom(struct run *run, struct habit *habits)
 		break;
 	case 1: /* a copy of somebody's database, as it is */
 		if (run->n < RUN_REPLICAS) {
+			run_tell(run, r, "copied");
 			habits[run->n] = habits[r - run->replicas];
 			replica_keep(r, "cloned.db");
 			run_copy(run, r->db, COPY_AS_IT_IS);
 		}
 		break;
 	case 2: /* git puts an older database in place */
+		run_tell(run, r, r->kept ? "set back" : "kept aside");
 		if (r->kept)
 			replica_set_back(r, "kept.db");
 		else
@@ -133,15 +136,21 @@ seldom(struct run *run, struct habit *habits)
 		r->kept = !r->kept;
 		break;
 	case 3:
+		run_tell(run, r, "new device");
 		rng_id(&r->rng, "dev_", 16, r->device, sizeof(r->device));
 		break;
 	case 4: /* clocks jump: somebody's, the server's (tokens are of today) */
+		run_tell(run, r, "clock jumps");
+		run_tell(run, NULL, "clock jumps");
 		r->skew_s = (int64_t)rng_below(rng, 7200) - 3600;
 		run->server.clock_s = (int64_t)rng_below(rng, 80000);
 		break;
 	case 5: /* a disk takes nothing for a while */
-		server_suffer(&run->server, rng_chance(rng, 50) ? "disk-full" : "disk-broken");
+		what = rng_chance(rng, 50) ? "disk-full" : "disk-broken";
+		run_tell(run, NULL, what);
+		server_suffer(&run->server, what);
 		sync_call(run, r, CALL_SYNC, &none, &out);
+		run_tell(run, NULL, "disk-well");
 		server_suffer(&run->server, "disk-well");
 		break;
 	default: /* all at once; the order is the system's */

@@ -32,6 +32,13 @@ run_ok(const struct run *run)
 	return run->why[0] == '\0';
 }
 
+void
+run_tell(struct run *run, const struct replica *r, const char *what)
+{
+	trace_line(&run->trace, "happened", "s:who", r != NULL ? r->name : "server", "s:what",
+	    what, NULL);
+}
+
 static struct replica *
 add(struct run *run)
 {

@@ -44,6 +44,9 @@ bool run_fail(struct run *run, const char *fmt, ...)
 /* Whether nothing has gone wrong so far. */
 bool run_ok(const struct run *run);
 
+/* Note in the trace what happens to a replica, or to the server (NULL). */
+void run_tell(struct run *run, const struct replica *r, const char *what);
+
 /* Add a replica: empty, of a schema version; or a copy of a td database
  * (see replica_copy()). Borrowed. */
 struct replica *run_add(struct run *run, int schema);

@@ -93,6 +93,17 @@ name_it(struct run *run, const char *name, const char *id)
 
 /* --- edits --- */
 
+/* What a line does that is neither an edit nor a call, in its own words. */
+static void
+tell_happened(struct run *run, const struct replica *r, const struct line *l)
+{
+	char what[60];
+
+	snprintf(what, sizeof(what), "%s%s%s", l->word[1], l->n > 2 ? " " : "",
+	    l->n > 2 ? l->word[2] : "");
+	run_tell(run, r, what);
+}
+
 static void
 tell_edit(struct run *run, const struct replica *r, const char *command,
           const char *id, int entries)
@@ -414,6 +425,15 @@ number(const struct line *l, int at)
 	return strtoll(l->word[at], NULL, 10);
 }
 
+static void
+run_sql(const struct replica *r, const char *sql)
+{
+	sqlite3 *db = replica_open(r);
+
+	sql_run(db, sql, "");
+	sql_close(db);
+}
+
 /* A step of one replica; word 0 is its name. */
 static bool
 run_own(struct run *run, struct replica *r, struct line *l)
@@ -423,7 +443,7 @@ run_own(struct run *run, struct replica *r, struct line *l)
 	struct emit *e;
 	enum call which;
 	char path[PATH_LEN];
-	sqlite3 *db;
+	int n;
 
 	if ((c = command_find(verb)) != NULL)
 		return edit(run, r, c, &l->word[2]);
@@ -437,6 +457,16 @@ run_own(struct run *run, struct replica *r, struct line *l)
 		return walk(run, r);
 	if (strcmp(verb, "die-everywhere") == 0)
 		return die_everywhere(run, r, l->rest);
+	if (strcmp(verb, "replay") == 0 && l->n > 2) {
+		e = emit_open(r, true);
+		n = emit_log(e, path_of(l->word[2], path), l->n > 4 ? number(l, 3) : 0,
+		    l->n > 4 ? number(l, 4) : INT64_MAX);
+		emit_close(e);
+		tell_edit(run, r, "replay", "", n);
+		return true;
+	}
+	if (l->n > 1)
+		tell_happened(run, r, l);
 	if (strcmp(verb, "keep") == 0 && l->n == 3) {
 		replica_keep(r, l->word[2]);
 	} else if (strcmp(verb, "set-back") == 0 && l->n == 3) {
@@ -446,14 +476,9 @@ run_own(struct run *run, struct replica *r, struct line *l)
 	} else if (strcmp(verb, "clock") == 0) {
 		r->skew_s = number(l, 2);
 	} else if (strcmp(verb, "forget-log") == 0) {
-		db = replica_open(r);
-		sql_run(db, "DELETE FROM action_log", "");
-		sql_close(db);
-	} else if (strcmp(verb, "replay") == 0 && l->n > 2) {
-		e = emit_open(r, true);
-		emit_log(e, path_of(l->word[2], path), l->n > 4 ? number(l, 3) : 0,
-		    l->n > 4 ? number(l, 4) : INT64_MAX);
-		emit_close(e);
+		run_sql(r, "DELETE FROM action_log");
+	} else if (strcmp(verb, "sql") == 0 && l->n == 3) {
+		run_sql(r, l->word[2]);
 	} else {
 		die("%s: no such step: %s", run->scenario, l->whole);
 	}
@@ -478,6 +503,8 @@ server_step(struct run *run, const struct line *l)
 	struct server *s = &run->server;
 	const char *what = l->n > 1 ? l->word[1] : "";
 
+	if (l->n > 1)
+		tell_happened(run, NULL, l);
 	if (strcmp(what, "clock") == 0) {
 		s->clock_s = number(l, 2);
 	} else if (strcmp(what, "keep-log") == 0 && l->n == 3) {

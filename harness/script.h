@@ -19,6 +19,7 @@
  *	                          line, a sync killed at its 2nd … until none is left
  *	A keep NAME, A set-back NAME   the database aside, and back, as git does it
  *	A replay PATH [FROM TO]   live another database's action log again
+ *	A sql SQL                 change its database behind td's back
  *	A forget-log              empty the action log: its numbers start again
  *	A new-device              another device id (td without auth.json makes one
  *	                          up for every command)

@@ -191,6 +191,7 @@ stock_sync(struct run *run, struct replica *r, bool do_push, bool do_pull,
            bool automatic, struct err *why)
 {
 	struct stock s = { .run = run, .r = r, .why = why };
+	int64_t began = trace_now(&run->trace);
 	bool ok = true;
 	int lock;
 
@@ -206,7 +207,8 @@ stock_sync(struct run *run, struct replica *r, bool do_push, bool do_pull,
 	if (ok && do_pull)
 		ok = pull(&s, automatic);
 	trace_line(&run->trace, "call", "s:replica", r->name, "s:call", "stock", "s:outcome",
-	    ok ? "OK" : "failed", "s:error", ok ? "" : why->text, NULL);
+	    ok ? "OK" : "failed", "s:error", ok ? "" : why->text, "t:began", began, "t:ended",
+	    trace_now(&run->trace), NULL);
 	sql_close(s.db);
 	replica_unlock(lock);
 	transport_reply_free(&s.reply);

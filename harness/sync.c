@@ -104,6 +104,7 @@ perform_apart(struct run *run, struct replica *r, enum call c, struct plan *p, i
 	if (pid == 0) {
 		close(ends[0]);
 		out.rc = perform(run, r, c, p, &out);
+		out.ended = trace_now(&run->trace);
 		if (write(ends[1], &out, sizeof(out)) != (ssize_t)sizeof(out))
 			_exit(3);
 		_exit(0);
@@ -133,7 +134,8 @@ await(pid_t pid, int fd, struct outcome *out)
 }
 
 static void
-tell(struct run *run, const struct replica *r, enum call c, const struct outcome *o)
+tell(struct run *run, const struct replica *r, enum call c, int64_t began,
+     const struct outcome *o)
 {
 	trace_line(&run->trace, "call", "s:replica", r->name, "s:call", calls[c],
 	    "s:outcome", o->died ? "died" : tdsync_rc_name(o->rc), "i:pushed",
@@ -141,7 +143,8 @@ tell(struct run *run, const struct replica *r, enum call c, const struct outcome
 	    o->result.rejected, "i:pulled", o->result.pulled, "i:applied",
 	    o->result.applied, "i:skipped", o->result.skipped, "i:rows", o->result.rows,
 	    "i:server_seq", o->result.server_seq, "i:steps", (int64_t)o->steps, "s:step",
-	    o->step, "s:error", o->error, NULL);
+	    o->step, "s:error", o->error, "t:began", began, "t:ended",
+	    o->ended > 0 ? o->ended : trace_now(&run->trace), NULL);
 	if (run->tell_states) {
 		sqlite3 *db = sql_open(r->db, false);
 
@@ -154,6 +157,7 @@ void
 sync_call(struct run *run, struct replica *r, enum call c, struct plan *p,
           struct outcome *out)
 {
+	int64_t began = trace_now(&run->trace);
 	int fd;
 	pid_t pid;
 
@@ -170,7 +174,7 @@ sync_call(struct run *run, struct replica *r, enum call c, struct plan *p,
 	}
 	run->depth--;
 	if (c != CALL_STATUS)
-		tell(run, r, c, out);
+		tell(run, r, c, began, out);
 }
 
 bool
@@ -178,6 +182,7 @@ sync_crowd(struct run *run)
 {
 	struct plan p[RUN_REPLICAS] = { 0 };
 	struct outcome out;
+	int64_t began = trace_now(&run->trace);
 	pid_t pids[RUN_REPLICAS];
 	int fds[RUN_REPLICAS];
 	size_t i;
@@ -186,7 +191,7 @@ sync_crowd(struct run *run)
 		pids[i] = perform_apart(run, &run->replicas[i], CALL_SYNC, &p[i], &fds[i]);
 	for (i = 0; i < run->n; i++) {
 		await(pids[i], fds[i], &out);
-		tell(run, &run->replicas[i], CALL_SYNC, &out);
+		tell(run, &run->replicas[i], CALL_SYNC, began, &out);
 		if (out.died || out.rc != TDSYNC_OK)
 			run_fail(run, "%s: sync in a crowd: %s %s",
 			    run->replicas[i].name, tdsync_rc_name(out.rc), out.error);

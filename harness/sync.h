@@ -29,6 +29,7 @@ struct outcome {
 	char step[48];       /* the last of them */
 	bool died;
 	int64_t pending, cursor, rejected; /* of CALL_STATUS */
+	int64_t ended;       /* in a process of its own: when, by the trace */
 	char error[256];
 };
 

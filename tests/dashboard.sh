@@ -1,0 +1,240 @@
+#!/bin/sh
+# The harness's page, looked at in a browser: it shows what happened, it filters,
+# it fits a phone, and it fetches nothing.
+# shellcheck source=tests/lib.sh
+. "${0%/*}/lib.sh"
+needs chromium chromedriver curl
+
+# harness STATUS ARGUMENT...: its page is $tmp/report/index.html.
+harness() {
+	want=$1
+	shift
+	status=0
+	TMPDIR=$tmp/work "$TD_SYNC_BUILD/td-sync-harness" --report "$tmp/report" "$@" \
+		>"$tmp/out" 2>&1 </dev/null || status=$?
+	same "$status" "$want"
+}
+mkdir "$tmp/work" "$tmp/browser"
+
+# --- the browser, driven over HTTP (W3C WebDriver) ---
+
+port=$(free_port)
+(
+	cd "$tmp/browser"
+	HOME=$tmp/browser TMPDIR=$tmp/browser exec chromedriver --port="$port"
+) >"$tmp/chromedriver.log" 2>&1 &
+driver=$!
+session=
+
+# web METHOD PATH [BODY]: what chromedriver answers, on one line.
+web() {
+	curl -sS -m 60 -X "$1" -H 'Content-Type: application/json' ${3+--data-binary "$3"} \
+		"http://127.0.0.1:$port$2" 2>&1 | tr -d '\n'
+}
+here() { web POST "/session/$session/$1" "$2"; }
+cdp() { here goog/cdp/execute "{\"cmd\":\"$1\",\"params\":$2}" >/dev/null; }
+open_page() { here url "{\"url\":\"file://$1\"}" >/dev/null; }
+
+# js EXPRESSION: its value in the page. Written with 'quotes' alone.
+js() {
+	here execute/sync "{\"script\":\"return String($1)\",\"args\":[]}" |
+		sed 's/^{"value":"\(.*\)"}$/\1/'
+}
+# becomes EXPRESSION VALUE: it has that value within 5 s.
+becomes() {
+	tries=50
+	while value=$(js "$1") && [ "$value" != "$2" ] && [ $tries -gt 0 ]; do
+		sleep 0.1
+		tries=$((tries - 1))
+	done
+	same "$value" "$2"
+}
+element() {
+	here element "{\"using\":\"css selector\",\"value\":\"$1\"}" |
+		sed 's/.*":"\([^"]*\)"}}$/\1/'
+}
+# at SELECTOR WHAT BODY: done to that element; says what went wrong.
+at() { here "element/$(element "$1")/$2" "$3" | grep -v '^{"value":null}$' || true; }
+click() { at "$1" click '{}'; }
+keys() { at "$1" value "{\"text\":\"$2\"}"; }
+
+# complaints: what is in the browser's console since the last time.
+complaints() { here se/log '{"type":"browser"}'; }
+# fetched: the addresses that were asked for since the last time.
+fetched() {
+	here se/log '{"type":"performance"}' | sed 's/{"level"/\n&/g' |
+		sed -n '/Network.requestWillBeSent\\"/s/.*\\"request\\":{.*\\"url\\":\\"\([^"]*\)\\".*/\1/p' |
+		LC_ALL=C sort -u
+}
+# screen WIDTH MOBILE SCHEME: a phone's (true) or not, "light" or "dark".
+screen() {
+	cdp Emulation.setDeviceMetricsOverride "{\"width\":$1,\"height\":740,\"deviceScaleFactor\":1,\"mobile\":$2}"
+	cdp Emulation.setEmulatedMedia "{\"features\":[{\"name\":\"prefers-color-scheme\",\"value\":\"$3\"}]}"
+}
+
+wait_for_driver() {
+	tries=100
+	until web GET /status | grep -q '"ready":true'; do
+		[ $tries -gt 0 ] || return 1
+		sleep 0.1
+		tries=$((tries - 1))
+	done
+}
+begin() {
+	session=$(web POST /session '{"capabilities":{"alwaysMatch":{
+		"goog:loggingPrefs":{"browser":"ALL","performance":"ALL"},
+		"goog:chromeOptions":{"args":["--headless","--no-sandbox","--disable-gpu",
+			"--disable-quic","--no-first-run","--disable-background-networking",
+			"--disable-component-update","--disable-sync",
+			"--host-resolver-rules=MAP * ~NOTFOUND",
+			"--user-data-dir='"$tmp"'/browser/profile"]}}}}' |
+		tee "$tmp/session" | sed -n 's/.*"sessionId":"\([^"]*\)".*/\1/p')
+	[ -n "$session" ] || {
+		cat "$tmp/session"
+		false
+	}
+}
+is "there is a browser" wait_for_driver
+begin || true
+is "it can be driven" test -n "$session"
+here url '{"url":"about:blank"}' >/dev/null
+
+# --- runs of which one fails, with a fault and a conflict; texts that are HTML ---
+
+cat >"$tmp/script" <<'TEXT'
+new 38; new 31
+A create i1 'One</script><img src=nowhere>'; A create i2 Two; all sync
+A sql 'UPDATE issues SET title = upper(title)'
+B title i1 Eins; B sync lost-answer; B sync; A sync
+A sql 'UPDATE issues SET title = lower(title)'
+TEXT
+is "a run that fails is told by the status, and the page is written" \
+	harness 1 --script "$tmp/script" --scenario lost-answer --scenario random --seeds 3 --transport direct
+is "it says where the page is" grep -qx "the dashboard is in $tmp/report/index.html" "$tmp/out"
+is "one file, nothing beside it" same "$(ls -A "$tmp/report")" "index.html"
+
+page=$tmp/report/index.html
+screen 1200 false light
+fetched >/dev/null # what it began with is its own
+open_page "$page"
+rows="document.querySelectorAll('.run:not([hidden])').length"
+shown="document.getElementById('shown').textContent"
+is "it shows all runs" becomes "$rows" 5
+is "it has a title" becomes "document.title" "1 failed, 4 passed: td-sync harness"
+is "it sums up" becomes "[...document.querySelectorAll('#summary div')].slice(0, 3).map(e => e.textContent)" \
+	"Runs5,Passed4,Failed1"
+is "what failed comes first" becomes "document.querySelector('.run .badge').textContent" failed
+is "there are charts of latency and batch size" becomes "document.querySelectorAll('figure rect.push').length > 5" true
+pushes="document.querySelector('figure td').textContent"
+is "they count the requests" becomes "$pushes > 9" true
+all=$(js "$pushes")
+
+click '#outcome option[value=failed]'
+is "only what failed" becomes "$shown" "1 of 5 runs, 1 failed"
+is "one row" becomes "$rows" 1
+click '#filters button'
+is "all of them again" becomes "$rows" 5
+keys '#text' 'two script'
+is "those that a text is about" becomes "$shown" "1 of 5 runs, 1 failed"
+click '#filters button'
+click '#scenario option[value=random]'
+is "those of a scenario" becomes "$shown" "3 of 5 runs"
+is "the charts are of these" becomes "0 < $pushes && $pushes < $all" true
+click '#via option[value=direct]'
+is "those over a transport" becomes "$shown" "3 of 5 runs"
+keys '#text' 'no such thing'
+is "none" becomes "$shown" "0 of 5 runs"
+click '#filters button'
+
+click '.run.failed > summary'
+run="document.querySelector('.run.failed[open]')"
+is "a run has a lane for each replica, and the server" becomes \
+	"[...$run.querySelectorAll('.lanes div')].map(e => e.textContent)" "server,Aschema 38,Bschema 31"
+is "its pushes and pulls" becomes \
+	"['push', 'pull'].map(what => $run.querySelectorAll('.scroll .way.' + what).length)" "3,8"
+is "its faults" becomes "$run.querySelector('.scroll .fault').textContent" lost-answer
+is "what happened to a replica" becomes "$run.querySelectorAll('.scroll .diamond').length" 2
+is "the call that failed" becomes "$run.querySelectorAll('.scroll .call.bad').length" 1
+is "its conflict" becomes "$run.querySelectorAll('.scroll .sign').length" 1
+is "the first difference, both sides" becomes \
+	"[...$run.querySelectorAll('.first .value')].map(e => e.textContent)" "'two','Two'"
+is "and what of it differs" becomes "[...$run.querySelectorAll('.first mark')].map(e => e.textContent)" "t,T"
+is "the command that has it again" becomes "$run.querySelector('code').textContent" \
+	"td-sync-harness --script $tmp/script --transport direct --replay 1"
+card="$run.querySelector('.conflict-card')"
+is "a conflict with both versions side by side" becomes \
+	"[...$card.querySelectorAll('.differs')].slice(0, 2).map(e => e.textContent)" \
+	'Eins,ONE\u003C/SCRIPT>\u003CIMG SRC=NOWHERE>'
+is "and who wrote what was kept" becomes "$card.querySelector('.head').textContent.slice(0, 10)" "Kept, by B"
+is "a text that is HTML stays a text" becomes "document.querySelectorAll('img').length" 0
+
+keys '.run.failed .scroll' '\uE010'
+is "keys go through the time line" becomes \
+	"/^[0-9.]+ m?s: B: pull request, answer 200/.test($run.querySelector('.detail').textContent)" true
+is "it is scrolled to there" becomes "$run.querySelector('.scroll').scrollLeft > 0" true
+click '.run.failed .scroll .on'
+is "a click on a conflict goes to its card" becomes "document.activeElement === $card" true
+click '.run.failed .body > details > summary'
+is "all of it can be read as a list" becomes \
+	"[...$run.querySelectorAll('.list li')].filter(e => /fault: lost-answer/.test(e.textContent)).length" 1
+
+for scheme in light dark; do
+	screen 360 true $scheme
+	is "a phone, $scheme: nothing is wider than it" becomes \
+		"[innerWidth, document.documentElement.scrollWidth]" "360,360"
+	js "getComputedStyle(document.body).backgroundColor" >"$tmp/$scheme"
+done
+is "light is light, and dark is dark" same "$(cat "$tmp/light" "$tmp/dark" | tr -d ' ')" \
+	"rgb(246,247,248)rgb(20,23,26)"
+is "nothing was complained of" same "$(complaints)" '{"value":[]}'
+is "nothing was fetched but the page" same "$(fetched)" "file://$page"
+
+# What these two must be able to see.
+sed '/Content-Security-Policy/d; s|<h1>|<img src="http://127.0.0.1:'"$port"'/x" alt="">&|; s/"runs":/"walks":/' \
+	"$page" >"$tmp/broken.html"
+open_page "$tmp/broken.html"
+complaints >"$tmp/complaints"
+is "a page that is broken is complained of" grep -q TypeError "$tmp/complaints"
+is "a page that fetches something is seen" same "$(fetched)" "file://$tmp/broken.html
+http://127.0.0.1:$port/x"
+
+# --- runs that end otherwise ---
+
+is "runs that all pass" harness 0 --scenario one-way --transport direct
+open_page "$page"
+is "have their page" becomes "document.title" "1 passed: td-sync harness"
+printf 'new 38; A create i1 One; A sync; A dance\n' >"$tmp/script"
+is "a run that breaks off is a failure" harness 1 --script "$tmp/script"
+open_page "$page"
+click '.run.failed > summary'
+is "it is shown until there" becomes "$run.querySelectorAll('.scroll .way.push').length" 1
+is "a trace of all is another thing" harness 2 --trace "$tmp/trace"
+
+# 2,000 ordinary marks are shown; a fault is never left out.
+marks="$run.querySelector('.scroll').getAttribute('aria-label')"
+for times in 300 400; do
+	printf 'new 38; A create i1 One; repeat %d : A push & A title i1 Two\nA push lost-answer\nA push fails\n' \
+		$times >"$tmp/script"
+	is "$times pushes" harness 1 --script "$tmp/script"
+	open_page "$page"
+	click '.run.failed > summary'
+	is "a long run has its fault" becomes "$run.querySelectorAll('.scroll .fault').length" 1
+	echo "$(js "$marks") $(js "/left out/.test($run.textContent)")" >"$tmp/marks$times"
+done
+is "below the limit all is there" grep -q '^Time line, 1,[89].* false$' "$tmp/marks300"
+is "above it the others are counted" grep -q '^Time line, 2,00[0-9] .* true$' "$tmp/marks400"
+
+TMPDIR=$tmp/work "$TD_SYNC_BUILD/td-sync-harness" --report "$tmp/report" --scenario random \
+	--seeds 5000 >"$tmp/out" 2>&1 </dev/null &
+harness=$!
+sleep 2
+kill "$harness"
+wait "$harness" || true
+open_page "$page"
+is "one that is ended leaves a page of what there is" becomes \
+	"document.querySelectorAll('.run').length > 0 && document.title.endsWith(' passed: td-sync harness')" true
+
+web DELETE "/session/$session" >/dev/null
+kill "$driver"
+wait "$driver" || true
+totals
