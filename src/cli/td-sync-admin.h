@@ -8,8 +8,6 @@
 
 #include "auth/auth.h"
 
-#include <limits.h>
-
 /* How the command ends; documented in --help and the man page. */
 enum {
 	EXIT_ENVIRONMENT = 1, /* disk, lock, no data folder, a newer format */
@@ -56,10 +54,6 @@ enum rc admin_project(struct admin *a, const char *id_or_slug, struct project *o
 
 /* The user of that address. RC_NOT_FOUND: a->err names it. */
 enum rc admin_user(struct admin *a, const char *email, struct user *out);
-
-/* The folder of the profiles: --profiles, else the server's, as td-sync.conf
- * in the data folder and the environment have it. */
-enum rc admin_profiles(struct admin *a, char out[PATH_MAX]);
 
 /* Whether a profile is there, and right. RC_NOT_FOUND: a->err names those that
  * are there. */
