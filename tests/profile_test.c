@@ -310,10 +310,10 @@ START_TEST(what_is_compiled_in_is_what_the_file_says)
 	ck_assert_int_eq(p->version, profile_td.version);
 	ck_assert(p->create == PROFILE_REPLACE && profile_td.create == PROFILE_REPLACE);
 	same_taxonomy(&profile_td, p);
-	for (const struct profile_entity *e = profile_td.entities; e->table != NULL; e++)
-		profile_table(e, "main", &compiled);
-	for (const struct profile_entity *e = p->entities; e->table != NULL; e++)
-		profile_table(e, "main", &read);
+	profile_schema(&profile_td, "main", &compiled);
+	profile_schema(p, "main", &read);
+	profile_database(&profile_td, &compiled);
+	profile_database(p, &read);
 	ck_assert_str_eq(buf_cstr(&compiled), buf_cstr(&read));
 	buf_free(&compiled);
 	buf_free(&read);
@@ -496,7 +496,9 @@ static const char right[] =
     " `columns`: [[`id`, `TEXT PRIMARY KEY`], [`dog`, `TEXT REFERENCES dogs(id)"
     " ON DELETE CASCADE`], [`after`, `TEXT`], [`kind`, `TEXT`]]},\n"
     "{`table`: `fleas`, `held_back`: true, `columns`: [[`id`, `TEXT PRIMARY KEY`]]}\n"
-    "]}\n";
+    "],\n"
+    "`local`: [`CREATE TABLE settings(n INTEGER PRIMARY KEY AUTOINCREMENT, v JSON)`,"
+    " `INSERT INTO settings(v) VALUES ('a'), ('b') -- both`]}\n";
 
 /* Append a text with ` as ". */
 static void
@@ -559,6 +561,20 @@ START_TEST(a_profile_is_what_its_file_says)
 	describe_by(db, "SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite%' AND ?1 = ''"
 	                " ORDER BY name", "", &out);
 	ck_assert_str_eq(buf_cstr(&out), " name=by_name\n name=dogs\n name=walks\n");
+	sqlite3_close(db);
+
+	/* a database of the application's: all tables, no rows but its own */
+	buf_reset(&text);
+	buf_reset(&out);
+	profile_database(p, &text);
+	ck_assert_int_eq(sqlite3_open(":memory:", &db), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_exec(db, buf_cstr(&text), NULL, NULL, NULL), SQLITE_OK);
+	describe_by(db, "SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite%' AND ?1 = ''"
+	                " ORDER BY name", "", &out);
+	describe_by(db, "SELECT n, v, (SELECT count(*) FROM dogs) AS dogs FROM settings"
+	                " WHERE ?1 = '' ORDER BY n", "", &out);
+	ck_assert_str_eq(buf_cstr(&out), " name=by_name\n name=dogs\n name=fleas\n name=settings\n"
+	                                 " name=walks\n n=1 v=a dogs=0\n n=2 v=b dogs=0\n");
 	sqlite3_close(db);
 	buf_free(&text);
 	buf_free(&out);
@@ -809,6 +825,32 @@ static const struct {
 	{ "[`d2`, ", "1, [`d2`, ", "entity dogs, seed row 2: it must be a list of values" },
 	{ "`O'Neil`", "null", "entity dogs: NOT NULL constraint failed: dogs.name" },
 	{ "`d2`", "`d1`", "entity dogs: UNIQUE constraint failed: dogs.id" },
+
+	/* what is beside the entities */
+	{ "`local`: [`CREATE", "`local`: [1, `CREATE", "\"local\" must be a text" },
+	{ "`INSERT INTO settings(v) VALUES ('a'), ('b') -- both`", "{}",
+	  "\"local\" must be a text" },
+	{ "AUTOINCREMENT, v JSON", "AUTOINCREASE, v JSON", "statement 1 of local: near "
+	  "\"AUTOINCREASE\": syntax error, in: CREATE TABLE settings(n INTEGER PRIMARY KEY "
+	  "AUTOINCREASE, v JSON)" },
+	{ "CREATE TABLE settings(n", "CREATE TABLE walks(n", "statement 1 of local: table walks "
+	  "already exists" },
+	{ "INSERT INTO settings", "INSERT INTO dogs", "statement 2 of local: table dogs has no column "
+	  "named v" },
+	{ "INSERT INTO settings(v) VALUES ('a')", "INSERT INTO dogs(id) VALUES ('d9')",
+	  "statement 2 of local: not authorized" },
+	{ "INSERT INTO settings(v) VALUES ('a'), ('b') -- both", "CREATE INDEX i ON Fleas(id)",
+	  "statement 2 of local: not authorized" },
+	{ "INSERT INTO settings(v) VALUES ('a'), ('b') -- both", "DELETE FROM settings",
+	  "statement 2 of local: not authorized" },
+	{ "INSERT INTO settings(v) VALUES ('a'), ('b') -- both", "ATTACH 'x' AS x",
+	  "statement 2 of local: not authorized" },
+	{ "INSERT INTO settings(v) VALUES ('a'), ('b') -- both",
+	  "CREATE TRIGGER t AFTER INSERT ON settings BEGIN SELECT 1; END",
+	  "statement 2 of local: not authorized" },
+	{ " -- both", "; DROP TABLE dogs", "statement 2 of local: something follows it:  DROP TABLE "
+	  "dogs" },
+	{ "INSERT INTO settings(v) VALUES ('a'), ('b') -- both", " ", "statement 2 of local: " },
 };
 #define N_FAULTS ((int)(sizeof(faults) / sizeof(*faults)))
 

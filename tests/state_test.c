@@ -4,10 +4,9 @@
  */
 #include "base/json.h"
 #include "engine/follow.h"
-#include "engine/page.h"
 #include "engine/sums.h"
 #include "profiles/read.h"
-#include "tests/fixture.h"
+#include "tests/recorded.h"
 #include "tests/temp.h"
 
 #include <check.h>
@@ -43,40 +42,10 @@ must(enum rc rc)
 	ck_assert_msg(rc == RC_OK, "%s: %s", rc_name(rc), err.text);
 }
 
-/* A log of these lines; each device is its own user. */
-static void
-load_lines(struct span rest)
-{
-	struct buf scratch = { 0 };
-	struct span line;
-	struct event ev;
-	int64_t seq;
-
-	must(events_create(log_dir, profile->name, &err));
-	must(events_open(log_dir, &events, &err));
-	must(events_begin(events, clock_mono_ms() + 3000, &err));
-	while (fixture_line(&rest, &line)) {
-		must(page_event(line, &ev, &scratch, &err));
-		ev.user = ev.device;
-		ev.server_us = 1767225600000000 + ev.seq;
-		must(events_append(events, &ev, &seq, &err));
-		ck_assert_int_eq(seq, ev.seq);
-	}
-	must(events_commit(events, &err));
-	buf_free(&scratch);
-}
-
-/* A log as it was recorded. */
 static void
 load(const char *name)
 {
-	struct buf text = { 0 };
-	char path[128];
-
-	snprintf(path, sizeof(path), "replay/%s/log.jsonl", name);
-	fixture_read(path, &text);
-	load_lines(buf_span(&text));
-	buf_free(&text);
+	events = recorded_log(name, log_dir, INT64_MAX);
 }
 
 static void
@@ -90,23 +59,6 @@ follow(void)
 }
 
 /* --- whole logs --- */
-
-static const char *const histories[] = { "autosync", "conflicts", "team", "versions",
-                                         "large", "legacy", "legacy-backfill" };
-#define N_HISTORIES (int)(sizeof(histories) / sizeof(*histories))
-
-/* A history of others' data may be missing. */
-static bool
-there(const char *history)
-{
-	char name[128], path[FIXTURE_PATH];
-
-	snprintf(name, sizeof(name), "replay/%s/after/F.db", history);
-	if (fixture_find(name, path))
-		return true;
-	printf("skipped: %s: no such recording here\n", history);
-	return false;
-}
 
 static sqlite3 *
 db(void)
@@ -173,11 +125,11 @@ START_TEST(a_state_is_what_stock_software_makes_of_the_log)
 		"work_sessions", "work_session_issues", "issue_files", "issue_dependencies",
 		"issue_reviews", "notes"
 	};
-	const char *history = histories[_i];
+	const char *history = recorded[_i];
 	char name[128], path[TEMP_PATH + 16], *attach;
 	struct buf found = { 0 };
 
-	if (!there(history))
+	if (!recorded_there(history))
 		return;
 	load(history);
 	follow();
@@ -228,7 +180,7 @@ check_sums(void)
 	struct kept_sums kept = { 0 };
 	struct sum now;
 
-	must(state_hold(follower_state(follower), &err));
+	must(state_hold(follower_state(follower), events, &err));
 	must(state_walk_sums(follower_state(follower), 0, keep_sum, &kept, &err));
 	all = follower_tables(follower);
 	for (size_t i = 0; i < all->n; i++) {
@@ -246,9 +198,9 @@ check_sums(void)
 
 START_TEST(sums_are_kept_as_rows_change)
 {
-	if (!there(histories[_i]))
+	if (!recorded_there(recorded[_i]))
 		return;
-	load(histories[_i]);
+	load(recorded[_i]);
 	follow();
 	check_sums();
 }
@@ -276,7 +228,7 @@ START_TEST(a_state_of_another_profile_has_its_tables_and_rules)
 
 	must(profile_read(TOP_SRCDIR "/conf/profiles/shelf.json", &shelf, &err));
 	profile = shelf;
-	load_lines(span_of(log));
+	events = recorded_lines(span_of(log), profile->name, log_dir, INT64_MAX);
 	follow();
 	query("SELECT group_concat(id || title || tags || ',' || (SELECT count(*) FROM loans"
 	      " WHERE book_id = books.id)) FROM books", &found);
@@ -307,8 +259,8 @@ main(void)
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_set_timeout(t, 120);
-	tcase_add_loop_test(t, a_state_is_what_stock_software_makes_of_the_log, 0, N_HISTORIES);
-	tcase_add_loop_test(t, sums_are_kept_as_rows_change, 0, N_HISTORIES);
+	tcase_add_loop_test(t, a_state_is_what_stock_software_makes_of_the_log, 0, RECORDED);
+	tcase_add_loop_test(t, sums_are_kept_as_rows_change, 0, RECORDED);
 	tcase_add_test(t, a_state_of_another_profile_has_its_tables_and_rules);
 	suite_add_tcase(s, t);
 	runner = srunner_create(s);

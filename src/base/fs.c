@@ -3,6 +3,7 @@
 
 #include "base/id.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -80,6 +81,36 @@ fs_mkdir(const char *path, struct err *err)
 	}
 	/* Also for one that exists: its maker may have died before this. */
 	return sync_parent(path, err);
+}
+
+bool
+fs_folder(const char *path, mode_t mode, bool *made)
+{
+	*made = mkdir(path, mode) == 0;
+	return *made ? chmod(path, mode) == 0 : errno == EEXIST;
+}
+
+void
+fs_remove(int dir, const char *name)
+{
+	struct dirent *entry;
+	int fd;
+	DIR *d;
+
+	if (unlinkat(dir, name, 0) == 0 || errno == ENOENT)
+		return;
+	fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	if ((d = fdopendir(fd)) == NULL) {
+		close(fd);
+		return;
+	}
+	while ((entry = readdir(d)) != NULL)
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+			fs_remove(fd, entry->d_name);
+	closedir(d);
+	unlinkat(dir, name, AT_REMOVEDIR);
 }
 
 enum rc

@@ -13,6 +13,14 @@
  */
 enum rc fs_mkdir(const char *path, struct err *err);
 
+/* Make a folder of that mode, whatever the umask; *made: it was not there. Not
+ * synced. False: errno says why not. */
+bool fs_folder(const char *path, mode_t mode, bool *made);
+
+/* Remove a file, or a folder with all that is in it, in a folder (AT_FDCWD: the
+ * current one); errno says whether it was there. */
+void fs_remove(int dir, const char *name);
+
 /* Sync a file or folder to disk, by path. */
 enum rc fs_sync(const char *path, struct err *err);
 

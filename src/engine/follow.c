@@ -323,9 +323,9 @@ apply_all(struct follower *f, struct events *log, const struct follow_limits *li
 /* Whether the state stands at a seq or beyond it, as far as is seen without
  * the lock. */
 static bool
-stands_at(struct follower *f, int64_t seq)
+stands_at(struct follower *f, struct events *log, int64_t seq)
 {
-	if (state_hold(f->state, NULL) != RC_OK)
+	if (state_hold(f->state, log, NULL) != RC_OK)
 		return false;
 	state_let_go(f->state);
 	return state_seq(f->state) >= seq;
@@ -342,7 +342,7 @@ follower_run(struct follower *f, struct events *log, const struct follow_limits 
 	/* Who came meanwhile and found the lock taken has left it to us: so the
 	 * head is looked at once more after it was let go. */
 	while ((rc = events_head(log, &head, err)) == RC_OK &&
-	       !stands_at(f, head.visible)) {
+	       !stands_at(f, log, head.visible)) {
 		if ((rc = state_lock(f->state, log, limits->lock_ms, err)) != RC_OK)
 			return rc;
 		rc = apply_all(f, log, limits, err);
@@ -362,9 +362,9 @@ follower_hold(struct follower *f, struct events *log, int64_t seq, int64_t deadl
 	struct follow_limits limits = { deadline_ms, deadline_ms, 0 };
 	enum rc rc;
 
-	if (!stands_at(f, seq) && (rc = follower_run(f, log, &limits, err)) != RC_OK)
+	if (!stands_at(f, log, seq) && (rc = follower_run(f, log, &limits, err)) != RC_OK)
 		return rc;
-	if ((rc = state_hold(f->state, err)) != RC_OK)
+	if ((rc = state_hold(f->state, log, err)) != RC_OK)
 		return rc == RC_NOT_FOUND ? RC_BUSY : rc; /* replaced at this moment */
 	if (state_seq(f->state) >= seq && f->applier != NULL)
 		return RC_OK;

@@ -148,6 +148,34 @@ sums_scan(struct tables *all, const struct table *t, struct sum *out, struct err
 	return rc;
 }
 
+enum rc
+sums_scan_all(struct tables *all, struct sum *out, struct err *err)
+{
+	enum rc rc = RC_OK;
+
+	for (size_t i = 0; i < all->n && rc == RC_OK; i++)
+		rc = sums_scan(all, &all->list[i], &out[i], err);
+	return rc;
+}
+
+enum rc
+sums_digest(const struct tables *all, const struct sum *sums, unsigned char out[HASH_LEN])
+{
+	struct buf text = { 0 };
+	enum rc rc;
+
+	for (size_t i = 0; i < all->n; i++) {
+		if (all->list[i].entity->held_back)
+			continue;
+		buf_addf(&text, "%s %" PRId64 " ", all->list[i].entity->table, sums[i].rows);
+		buf_add_hex(&text, sums[i].sum, HASH_LEN);
+		buf_add_byte(&text, '\n');
+	}
+	rc = text.failed ? RC_FAULT : hash_sha256(buf_span(&text), out);
+	buf_free(&text);
+	return rc;
+}
+
 void
 sums_columns(const struct table *t, struct buf *out)
 {

@@ -36,6 +36,17 @@ enum rc sums_add(const struct table *t, sums_value *value, void *ctx, bool add,
 enum rc sums_scan(struct tables *all, const struct table *t, struct sum *out,
                   struct err *err);
 
+/* Sum up all tables, each to its number's place; those held back are left out. */
+enum rc sums_scan_all(struct tables *all, struct sum *out, struct err *err);
+
+/*
+ * One digest of all tables: SHA-256 of a text with a line "TABLE ROWS SUM" for
+ * each, in the profile's order (rows decimal, the sum as 64 hex digits, a newline
+ * behind it); those held back are left out. `sums` are by the tables' numbers.
+ */
+enum rc sums_digest(const struct tables *all, const struct sum *sums,
+                    unsigned char out[HASH_LEN]);
+
 /* The columns that count, as a JSON array of names: replicas whose arrays differ
  * can't be compared. */
 void sums_columns(const struct table *t, struct buf *out);

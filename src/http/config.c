@@ -115,6 +115,22 @@ set_page_cache_bytes(const struct loading *l, const char *value, struct err *err
 }
 
 static enum rc
+set_snapshot_lag(const struct loading *l, const char *value, struct err *err)
+{
+	if (!conf_int(value, 0, INT64_C(1) << 50, &l->config->snapshot_lag))
+		return err_set(err, RC_INVALID, "must be a number from 0 to 1125899906842624");
+	return RC_OK;
+}
+
+static enum rc
+set_max_replay_events(const struct loading *l, const char *value, struct err *err)
+{
+	if (!conf_int(value, 0, INT64_C(1) << 50, &l->config->max_replay_events))
+		return err_set(err, RC_INVALID, "must be a number from 0 to 1125899906842624");
+	return RC_OK;
+}
+
+static enum rc
 set_unknown_entities(const struct loading *l, const char *value, struct err *err)
 {
 	l->config->refuse_unknown = strcmp(value, "refuse") == 0;
@@ -136,6 +152,8 @@ static const struct {
 	{ "transfer_seconds", set_transfer_seconds },
 	{ "max_waiting",      set_max_waiting },
 	{ "page_cache_bytes", set_page_cache_bytes },
+	{ "snapshot_lag",     set_snapshot_lag },
+	{ "max_replay_events", set_max_replay_events },
 	{ "unknown_entities", set_unknown_entities },
 };
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
@@ -184,6 +202,7 @@ config_load(const char *file, const char *data, struct config *out, struct err *
 		.profiles = DATADIR "/profiles",
 		.max_push_bytes = 64 << 20, .max_large_bodies = 4,
 		.transfer_seconds = 60, .max_waiting = 16, .page_cache_bytes = 1 << 30,
+		.max_replay_events = 200000,
 	};
 	if (named == NULL)
 		named = getenv(ENV_PREFIX "DATA");

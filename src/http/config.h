@@ -25,6 +25,8 @@ struct config {
 	int64_t max_waiting;       /* requests at one project's lock, where no
 	                            * pool says how many */
 	int64_t page_cache_bytes;  /* pages kept on disk, all together; 0: none */
+	int64_t snapshot_lag;      /* events that a snapshot may be behind */
+	int64_t max_replay_events; /* for a snapshot of the past */
 	bool refuse_unknown;       /* unknown entity types: refused, not parked */
 };
 

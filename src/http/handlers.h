@@ -12,6 +12,6 @@ handler project_get_run, project_patch_run, project_delete_run;
 handler members_list_run, members_add_run;
 handler member_patch_run, member_delete_run;
 
-handler push_run, pull_run, status_run;
+handler push_run, pull_run, status_run, snapshot_run;
 
 #endif

@@ -2,6 +2,7 @@
 #include "http/pages.h"
 
 #include "base/clock.h"
+#include "base/fs.h"
 #include "base/log.h"
 
 #include <dirent.h>
@@ -21,6 +22,7 @@
  * another 2 % in twice that. It is done once. */
 #define LEVEL 6
 
+#define FOLDER 0750         /* nginx reads it */
 #define SUFFIX ".gz"
 #define TEMP ".gz.tmp"
 #define STALE_S 300         /* a writer is long dead then */
@@ -129,30 +131,6 @@ full_name(const struct pages *p, const struct page_key *key, const char *suffix,
 	snprintf(out, FULL_NAME, "%s/pages%s%s", p->data, name, suffix);
 }
 
-/* Remove a file, or a folder with what is in it. */
-static void
-remove_all(int dir, const char *name)
-{
-	struct dirent *entry;
-	int fd;
-	DIR *d;
-
-	if (unlinkat(dir, name, 0) == 0 || errno == ENOENT)
-		return;
-	fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return;
-	if ((d = fdopendir(fd)) == NULL) {
-		close(fd);
-		return;
-	}
-	while ((entry = readdir(d)) != NULL)
-		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-			remove_all(fd, entry->d_name);
-	closedir(d);
-	unlinkat(dir, name, AT_REMOVEDIR);
-}
-
 void
 pages_drop(const struct pages *p, const struct page_key *key, const char *why)
 {
@@ -160,7 +138,7 @@ pages_drop(const struct pages *p, const struct page_key *key, const char *why)
 	struct stat st;
 
 	full_name(p, key, SUFFIX, path);
-	remove_all(AT_FDCWD, path);
+	fs_remove(AT_FDCWD, path);
 	/* Else each request would say so; who keeps pages says it now and then. */
 	if (lstat(path, &st) != 0 && errno == ENOENT)
 		log_write(LOG_WARN, "%s: %s; it is made anew", path, why);
@@ -345,14 +323,6 @@ write_file(int fd, struct page_file *f, struct span text)
 	       pwrite(fd, head, HEAD, 0) == HEAD;
 }
 
-/* Make a folder that nginx can read; true also when it is there. */
-static bool
-make_folder(const char *path, bool *made)
-{
-	*made = mkdir(path, 0750) == 0;
-	return *made ? chmod(path, 0750) == 0 : errno == EEXIST;
-}
-
 /* Remove what the project's folder holds beside one log's pages. */
 static void
 remove_others(const char *project, const char *log)
@@ -362,7 +332,7 @@ remove_others(const char *project, const char *log)
 
 	while (d != NULL && (entry = readdir(d)) != NULL)
 		if (entry->d_name[0] != '.' && strcmp(entry->d_name, log) != 0)
-			remove_all(dirfd(d), entry->d_name);
+			fs_remove(dirfd(d), entry->d_name);
 	if (d != NULL)
 		closedir(d);
 }
@@ -375,15 +345,15 @@ make_folders(const struct pages *p, const struct page_key *key)
 	size_t n = (size_t)snprintf(path, sizeof(path), "%s/pages", p->data);
 	bool made;
 
-	if (!make_folder(path, &made))
+	if (!fs_folder(path, FOLDER, &made))
 		return false;
 	folder_name(key, log);
 	snprintf(path + n, sizeof(path) - n, "/%s", key->project);
-	if (!make_folder(path, &made))
+	if (!fs_folder(path, FOLDER, &made))
 		return false;
 	n += strlen(key->project) + 1;
 	snprintf(path + n, sizeof(path) - n, "%s", strrchr(log, '/'));
-	if (!make_folder(path, &made))
+	if (!fs_folder(path, FOLDER, &made))
 		return false;
 	path[n] = '\0';
 	if (made)
@@ -409,7 +379,7 @@ open_temp(const struct pages *p, const struct page_key *key, const char *path)
 	if (fd < 0 && errno == ENOENT && make_folders(p, key))
 		fd = open(path, flags, 0640);
 	if (fd < 0 && errno == EEXIST && lstat(path, &st) == 0 && is_stale(&st)) {
-		remove_all(AT_FDCWD, path);
+		fs_remove(AT_FDCWD, path);
 		fd = open(path, flags, 0640);
 	}
 	return fd;
@@ -505,13 +475,13 @@ sweep_file(struct sweep *s, int dir, const char *name)
 	age = age_class(s, &st);
 	if (!s->removing) {
 		if (!is_page(name) && is_stale(&st))
-			remove_all(dir, name);
+			fs_remove(dir, name);
 		else
 			s->bytes[age] += st.st_size;
 	} else if (age > s->oldest_kept || (age == s->oldest_kept && s->excess > 0)) {
 		if (age == s->oldest_kept)
 			s->excess -= st.st_size;
-		remove_all(dir, name);
+		fs_remove(dir, name);
 	}
 }
 

@@ -14,10 +14,8 @@
 #include <string.h>
 #include <strings.h>
 
-/* For how long a worker applies events after its answer, and how large they
- * may be: what is larger is left to who needs the state. */
+/* For how long a worker applies events after its answer. */
 #define FOLLOW_MS 1000
-#define FOLLOW_PAYLOAD (1 << 20)
 
 /* Whether the Prefer header asks for handling=lenient (RFC 7240). */
 static bool
@@ -45,7 +43,7 @@ static void
 follow(struct request *r)
 {
 	int64_t now = clock_mono_ms();
-	struct follow_limits limits = { now - 1, now + FOLLOW_MS, FOLLOW_PAYLOAD };
+	struct follow_limits limits = { now - 1, now + FOLLOW_MS, SYNC_SMALL_PAYLOAD };
 	struct follower *f;
 	struct err err = { "" };
 	enum rc rc = projects_follower(&r->server->projects, r->project, &f, &err);

@@ -6,6 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
+
+#define PART_CHUNK 65536
 
 /*
  * Which status and code an outcome is. A message stands here where the cause
@@ -113,6 +116,7 @@ write_error(struct request *r, int status, const char *code, struct span message
 
 	r->status = status;
 	r->after = NULL;
+	r->type = "application/json";
 	buf_reset(out);
 	buf_add_str(out, "{\"error\":{\"code\":");
 	buf_add_json(out, span_of(code));
@@ -179,6 +183,7 @@ reason(int status)
 	case 200: return "OK";
 	case 201: return "Created";
 	case 204: return "No Content";
+	case 206: return "Partial Content";
 	case 304: return "Not Modified";
 	case 307: return "Temporary Redirect";
 	case 400: return "Bad Request";
@@ -189,6 +194,7 @@ reason(int status)
 	case 408: return "Request Timeout";
 	case 409: return "Conflict";
 	case 413: return "Content Too Large";
+	case 416: return "Range Not Satisfiable";
 	case 500: return "Internal Server Error";
 	case 503: return "Service Unavailable";
 	}
@@ -213,35 +219,62 @@ takes_gzip(const struct request *r)
 	return false;
 }
 
-/* Say what the body is: what was made, or a page's file. */
+/* How long the body is: what was made, a page's file, or a part of a file. */
+static int64_t
+body_size(const struct request *r, bool unpack)
+{
+	if (r->part.fd >= 0)
+		return r->part.n;
+	if (r->file.fd >= 0)
+		return unpack ? r->file.text : r->file.size;
+	return (int64_t)r->out.len;
+}
+
 static void
 body_headers(const struct request *r, bool unpack, struct buf *head)
 {
-	int64_t size = (int64_t)r->out.len;
+	int64_t size = body_size(r, unpack);
 
-	if (r->file.fd >= 0) {
-		size = unpack ? r->file.text : r->file.size;
+	if (r->file.fd >= 0)
 		buf_add_str(head, "Vary: Accept-Encoding\r\n");
-		if (!unpack)
-			buf_add_str(head, "Content-Encoding: gzip\r\n");
-	}
+	if (r->file.fd >= 0 && !unpack)
+		buf_add_str(head, "Content-Encoding: gzip\r\n");
 	if (size > 0)
-		buf_add_str(head, "Content-Type: application/json\r\n");
+		buf_addf(head, "Content-Type: %s\r\n", r->type);
 	buf_addf(head, "Content-Length: %lld\r\n", (long long)size);
+}
+
+static bool
+send_part(struct request *r)
+{
+	static char chunk[PART_CHUNK];
+	int64_t at = r->part.from, end = at + r->part.n;
+	ssize_t n;
+
+	while (at < end) {
+		n = pread(r->part.fd, chunk, end - at < PART_CHUNK ? (size_t)(end - at) : PART_CHUNK,
+		          at);
+		if (n <= 0 || !r->io->write(r->io_ctx, chunk, (size_t)n))
+			return false;
+		at += n;
+	}
+	return true;
 }
 
 static void
 send_body(struct request *r, bool unpack)
 {
-	if (r->file.fd < 0) {
-		r->bytes_out = (int64_t)r->out.len;
-		if (r->out.len > 0)
-			r->io->write(r->io_ctx, r->out.p, r->out.len);
-		return;
-	}
-	r->bytes_out = unpack ? r->file.text : r->file.size;
-	if (!page_file_send(&r->file, unpack, r->io->write, r->io_ctx))
-		log_write(LOG_WARN, "a page went out in part only: it broke, or nobody took it");
+	bool ok = true;
+
+	r->bytes_out = body_size(r, unpack);
+	if (r->part.fd >= 0)
+		ok = send_part(r);
+	else if (r->file.fd >= 0)
+		ok = page_file_send(&r->file, unpack, r->io->write, r->io_ctx);
+	else if (r->out.len > 0)
+		r->io->write(r->io_ctx, r->out.p, r->out.len);
+	if (!ok)
+		log_write(LOG_WARN, "a file went out in part only: it broke, or nobody took it");
 }
 
 void

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* A buffer that grew above this is given back after the request. */
 #define KEEP_BYTES (256 << 10)
@@ -19,7 +20,8 @@ void
 request_init(struct request *r, struct server *server)
 {
 	*r = (struct request){
-		.server = server, .file.fd = -1, .large_place = -1, .waiter_place = -1,
+		.server = server, .type = "application/json", .file.fd = -1, .part.fd = -1,
+		.large_place = -1, .waiter_place = -1,
 	};
 }
 
@@ -40,9 +42,8 @@ request_free(struct request *r)
 		buf_free(b);
 }
 
-/* What was large, and its place. */
-static void
-drop_large(struct request *r)
+void
+request_leave_large(struct request *r)
 {
 	if (r->large_place < 0)
 		return;
@@ -65,7 +66,9 @@ reset(struct request *r)
 
 	request_init(&clean, r->server);
 	page_file_close(&r->file);
-	drop_large(r);
+	if (r->part.fd >= 0)
+		close(r->part.fd);
+	request_leave_large(r);
 	place_leave(r->waiter_place);
 	for (size_t i = 0; (b = buffer(r, i)) != NULL; i++) {
 		if (b->cap > KEEP_BYTES)
@@ -246,7 +249,7 @@ request_serve(struct request *r, const struct io *io, void *io_ctx)
 	log_line(r); /* before finish(): the strings are the web server's */
 	io->finish(io_ctx);
 	if (r->body.len > LARGE_BODY)
-		drop_large(r); /* before anything else is done: others want its place */
+		request_leave_large(r); /* before anything else is done: others want its place */
 	note_token(r);
 	if (r->after != NULL)
 		r->after(r);

@@ -29,6 +29,12 @@ struct route;
  */
 #define LARGE_BODY (4 << 20)
 
+/* A part of a file. */
+struct file_part {
+	int fd;          /* -1: none */
+	int64_t from, n; /* bytes */
+};
+
 struct request {
 	struct server *server;
 	const struct io *io;
@@ -62,7 +68,9 @@ struct request {
 	struct err err;
 	bool has_head;                /* `head` is known: sync routes tell log_id */
 	struct events_head head;
+	const char *type;             /* of the body; static */
 	struct page_file file;        /* the body is this page, instead of `out` */
+	struct file_part part;        /* or this */
 	int64_t bytes_out;            /* of the body, as we sent it */
 
 	/* What is to do once the answer is out; NULL: nothing. The members below
@@ -111,6 +119,9 @@ enum rc request_query_int(struct request *r, const char *name, int64_t *value);
  * RC_CROWDED: all are taken.
  */
 enum rc request_take_large(struct request *r);
+
+/* Give it back before: what was large is done with, body and `out` are freed. */
+void request_leave_large(struct request *r);
 
 /*
  * Read the body into r->body. RC_TOO_LARGE: above max. RC_CROWDED: it is

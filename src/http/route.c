@@ -39,6 +39,8 @@ static const struct route routes[] = {
 	  SCOPE_READ, ROLE_READER, BODY_NONE, pull_run },
 	{ METHOD_GET,    "/v1/projects/{id}/sync/status",
 	  SCOPE_READ, ROLE_READER, BODY_NONE, status_run },
+	{ METHOD_GET,    "/v1/projects/{id}/sync/snapshot",
+	  SCOPE_READ, ROLE_READER, BODY_NONE, snapshot_run },
 };
 
 /* Copy an id out of a path: one segment of letters, digits, '_' and '-'. */

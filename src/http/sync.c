@@ -1,4 +1,4 @@
-/* What push, pull and status share, see sync.h. */
+/* What the sync routes share, see sync.h. */
 #include "http/sync.h"
 
 #include "base/json.h"
@@ -72,4 +72,21 @@ sync_begin(struct request *r, bool hold)
 	if (rc != RC_OK)
 		events_let_go(log);
 	return rc;
+}
+
+enum rc
+sync_follow(struct request *r, int64_t seq, int64_t deadline_ms, struct follower **out)
+{
+	struct follow_limits limits = { deadline_ms, deadline_ms, SYNC_SMALL_PAYLOAD };
+	struct events *log = r->project->log;
+	enum rc rc = projects_follower(&r->server->projects, r->project, out, &r->err);
+
+	if (rc == RC_OK)
+		rc = follower_run(*out, log, &limits, &r->err);
+	if (rc != RC_OK || state_seq(follower_state(*out)) >= seq)
+		return rc;
+	if ((rc = request_take_large(r)) != RC_OK)
+		return rc;
+	limits.max_payload = 0;
+	return follower_run(*out, log, &limits, &r->err);
 }

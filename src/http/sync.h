@@ -1,4 +1,5 @@
-/* What push, pull and status share: the log, and what the caller knows of it. */
+/* What the sync routes share: the log, what the caller knows of it, and what it
+ * adds up to. */
 #ifndef TDSYNC_HTTP_SYNC_H
 #define TDSYNC_HTTP_SYNC_H
 
@@ -11,5 +12,17 @@
  * `hold`: on RC_OK the log is held as it is, until events_let_go().
  */
 enum rc sync_begin(struct request *r, bool hold);
+
+/* An event with a larger payload than this is left to who needs the state: to
+ * apply it takes some four times its memory. */
+#define SYNC_SMALL_PAYLOAD (1 << 20)
+
+/*
+ * Bring the project's state up to a seq of its log (a `visible`), as far as the
+ * deadline allows; for what is large a place is taken first (RC_CROWDED), and
+ * kept: request_leave_large(). *out is borrowed. The log must not be held.
+ */
+enum rc sync_follow(struct request *r, int64_t seq, int64_t deadline_ms,
+                    struct follower **out);
 
 #endif

@@ -94,9 +94,15 @@ put_profile(const struct profile *p)
 	puts("\t{ 0 }\n};\n\nstatic const struct profile_alias actions[] = {");
 	for (const struct profile_alias *a = p->actions; a->type != NULL; a++)
 		printf("\t{ \"%s\", %d },\n", a->type, (int)a->action);
-	printf("\t{ 0 }\n};\n\nconst struct profile profile_%s = {\n\t.name = \"%s\",\n"
+	puts("\t{ 0 }\n};\n\nstatic const char *const local[] = {");
+	for (const char *const *s = p->local; *s != NULL; s++) {
+		putchar('\t');
+		put_text(*s);
+		puts(",");
+	}
+	printf("\tNULL\n};\n\nconst struct profile profile_%s = {\n\t.name = \"%s\",\n"
 	       "\t.version = %d,\n\t.create = %s,\n\t.entities = entities,\n"
-	       "\t.actions = actions,\n};\n", p->name, p->name, p->version,
+	       "\t.actions = actions,\n\t.local = local,\n};\n", p->name, p->name, p->version,
 	       p->create == PROFILE_UPSERT ? "PROFILE_UPSERT" : "PROFILE_REPLACE");
 }
 

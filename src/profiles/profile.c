@@ -97,17 +97,33 @@ profile_table(const struct profile_entity *e, const char *schema, struct buf *sq
 	if (e->constraints != NULL)
 		buf_addf(sql, ",\n\t%s", e->constraints);
 	buf_add_str(sql, "\n);\n");
-	if (e->seed != NULL)
-		buf_addf(sql, "INSERT INTO \"%s\".\"%s\" %s;\n", schema, e->table, e->seed);
 	for (const struct profile_index *i = e->indexes; i != NULL && i->name != NULL; i++)
 		buf_addf(sql, "CREATE INDEX \"%s\".\"%s\" ON \"%s\"%s;\n", schema,
 		         i->name, e->table, i->on);
 }
 
 void
+profile_seed(const struct profile_entity *e, const char *schema, struct buf *sql)
+{
+	if (e->seed != NULL)
+		buf_addf(sql, "INSERT INTO \"%s\".\"%s\" %s;\n", schema, e->table, e->seed);
+}
+
+void
 profile_schema(const struct profile *p, const char *schema, struct buf *sql)
 {
 	for (const struct profile_entity *e = p->entities; e->table != NULL; e++)
-		if (!e->held_back)
+		if (!e->held_back) {
 			profile_table(e, schema, sql);
+			profile_seed(e, schema, sql);
+		}
+}
+
+void
+profile_database(const struct profile *p, struct buf *sql)
+{
+	for (const struct profile_entity *e = p->entities; e->table != NULL; e++)
+		profile_table(e, "main", sql);
+	for (const char *const *s = p->local; *s != NULL; s++)
+		buf_addf(sql, "%s\n;\n", *s); /* it may end with a comment */
 }

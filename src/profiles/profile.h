@@ -78,6 +78,9 @@ struct profile {
 	enum profile_create create;
 	const struct profile_entity *entities; /* ends with a NULL table; parents first */
 	const struct profile_alias *actions;  /* ends with a NULL type */
+	const char *const *local;             /* statements, NULL at the end, that make what
+	                                       * the application keeps in its database
+	                                       * beside the entities; no event fills it */
 };
 
 /*
@@ -131,7 +134,14 @@ enum action profile_local_action(const struct profile *p, struct span type);
  */
 void profile_schema(const struct profile *p, const char *schema, struct buf *sql);
 
-/* The same for one entity, held back or not. */
+/* The same for one entity, held back or not: its table and indexes; its seed. */
 void profile_table(const struct profile_entity *e, const char *schema, struct buf *sql);
+void profile_seed(const struct profile_entity *e, const char *schema, struct buf *sql);
+
+/*
+ * Append the SQL that makes an empty database of the application: the tables of
+ * all entities, those that are held back, too, but no seeds; and `local`.
+ */
+void profile_database(const struct profile *p, struct buf *sql);
 
 #endif

@@ -692,21 +692,41 @@ take_rules(struct reading *r, struct span version, struct span create)
 	return RC_OK;
 }
 
+/* Statements; schema_try() judges them. */
+static enum rc
+take_local(struct reading *r, struct span list)
+{
+	const char **s;
+	struct span key, v;
+	struct json_iter it;
+	enum rc rc = allow_type(r, list, JSON_ARRAY, "local", "a list of texts");
+
+	if (rc != RC_OK)
+		return rc;
+	if ((s = keep(r, (count(list) + 1) * sizeof(*s))) == NULL)
+		return no_memory(r);
+	r->file->profile.local = s;
+	json_iter_init(&it, list);
+	while (rc == RC_OK && json_next(&it, &key, &v))
+		rc = take_text(r, v, "local", s++);
+	return rc;
+}
+
 static enum rc
 take_profile(struct reading *r, struct span object)
 {
 	static const char *const names[] = { "name", "version", "create", "entities",
-	                                     "actions", "comment" };
+	                                     "actions", "comment", "local" };
 	const char *comment;
-	struct span v[6];
+	struct span v[7];
 	enum rc rc;
 
 	if (json_type(object) != JSON_OBJECT)
 		return wrong(r, "it must be an object");
-	if ((rc = take_members(r, object, names, 6, v)) != RC_OK ||
+	if ((rc = take_members(r, object, names, 7, v)) != RC_OK ||
 	    (rc = take_name(r, v[0], names[0], &r->file->profile.name)) != RC_OK ||
 	    (rc = take_rules(r, v[1], v[2])) != RC_OK ||
-	    (rc = take_actions(r, v[4])) != RC_OK)
+	    (rc = take_actions(r, v[4])) != RC_OK || (rc = take_local(r, v[6])) != RC_OK)
 		return rc;
 	if (v[5].len > 0 && (rc = take_text(r, v[5], names[5], &comment)) != RC_OK)
 		return rc;

@@ -78,13 +78,22 @@ schema_piece(const char *sql)
 
 /* --- trying it --- */
 
-/* An entity that is tried. */
+/* An entity that is tried, or a statement of `local`. */
 struct trial {
 	sqlite3 *db;
 	const struct profile *profile;
-	const struct profile_entity *entity;
+	const struct profile_entity *entity; /* NULL: a statement */
+	int nth;                             /* its number, from 1 */
 	struct err *err;
 };
+
+/* Whether a table is an entity's, which the statement at hand may not touch. */
+static bool
+is_taken(const struct trial *t, const char *table)
+{
+	return t->entity == NULL && table != NULL &&
+	       profile_entity(t->profile, span_of(table)) != NULL;
+}
 
 /*
  * What making tables does, and nothing else. Functions are those that have
@@ -99,16 +108,16 @@ authorize(void *ctx, int action, const char *a, const char *function, const char
 	static const char *const functions[] = { "coalesce", "ifnull", "instr", "json_valid",
 	    "length", "lower", "ltrim", "nullif", "rtrim", "substr", "trim", "typeof", "upper" };
 
-	(void)ctx;
-	(void)a;
 	(void)schema;
 	(void)trigger;
 	switch (action) {
-	case SQLITE_CREATE_TABLE:
-	case SQLITE_CREATE_INDEX:
-	case SQLITE_REINDEX: /* a part of making an index */
 	case SQLITE_INSERT:
 	case SQLITE_UPDATE:
+		return is_taken(ctx, a) ? SQLITE_DENY : SQLITE_OK;
+	case SQLITE_CREATE_INDEX: /* the table, where others have the function */
+		return is_taken(ctx, function) ? SQLITE_DENY : SQLITE_OK;
+	case SQLITE_CREATE_TABLE:
+	case SQLITE_REINDEX: /* a part of making an index */
 	case SQLITE_READ:
 	case SQLITE_SELECT:
 		return SQLITE_OK;
@@ -151,6 +160,8 @@ wrong(const struct trial *t, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(why.text, sizeof(why.text), fmt, ap);
 	va_end(ap);
+	if (t->entity == NULL)
+		return err_set(t->err, RC_INVALID, "statement %d of local: %s", t->nth, why.text);
 	return err_set(t->err, RC_INVALID, "entity %s: %s", t->entity->table, why.text);
 }
 
@@ -293,7 +304,7 @@ run(const struct trial *t, const char **rest)
 	sqlite3_stmt *st = NULL;
 	enum rc rc = RC_OK;
 
-	sqlite3_set_authorizer(t->db, authorize, NULL);
+	sqlite3_set_authorizer(t->db, authorize, (void *)(uintptr_t)t);
 	if (sqlite3_prepare_v2(t->db, sql, -1, &st, rest) != SQLITE_OK ||
 	    sqlite3_step(st) != SQLITE_DONE)
 		rc = refused(t, sql);
@@ -336,6 +347,7 @@ make_table(const struct trial *t)
 	enum rc rc;
 
 	profile_table(t->entity, "main", &sql);
+	profile_seed(t->entity, "main", &sql);
 	if ((rest = buf_cstr(&sql)) == NULL)
 		rc = err_set(t->err, RC_FAULT, "out of memory");
 	else if ((rc = run(t, &rest)) == RC_OK)
@@ -346,6 +358,23 @@ make_table(const struct trial *t)
 	return rc == RC_OK ? try_events(t) : rc;
 }
 
+/* Run the statements beside the entities. */
+static enum rc
+make_local(struct trial *t)
+{
+	enum rc rc = RC_OK;
+
+	t->entity = NULL;
+	for (const char *const *s = t->profile->local; rc == RC_OK && *s != NULL; s++) {
+		const char *rest = *s;
+
+		t->nth++;
+		if ((rc = run(t, &rest)) == RC_OK && *rest != '\0')
+			rc = wrong(t, "something follows it: %s", rest);
+	}
+	return rc;
+}
+
 enum rc
 schema_try(const struct profile *p, struct err *err)
 {
@@ -354,6 +383,8 @@ schema_try(const struct profile *p, struct err *err)
 
 	for (t.entity = p->entities; rc == RC_OK && t.entity->table != NULL; t.entity++)
 		rc = make_table(&t);
+	if (rc == RC_OK)
+		rc = make_local(&t);
 	sqlite3_close(t.db);
 	return rc;
 }

@@ -49,6 +49,12 @@ db_exec(sqlite3 *db, const char *sql, struct err *err)
 	return db_rc(db, sqlite3_exec(db, sql, NULL, NULL, NULL), "database", err);
 }
 
+static bool
+has_wal(enum db_mode mode)
+{
+	return mode == DB_SERVER || mode == DB_DERIVED;
+}
+
 /* The settings of a connection that writes a WAL. */
 static enum rc
 configure_wal(sqlite3 *db, enum db_mode mode, struct err *err)
@@ -75,13 +81,16 @@ configure_wal(sqlite3 *db, enum db_mode mode, struct err *err)
 static enum rc
 configure(sqlite3 *db, enum db_mode mode, struct err *err)
 {
-	int code = sqlite3_busy_timeout(db, mode == DB_ADVICE ? 0 : BUSY_MS);
+	int code = sqlite3_busy_timeout(db, has_wal(mode) ? BUSY_MS : 0);
 
 	if (code != SQLITE_OK)
 		return db_rc(db, code, "database", err);
-	if (mode != DB_ADVICE)
+	if (has_wal(mode))
 		return configure_wal(db, mode, err);
-	return db_exec(db, "PRAGMA journal_mode=DELETE; PRAGMA synchronous=OFF;", err);
+	if (mode == DB_ADVICE)
+		return db_exec(db, "PRAGMA journal_mode=DELETE; PRAGMA synchronous=OFF;", err);
+	return db_exec(db, "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=MEMORY;"
+	                   " PRAGMA synchronous=OFF; PRAGMA foreign_keys=ON;", err);
 }
 
 static enum rc
@@ -171,13 +180,13 @@ db_open(const char *path, enum db_mode mode, sqlite3 **out, struct err *err)
 	enum rc rc;
 
 	*out = NULL;
-	if (network != NULL && mode != DB_ADVICE)
+	if (network != NULL && has_wal(mode))
 		return err_set(err, RC_UNAVAILABLE,
 		               "%s lies on a network file system (%s), where SQLite's WAL "
 		               "does not work: move the data folder to a local disk",
 		               path, network);
 	rc = open_file(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, mode, out, &why);
-	if (rc == RC_UNAVAILABLE && mode != DB_ADVICE && fs_read_only(path) &&
+	if (rc == RC_UNAVAILABLE && has_wal(mode) && fs_read_only(path) &&
 	    fs_identify(path, &id))
 		rc = open_immutable(path, mode, out, &why);
 	else if (rc == RC_OK && mode == DB_SERVER && (rc = sync_wal(path, &why)) != RC_OK) {

@@ -17,6 +17,8 @@ enum db_mode {
 	DB_DERIVED,  /* WAL, synchronous=NORMAL: a power cut may take the last
 	              * transactions, never part of one */
 	DB_ADVICE,   /* journal_mode=DELETE, synchronous=OFF, never waited for: may be lost */
+	DB_DRAFT,    /* a new file that nobody else has yet: no locks, no syncs, a
+	              * journal in memory */
 };
 
 /*

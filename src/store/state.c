@@ -494,7 +494,7 @@ state_maintain(struct state *s)
 }
 
 enum rc
-state_hold(struct state *s, struct err *err)
+state_hold(struct state *s, struct events *log, struct err *err)
 {
 	bool ours;
 	enum rc rc;
@@ -505,8 +505,11 @@ state_hold(struct state *s, struct err *err)
 	if ((rc = run(s, Q_HOLD, err)) != RC_OK)
 		return rc;
 	s->holding = true;
-	if ((rc = read_place(s, &ours, err)) == RC_OK && !ours)
-		rc = err_set(err, RC_NOT_FOUND, "%s is of another version", s->path);
+	if ((rc = read_place(s, &ours, err)) == RC_OK && ours)
+		rc = follows(s, log, &ours, err);
+	if (rc == RC_OK && !ours)
+		rc = err_set(err, RC_NOT_FOUND, "%s is not of this log, or of another version",
+		             s->path);
 	if (rc != RC_OK)
 		state_let_go(s);
 	return rc;
@@ -515,7 +518,9 @@ state_hold(struct state *s, struct err *err)
 void
 state_let_go(struct state *s)
 {
-	if (s->holding && run(s, Q_ROLLBACK, NULL) != RC_OK)
+	if (s->holding && db_damaged(s->db))
+		s->damaged = true; /* by what was read last */
+	if (s->holding && !sqlite3_get_autocommit(s->db) && run(s, Q_ROLLBACK, NULL) != RC_OK)
 		s->damaged = true;
 	s->holding = false;
 }
@@ -556,6 +561,18 @@ state_set_seq(struct state *s, const struct event *ev)
 {
 	s->seq = ev->seq;
 	memcpy(s->digest, ev->digest, EVENT_DIGEST_LEN);
+}
+
+const unsigned char *
+state_digest(const struct state *s)
+{
+	return s->digest;
+}
+
+const unsigned char *
+state_log_id(const struct state *s)
+{
+	return s->log_id;
 }
 
 const char *

@@ -63,9 +63,11 @@ void state_maintain(struct state *s);
 
 /*
  * Read the state as it is now, until state_let_go(); without the lock.
- * RC_NOT_FOUND: it is not open, or other files lie there by now: lock first.
+ * RC_NOT_FOUND: it is not open, or other files lie there by now, or it is not a
+ * state of this log: lock first. Whoever wrote to a database that he attached
+ * commits before he lets go.
  */
-enum rc state_hold(struct state *s, struct err *err);
+enum rc state_hold(struct state *s, struct events *log, struct err *err);
 void state_let_go(struct state *s);
 
 /* The connection; which changes with state_lock() where state_opened() does. */
@@ -79,6 +81,11 @@ void state_relax(struct state *s);
  * digest is that of the event there. 0: none. */
 int64_t state_seq(const struct state *s);
 void state_set_seq(struct state *s, const struct event *ev);
+
+const unsigned char *state_digest(const struct state *s);
+
+/* The log's id. Borrowed. */
+const unsigned char *state_log_id(const struct state *s);
 
 /* The folder, borrowed. */
 const char *state_dir(const struct state *s);
