@@ -22,13 +22,13 @@
 #define ETAG_HASH 8
 
 static struct snapshot_key
-key_of(const struct request *r)
+key_of(const struct request *r, const struct profile *profile)
 {
 	int64_t from = r->head.visible - r->server->config->snapshot_lag;
 
 	return (struct snapshot_key){
 		.data = r->server->config->data, .project = r->project_id,
-		.profile = r->project->profile, .log = r->project->log, .head = &r->head,
+		.profile = profile, .log = r->project->log, .head = &r->head,
 		.from = from > 1 ? from : 1,
 	};
 }
@@ -191,13 +191,13 @@ find_or_make(struct request *r, const struct snapshot_key *key, bool whole,
 }
 
 static enum rc
-present(struct request *r)
+present(struct request *r, const struct profile *profile)
 {
 	const char *there = request_header(r, "TD_SYNC_SNAPSHOTS");
 	bool by_nginx = there != NULL && there[0] != '\0';
 	/* Ids are random hex digits. */
 	bool whole = !by_nginx || r->id[31] % SNAPSHOTS_CHECK_EACH == 0;
-	struct snapshot_key key = key_of(r);
+	struct snapshot_key key = key_of(r, profile);
 	struct snapshot_file f;
 	enum rc rc;
 
@@ -220,10 +220,10 @@ events_until(const struct request *r, int64_t seq)
 }
 
 static enum rc
-past(struct request *r, int64_t seq)
+past(struct request *r, const struct profile *profile, int64_t seq)
 {
 	int64_t max = r->server->config->max_replay_events;
-	struct snapshot_key key = key_of(r);
+	struct snapshot_key key = key_of(r, profile);
 	struct snapshot_file f;
 	enum rc rc;
 
@@ -255,12 +255,15 @@ take_query(struct request *r, int64_t *seq)
 enum rc
 snapshot_run(struct request *r)
 {
+	const struct profile *profile;
 	int64_t seq;
 	enum rc rc;
 
-	if ((rc = take_query(r, &seq)) != RC_OK || (rc = sync_begin(r, false)) != RC_OK)
+	if ((rc = take_query(r, &seq)) != RC_OK || (rc = sync_begin(r, false)) != RC_OK ||
+	    (rc = projects_profile(&r->server->projects, r->project, &profile,
+	                           &r->err)) != RC_OK)
 		return rc;
-	if (r->project->profile == NULL)
+	if (profile == NULL)
 		return err_set(&r->err, RC_NOT_FOUND, "this project has no profile, so its log "
 		               "adds up to nothing: pull its events");
 	if (r->head.visible == 0) {
@@ -269,5 +272,6 @@ snapshot_run(struct request *r)
 	}
 	if (seq > r->head.seq)
 		return RC_CURSOR_AHEAD;
-	return seq == 0 || seq >= r->head.visible ? present(r) : past(r, seq);
+	return seq == 0 || seq >= r->head.visible ? present(r, profile)
+	                                           : past(r, profile, seq);
 }
