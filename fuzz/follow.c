@@ -146,7 +146,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	follow(f, log);
 	if (s.n > 0 && state_db(follower_state(f)) != NULL) {
 		describe(f, &once);
-		must(state_hold(follower_state(f), &err));
+		must(state_hold(follower_state(f), log, &err));
 		must(state_walk_sums(follower_state(f), 0, check_sum, f, &err));
 		state_let_go(follower_state(f));
 		must(follower_rebuild(f, log, clock_mono_ms() + 60000, &err));

@@ -143,7 +143,7 @@ conflicts(void)
 	follow();
 	s = follower_state(follower);
 	buf_reset(&found);
-	must(state_hold(s, &err));
+	must(state_hold(s, events, &err));
 	must(state_walk_conflicts(s, 0, add_conflict, &found, &err));
 	state_let_go(s);
 	return found.len == 0 ? "" : buf_cstr(&found);
