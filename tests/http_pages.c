@@ -5,6 +5,7 @@
 #include "http_test.h"
 
 #include "fcgi_client.h"
+#include "harm.h"
 
 #include "temp.h"
 
@@ -31,73 +32,7 @@
 #define CHECKS 600    /* requests until a sampled check has come, surely */
 #define HERD 16
 
-static const enum site_kind kinds[] = { SITE_FASTCGI, SITE_CGI };
-
-/* Runs a test's body with each kind of site that can be here. */
-static void
-with_each(void (*body)(struct world *w))
-{
-	for (size_t i = 0; i < 2; i++) {
-		struct site_options options = { .kind = kinds[i] };
-		struct world w;
-
-		if (!http_can_run(kinds[i]))
-			continue;
-		world_start(&w, &options);
-		body(&w);
-		world_stop(&w);
-	}
-}
-
 /* --- the log and its files --- */
-
-/* Push n events with distinct numbers from `first`, 500 at a time. */
-static void
-fill(struct world *w, int first, int n)
-{
-	for (int done = 0; done < n; done += 500)
-		ck_assert_int_eq(push_some(w, "d", first + done, n - done < 500 ? n - done : 500), 200);
-}
-
-/* Push n events of that many bytes each. */
-static void
-fill_large(struct world *w, int first, int n, size_t bytes)
-{
-	for (int i = first; i < first + n; i++) {
-		struct buf b = { 0 };
-		unsigned noise = (unsigned)i;
-
-		buf_addf(&b, "{\"device_id\":\"large\",\"session_id\":\"s\",\"events\":["
-		         "{\"client_action_id\":%d,\"action_type\":\"create\",\"entity_type\":"
-		         "\"issues\",\"entity_id\":\"td-l%d\",\"payload\":{\"schema_version\":1,"
-		         "\"new_data\":{\"id\":\"td-l%d\",\"title\":\"", i, i, i);
-		for (size_t k = 0; k < bytes; k++) { /* compresses to about a half */
-			noise = noise * 1103515245 + 12345;
-			buf_add_byte(&b, "abcdefghijklmnop"[noise >> 16 & 15]);
-		}
-		buf_add_str(&b, "\"},\"previous_data\":{}},\"client_timestamp\":"
-		            "\"2026-03-01T10:00:00Z\"}]}");
-		ck_assert_int_eq(ask_as(w, w->tokens[WRITER], "POST", "/v1/projects/{p}/sync/push",
-		                        buf_span(&b), NULL), 200);
-		buf_free(&b);
-	}
-}
-
-/* The log's id, as files are named by it. The last answer stays. */
-static void
-log_id(const struct world *w, char out[33])
-{
-	char dir[PATH_MAX + 64];
-	struct events_head head;
-	struct events *log;
-
-	snprintf(dir, sizeof(dir), "%s/projects/%s", w->site.data, w->project);
-	ck_assert_int_eq(events_open(dir, &log, NULL), RC_OK);
-	ck_assert_int_eq(events_head(log, &head, NULL), RC_OK);
-	events_close(log);
-	for (size_t i = 0; i < LOG_ID_LEN; i++)
-		snprintf(out + 2 * i, 3, "%02x", head.log_id[i]);
-}
 
 /* The file of the page after a cursor. */
 static const char *
@@ -127,20 +62,6 @@ is_kept(struct world *w, int64_t after, struct stat *st)
 		usleep(5000);
 	}
 	return false;
-}
-
-/* How often the error log says a text. */
-static int
-said(const struct world *w, const char *what)
-{
-	struct buf log = { 0 };
-	int n = 0;
-
-	fs_read(w->site.error_log, 1 << 24, &log, NULL);
-	for (const char *p = buf_cstr(&log); p != NULL && (p = strstr(p, what)) != NULL; p++)
-		n++;
-	buf_free(&log);
-	return n;
 }
 
 static int
@@ -248,7 +169,7 @@ same_bytes(struct world *w)
 
 START_TEST(a_kept_page_is_the_same_bytes_as_a_made_one)
 {
-	with_each(same_bytes);
+	with_each_kind(same_bytes);
 }
 END_TEST
 
@@ -285,7 +206,7 @@ which(struct world *w)
 
 START_TEST(only_pages_that_everyone_asks_for_are_kept)
 {
-	with_each(which);
+	with_each_kind(which);
 }
 END_TEST
 
@@ -327,90 +248,12 @@ by_bytes(struct world *w)
 
 START_TEST(pages_that_the_byte_limit_cut_are_kept_in_their_order)
 {
-	with_each(by_bytes);
+	with_each_kind(by_bytes);
 }
 END_TEST
 
 
 /* --- files that are not what they should be --- */
-
-static void
-put(const char *path, struct span text)
-{
-	ck_assert_int_eq(fs_write(path, text, 0640, NULL), RC_OK);
-}
-
-static void
-cut(const char *path, struct buf *b)
-{
-	put(path, (struct span){ b->p, b->len - 1 });
-}
-
-static void
-cut_head(const char *path, struct buf *b)
-{
-	put(path, (struct span){ b->p, 40 });
-}
-
-static void
-grow(const char *path, struct buf *b)
-{
-	buf_add_byte(b, 'x');
-	put(path, buf_span(b));
-}
-
-static void
-flip_head(const char *path, struct buf *b)
-{
-	b->p[41] ^= 1;
-	put(path, buf_span(b));
-}
-
-static void
-zero(const char *path, struct buf *b)
-{
-	memset(b->p, 0, b->len);
-	put(path, buf_span(b));
-}
-
-static void
-empty(const char *path, struct buf *b)
-{
-	(void)b;
-	put(path, (struct span){ "", 0 });
-}
-
-static void
-lose(const char *path, struct buf *b)
-{
-	(void)b;
-	ck_assert_int_eq(unlink(path), 0);
-}
-
-static void
-to_folder(const char *path, struct buf *b)
-{
-	char below[PATH_MAX + 160];
-
-	lose(path, b);
-	ck_assert_int_eq(mkdir(path, 0700), 0);
-	snprintf(below, sizeof(below), "%s/x", path);
-	put(below, buf_span(b));
-}
-
-static void
-to_fifo(const char *path, struct buf *b)
-{
-	lose(path, b);
-	ck_assert_int_eq(mkfifo(path, 0600), 0);
-}
-
-static void
-to_link(const char *path, struct buf *b)
-{
-	lose(path, b);
-	ck_assert_int_eq(symlink("/etc/passwd", path), 0);
-}
 
 static void
 to_other(const char *path, struct buf *b)
@@ -420,20 +263,10 @@ to_other(const char *path, struct buf *b)
 	snprintf(other, sizeof(other), "%.*s/0.json.gz", (int)(strrchr(path, '/') - path), path);
 	buf_reset(b);
 	ck_assert_int_eq(fs_read(other, 1 << 24, b, NULL), RC_OK);
-	put(path, buf_span(b));
+	harm_put(path, buf_span(b));
 }
 
-static const struct {
-	const char *what;
-	void (*harm)(const char *path, struct buf *b);
-} harms[] = {
-	{ "cut by a byte", cut },         { "cut in its header", cut_head },
-	{ "a byte too long", grow },      { "a bit of its header", flip_head },
-	{ "all zero", zero },             { "empty", empty },
-	{ "lost", lose },                 { "a folder in its place", to_folder },
-	{ "a pipe in its place", to_fifo }, { "a link in its place", to_link },
-	{ "another page in its place", to_other },
-};
+static const struct harm other = { "another page in its place", to_other };
 
 static void
 damaged(struct world *w)
@@ -448,20 +281,22 @@ damaged(struct world *w)
 	pull_until_kept(w, 1000, &made);
 	snprintf(path, sizeof(path), "%s", file_of(w, 1000));
 	ck_assert_int_eq(fs_read(path, 1 << 24, &first, NULL), RC_OK);
-	for (size_t n = 0; n < sizeof(harms) / sizeof(*harms); n++) {
+	for (size_t n = 0; n <= HARMS; n++) {
+		const struct harm *harm = n < HARMS ? &harms[n] : &other;
+
 		buf_reset(&file);
 		buf_add_span(&file, buf_span(&first));
-		harms[n].harm(path, &file);
-		ck_assert_msg(pull(w, 1000, "", NULL) == 200 && is_body(w, &made), "%s", harms[n].what);
-		ck_assert_msg(is_kept(w, 1000, &st) && S_ISREG(st.st_mode), "%s", harms[n].what);
+		harm->harm(path, &file);
+		ck_assert_msg(pull(w, 1000, "", NULL) == 200 && is_body(w, &made), "%s", harm->what);
+		ck_assert_msg(is_kept(w, 1000, &st) && S_ISREG(st.st_mode), "%s", harm->what);
 		buf_reset(&file);
 		ck_assert_int_eq(fs_read(path, 1 << 24, &file, NULL), RC_OK);
-		ck_assert_msg(span_eq(buf_span(&file), buf_span(&first)), "%s", harms[n].what);
+		ck_assert_msg(span_eq(buf_span(&file), buf_span(&first)), "%s", harm->what);
 	}
 	/* A bit of the content: found at once by who sends the file itself; else
 	 * by one of PAGES_CHECK_EACH requests, and no client can take it for good. */
 	file.p[file.len / 2] ^= 16;
-	put(path, buf_span(&file));
+	harm_put(path, buf_span(&file));
 	for (i = 0; i < CHECKS; i++) {
 		ck_assert_int_eq(pull(w, 1000, "", "Accept-Encoding: gzip"), 200);
 		if (!is_body(w, &file))
@@ -483,7 +318,7 @@ damaged(struct world *w)
 
 START_TEST(a_damaged_page_is_made_anew)
 {
-	with_each(damaged);
+	with_each_kind(damaged);
 }
 END_TEST
 
@@ -508,8 +343,8 @@ dead_writers(struct world *w)
 	pull_until_kept(w, 0, &made);
 	snprintf(here, sizeof(here), "%s.tmp", file_of(w, 1000));
 	snprintf(there, sizeof(there), "%s.tmp", file_of(w, 5000));
-	put(here, span_of("half a p"));
-	put(there, span_of("half a p"));
+	harm_put(here, span_of("half a p"));
+	harm_put(there, span_of("half a p"));
 	/* somebody is at it */
 	ck_assert_int_eq(pull(w, 1000, "", NULL), 200);
 	usleep(100000);
@@ -530,40 +365,12 @@ dead_writers(struct world *w)
 
 START_TEST(what_a_writer_left_behind_is_in_nobodys_way)
 {
-	with_each(dead_writers);
+	with_each_kind(dead_writers);
 }
 END_TEST
 
 #define KILLS 10   /* in the middle of writing */
 #define TRIES 1000
-
-/* Ask as a web server does that runs CGI; kill what works at it after a while,
- * 0: never. Its wait status. */
-static int
-run_cgi(struct world *w, useconds_t kill_us)
-{
-	char bearer[5000], path[256], config[PATH_MAX + 32];
-	pid_t pid = fork();
-	int status;
-
-	if (pid == 0) {
-		snprintf(bearer, sizeof(bearer), "Bearer %s", w->tokens[READER]);
-		snprintf(path, sizeof(path), "/v1/projects/%s/sync/pull", w->project);
-		snprintf(config, sizeof(config), "%s/server.conf", w->site.dir);
-		setenv("REQUEST_METHOD", "GET", 1);
-		setenv("PATH_INFO", path, 1);
-		setenv("HTTP_AUTHORIZATION", bearer, 1);
-		if (freopen("/dev/null", "w", stdout) != NULL)
-			execl(TOP_BUILDDIR "/td-sync.fcgi", "td-sync.fcgi", "--config", config, NULL);
-		_exit(127);
-	}
-	if (kill_us > 0) {
-		usleep(kill_us);
-		kill(pid, SIGKILL);
-	}
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-	return status;
-}
 
 START_TEST(a_writer_killed_at_any_moment_leaves_no_page_that_is_half)
 {
@@ -582,12 +389,12 @@ START_TEST(a_writer_killed_at_any_moment_leaves_no_page_that_is_half)
 	snprintf(temp, sizeof(temp), "%s.tmp", path);
 	unlink(path);
 	start = clock_mono_us();
-	ck_assert_int_eq(run_cgi(&w, 0), 0);
+	ck_assert_int_eq(run_cgi(&w, "sync/pull", 0), 0);
 	whole_us = clock_mono_us() - start;
 	for (i = 0; i < TRIES && cut < KILLS; i++) {
 		unlink(path);
 		unlink(temp);
-		run_cgi(&w, (useconds_t)(1 + whole_us * (i % 40) / 30));
+		run_cgi(&w, "sync/pull", (useconds_t)(1 + whole_us * (i % 40) / 30));
 		cut += stat(temp, &st) == 0;
 		/* what is there under its name is whole */
 		if (stat(path, &st) == 0)
@@ -662,7 +469,7 @@ herd(struct world *w)
 
 START_TEST(all_who_ask_first_at_once_get_the_same)
 {
-	with_each(herd);
+	with_each_kind(herd);
 }
 END_TEST
 
@@ -738,7 +545,7 @@ bound(struct world *w)
 
 START_TEST(all_pages_together_stay_within_the_bound_and_the_oldest_goes)
 {
-	with_each(bound);
+	with_each_kind(bound);
 }
 END_TEST
 
@@ -771,7 +578,7 @@ bound_elsewhere(struct world *w)
 
 START_TEST(the_bound_holds_where_the_folder_is_a_link_to_another_disk)
 {
-	with_each(bound_elsewhere);
+	with_each_kind(bound_elsewhere);
 }
 END_TEST
 
@@ -808,7 +615,7 @@ not_kept(struct world *w)
 	}
 	/* no folder can be made */
 	temp_remove(pages);
-	put(pages, span_of("in the way"));
+	harm_put(pages, span_of("in the way"));
 	for (int i = 0; i < 12; i++)
 		ck_assert(pull(w, 0, "", NULL) == 200 && is_body(w, &made));
 	usleep(200000);
@@ -821,7 +628,7 @@ not_kept(struct world *w)
 
 START_TEST(where_none_can_be_kept_each_is_made)
 {
-	with_each(not_kept);
+	with_each_kind(not_kept);
 }
 END_TEST
 
@@ -857,7 +664,7 @@ full_disk(struct world *w)
 
 START_TEST(on_a_full_disk_each_is_made)
 {
-	with_each(full_disk);
+	with_each_kind(full_disk);
 }
 END_TEST
 
@@ -899,28 +706,11 @@ judged(struct world *w)
 
 START_TEST(a_kept_page_is_for_who_may_read_the_log)
 {
-	with_each(judged);
+	with_each_kind(judged);
 }
 END_TEST
 
 /* --- another log --- */
-
-/* Change the log by hand, as no server does. */
-static void
-change_log(const struct world *w, const char *sql)
-{
-	char path[PATH_MAX + 64];
-	sqlite3 *db;
-
-	snprintf(path, sizeof(path), "%s/projects/%s/events.db", w->site.data, w->project);
-	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
-	sqlite3_busy_timeout(db, 3000);
-	ck_assert_msg(sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK, "%s",
-	              sqlite3_errmsg(db));
-	sqlite3_close(db);
-	snprintf(path, sizeof(path), "%s/projects/%s/lock", w->site.data, w->project);
-	ck_assert_int_eq(unlink(path), 0); /* which knows where the log ended */
-}
 
 static void
 replaced(struct world *w)
@@ -964,7 +754,7 @@ replaced(struct world *w)
 
 START_TEST(pages_of_another_log_are_never_sent)
 {
-	with_each(replaced);
+	with_each_kind(replaced);
 }
 END_TEST
 
@@ -993,7 +783,7 @@ gaps(struct world *w)
 
 START_TEST(a_page_has_one_name)
 {
-	with_each(gaps);
+	with_each_kind(gaps);
 }
 END_TEST
 
@@ -1018,7 +808,7 @@ START_TEST(where_nginx_finds_no_file_a_worker_sends_the_page)
 	ck_assert_ptr_nonnull(alias);
 	buf_add(&moved, config.p, (size_t)(alias - config.p));
 	buf_addf(&moved, "/nowhere%s", alias);
-	put(path, buf_span(&moved));
+	harm_put(path, buf_span(&moved));
 	kill(w.site.web, SIGHUP);
 	for (i = 0; i < 200; i++) { /* two requests reach the workers then */
 		struct buf log = { 0 };
@@ -1072,7 +862,7 @@ START_TEST(what_else_lives_in_nginx_takes_no_page)
 	ck_assert_ptr_nonnull(at);
 	buf_add(&both, config.p, (size_t)(at - config.p));
 	buf_addf(&both, "%s%s", others, at);
-	put(path, buf_span(&both));
+	harm_put(path, buf_span(&both));
 	kill(w.site.web, SIGHUP);
 	for (i = 0; i < 200; i++) { /* until the new ones are there */
 		usleep(20000);
@@ -1166,7 +956,7 @@ noted(struct world *w)
 
 START_TEST(a_device_is_noted_where_a_kept_page_is_the_last)
 {
-	with_each(noted);
+	with_each_kind(noted);
 }
 END_TEST
 
@@ -1241,7 +1031,7 @@ replicas(struct world *w)
 
 START_TEST(a_replica_out_of_kept_pages_equals_one_without)
 {
-	with_each(replicas);
+	with_each_kind(replicas);
 }
 END_TEST
 

@@ -27,6 +27,7 @@
 enum difference {
 	CONTENT = 1 << 0,  /* same rowid, other content: an event of its own */
 	RETRY = 1 << 1,    /* same content from another session or device: a duplicate */
+	RANGE = 1 << 2,    /* a part of a snapshot is sent as such */
 	UNKNOWN = 1 << 3,  /* an unknown entity type is taken and parked */
 	PAYLOAD = 1 << 4,  /* payload missing: rejected for that */
 	OWN = 1 << 5,      /* a device's own events are sent to it */
@@ -76,6 +77,7 @@ static const struct {
 	{ "09", "exclude_client: seq of others only", OWN | RETRY, 0, NULL },
 	{ "09", "exclude_client of all that is left: last_server_seq stays",
 	  AHEAD, 409, "cursor_ahead" },
+	{ "11", "range is not supported", RANGE, 206, NULL },
 	{ "13", "token without the sync scope: list", SCOPES, 0, NULL },
 	{ "13", "token without the sync scope: project", SCOPES, 0, NULL },
 	{ "17", "td create (automatic sync): GET pull", OWN, 0, NULL, 24 },
@@ -94,12 +96,13 @@ static const struct {
 	{ "06-members", 0, 23 },
 	{ "10-status", 0, 0 },
 	{ "09-pull", 0, 1 },
+	{ "11-snapshot", 0, 0 },
 	{ "08-push", 0, 47 },
 	{ "09-pull", 2, 30 },
 	{ "10-status", 1, 2 },
+	{ "11-snapshot", 1, 5 },
 	{ "13-auth-errors", 0, 17 },
-	{ "17-stock-client", 4, 20 },  /* 0 to 3: login, a later issue */
-	{ "17-stock-client", 22, 31 }, /* 21: a snapshot, a later issue */
+	{ "17-stock-client", 4, 31 },  /* 0 to 3: login, a later issue */
 };
 
 /* --- the player --- */
@@ -809,6 +812,34 @@ compare_status(struct player *p, size_t row, int theirs, struct span ours)
 	p->found |= named[row].what & ~(unsigned)(UNKNOWN | TEXT);
 }
 
+/* A snapshot, whose bytes are others here: it is one, of our log's end. */
+static void
+judge_snapshot(struct player *p, int status)
+{
+	static const char magic[] = "SQLite format 3";
+	int64_t seq = atoll(web_header(&p->answer, "X-Snapshot-Seq"));
+	size_t length = (size_t)atoll(web_header(&p->answer, "Content-Length")), row;
+	struct buf *body = &p->answer.body;
+	unsigned want = expected(p, &row);
+
+	if ((want & RANGE) != 0 && p->answer.status == named[row].status) {
+		p->found |= RANGE;
+		p->seen[row] = true;
+	} else if (p->answer.status != status) {
+		mismatch(p, "status %d, not %d", p->answer.status, status);
+	}
+	if (strcmp(web_header(&p->answer, "Content-Type"), "application/x-sqlite3") != 0)
+		mismatch(p, "Content-Type is %s", web_header(&p->answer, "Content-Type"));
+	if (seq < 1 || seq > p->head)
+		mismatch(p, "X-Snapshot-Seq is %lld, the head %lld", (long long)seq,
+		         (long long)p->head);
+	if (strstr(p->name, "HEAD") != NULL ? body->len != 0 || length < 100000 :
+	    body->len != length || memcmp(body->p, magic, sizeof(magic)) != 0)
+		mismatch(p, "no database of %zu bytes", length);
+	if (p->found != want)
+		mismatch(p, "differences %#x, named are %#x", p->found, want);
+}
+
 static void
 judge(struct player *p, struct span request, struct span sent, struct span response)
 {
@@ -822,6 +853,11 @@ judge(struct player *p, struct span request, struct span sent, struct span respo
 
 	want = expected(p, &row);
 	json_string(member(headers, "Content-Type"), &type);
+	if (strcmp(buf_cstr(&type), "application/x-sqlite3") == 0) {
+		judge_snapshot(p, status);
+		buf_free(&type);
+		return;
+	}
 	plain_text = strncmp(buf_cstr(&type), "text/plain", 10) == 0;
 	if (json_string(member(response, "body"), &body) && body.len > 0 && !plain_text &&
 	    status != 307)
@@ -875,7 +911,7 @@ play_one(struct player *p, struct span exchange)
 {
 	struct span request = member(exchange, "request");
 	struct buf name = { 0 }, body = { 0 }, path = { 0 }, method = { 0 }, line = { 0 };
-	struct buf sent = { 0 };
+	struct buf sent = { 0 }, range = { 0 };
 	struct web_call call = { .url = p->site->url };
 	struct span parsed = { NULL, 0 };
 
@@ -893,6 +929,9 @@ play_one(struct player *p, struct span exchange)
 	json_string(member(request, "method"), &method);
 	call.method = buf_cstr(&method);
 	call.path = buf_cstr(&path);
+	buf_add_str(&range, "Range: ");
+	if (json_string(member(member(request, "headers"), "Range"), &range))
+		call.headers[call.headers[0] != NULL] = buf_cstr(&range);
 	if (sent.len > 0 || strcmp(call.method, "POST") == 0)
 		call.body = (struct span){ buf_cstr(&sent), sent.len };
 	if (!web_call(&call, &p->answer))
@@ -904,6 +943,7 @@ play_one(struct player *p, struct span exchange)
 	buf_free(&name);
 	buf_free(&body);
 	buf_free(&sent);
+	buf_free(&range);
 	buf_free(&path);
 	buf_free(&method);
 	buf_free(&line);

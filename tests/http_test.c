@@ -1,12 +1,18 @@
 /* The server as its clients meet it: over HTTP, through nginx and as CGI. */
 #include "http_test.h"
 
+#include "base/fs.h"
 #include "base/json.h"
+#include "store/events.h"
 
 #include <curl/curl.h>
+#include <signal.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 bool
 http_can_run(enum site_kind kind)
@@ -140,6 +146,123 @@ log_count(struct world *w)
 	return answer_number(w, "event_count");
 }
 
+static const enum site_kind kinds[] = { SITE_FASTCGI, SITE_CGI };
+
+void
+with_each_kind(void (*body)(struct world *w))
+{
+	for (size_t i = 0; i < 2; i++) {
+		struct site_options options = { .kind = kinds[i] };
+		struct world w;
+
+		if (!http_can_run(kinds[i]))
+			continue;
+		world_start(&w, &options);
+		body(&w);
+		world_stop(&w);
+	}
+}
+
+void
+fill(struct world *w, int first, int n)
+{
+	for (int done = 0; done < n; done += 500)
+		ck_assert_int_eq(push_some(w, "d", first + done, n - done < 500 ? n - done : 500), 200);
+}
+
+void
+fill_large(struct world *w, int first, int n, size_t bytes)
+{
+	for (int i = first; i < first + n; i++) {
+		struct buf b = { 0 };
+		unsigned noise = (unsigned)i;
+
+		buf_addf(&b, "{\"device_id\":\"large\",\"session_id\":\"s\",\"events\":["
+		         "{\"client_action_id\":%d,\"action_type\":\"create\",\"entity_type\":"
+		         "\"issues\",\"entity_id\":\"td-l%d\",\"payload\":{\"schema_version\":1,"
+		         "\"new_data\":{\"id\":\"td-l%d\",\"title\":\"", i, i, i);
+		for (size_t k = 0; k < bytes; k++) { /* compresses to about a half */
+			noise = noise * 1103515245 + 12345;
+			buf_add_byte(&b, "abcdefghijklmnop"[noise >> 16 & 15]);
+		}
+		buf_add_str(&b, "\"},\"previous_data\":{}},\"client_timestamp\":"
+		            "\"2026-03-01T10:00:00Z\"}]}");
+		ck_assert_int_eq(ask_as(w, w->tokens[WRITER], "POST", "/v1/projects/{p}/sync/push",
+		                        buf_span(&b), NULL), 200);
+		buf_free(&b);
+	}
+}
+
+void
+log_id(const struct world *w, char out[33])
+{
+	char dir[PATH_MAX + 64];
+	struct events_head head;
+	struct events *log;
+
+	snprintf(dir, sizeof(dir), "%s/projects/%s", w->site.data, w->project);
+	ck_assert_int_eq(events_open(dir, &log, NULL), RC_OK);
+	ck_assert_int_eq(events_head(log, &head, NULL), RC_OK);
+	events_close(log);
+	for (size_t i = 0; i < LOG_ID_LEN; i++)
+		snprintf(out + 2 * i, 3, "%02x", head.log_id[i]);
+}
+
+int
+said(const struct world *w, const char *what)
+{
+	struct buf log = { 0 };
+	int n = 0;
+
+	fs_read(w->site.error_log, 1 << 24, &log, NULL);
+	for (const char *p = buf_cstr(&log); p != NULL && (p = strstr(p, what)) != NULL; p++)
+		n++;
+	buf_free(&log);
+	return n;
+}
+
+int
+run_cgi(struct world *w, const char *what, useconds_t kill_us)
+{
+	char bearer[5000], path[256], config[PATH_MAX + 32];
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		snprintf(bearer, sizeof(bearer), "Bearer %s", w->tokens[READER]);
+		snprintf(path, sizeof(path), "/v1/projects/%s/%s", w->project, what);
+		snprintf(config, sizeof(config), "%s/server.conf", w->site.dir);
+		setenv("REQUEST_METHOD", "GET", 1);
+		setenv("PATH_INFO", path, 1);
+		setenv("HTTP_AUTHORIZATION", bearer, 1);
+		if (freopen("/dev/null", "w", stdout) != NULL)
+			execl(TOP_BUILDDIR "/td-sync.fcgi", "td-sync.fcgi", "--config", config, NULL);
+		_exit(127);
+	}
+	if (kill_us > 0) {
+		usleep(kill_us);
+		kill(pid, SIGKILL);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
+void
+change_log(const struct world *w, const char *sql)
+{
+	char path[PATH_MAX + 64];
+	sqlite3 *db;
+
+	snprintf(path, sizeof(path), "%s/projects/%s/events.db", w->site.data, w->project);
+	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+	sqlite3_busy_timeout(db, 3000);
+	ck_assert_msg(sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK, "%s",
+	              sqlite3_errmsg(db));
+	sqlite3_close(db);
+	snprintf(path, sizeof(path), "%s/projects/%s/lock", w->site.data, w->project);
+	ck_assert_int_eq(unlink(path), 0); /* which knows where the log ended */
+}
+
 int
 main(void)
 {
@@ -154,6 +277,7 @@ main(void)
 	suite_add_tcase(s, bodies_case());
 	suite_add_tcase(s, sync_case());
 	suite_add_tcase(s, pages_case());
+	suite_add_tcase(s, snapshot_case());
 	suite_add_tcase(s, profiles_case());
 	suite_add_tcase(s, pool_case());
 	suite_add_tcase(s, limits_case());

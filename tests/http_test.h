@@ -13,6 +13,7 @@ TCase *bodies_case(void);     /* http_bodies.c */
 TCase *sync_case(void);       /* http_sync.c */
 TCase *pool_case(void);       /* http_pool.c */
 TCase *pages_case(void);      /* http_pages.c */
+TCase *snapshot_case(void);   /* http_snapshot.c */
 TCase *limits_case(void);     /* http_limits.c */
 TCase *config_case(void);     /* http_config.c */
 TCase *profiles_case(void);   /* http_profiles.c */
@@ -51,6 +52,27 @@ void make_push(struct buf *out, const char *device, int first, int n);
 
 /* Push n events of a device as the writer; the status. */
 int push_some(struct world *w, const char *device, int first, int n);
+
+/* Push n events with distinct numbers from `first`, 500 at a time; n events of that
+ * many bytes each. */
+void fill(struct world *w, int first, int n);
+void fill_large(struct world *w, int first, int n, size_t bytes);
+
+/* Run a test's body with each kind of site that can be here. */
+void with_each_kind(void (*body)(struct world *w));
+
+/* The log's id, as files are named by it. The last answer stays. */
+void log_id(const struct world *w, char out[33]);
+
+/* How often the error log says a text. */
+int said(const struct world *w, const char *what);
+
+/* Ask for what is below the project, as a web server does that runs CGI; kill what
+ * works at it after a while, 0: never. Its wait status. */
+int run_cgi(struct world *w, const char *what, useconds_t kill_us);
+
+/* Change the log by hand, as no server does. */
+void change_log(const struct world *w, const char *sql);
 
 /* A number out of the last answer's JSON object; -1: not there. */
 int64_t answer_number(const struct world *w, const char *key);

@@ -498,7 +498,8 @@ static const char right[] =
     "{`table`: `fleas`, `held_back`: true, `columns`: [[`id`, `TEXT PRIMARY KEY`]]}\n"
     "],\n"
     "`local`: [`CREATE TABLE settings(n INTEGER PRIMARY KEY AUTOINCREMENT, v JSON)`,"
-    " `INSERT INTO settings(v) VALUES ('a'), ('b') -- both`]}\n";
+    " `INSERT INTO settings(v) VALUES ('a'), ('b') -- both`\n"
+    "]}\n";
 
 /* Append a text with ` as ". */
 static void
@@ -590,8 +591,8 @@ static const struct {
 	{ "{`name`", "[`name`", "line 1: invalid JSON: " },
 	{ "`comment`: `c`,\n", "\n\n,", "line 3: invalid JSON: " },
 	{ "]}\n", "]},\n", "line 7: invalid JSON: " },
-	{ "\n]}\n", "\n]}\n{}\n", "line 8: invalid JSON: something follows" },
-	{ "{`name`", "[{`name`", "line 8: invalid JSON: " },
+	{ "\n]}\n", "\n]}\n{}\n", "line 10: invalid JSON: something follows" },
+	{ "{`name`", "[{`name`", "line 10: invalid JSON: " },
 	{ "`v`}", "[[[[[[[[`v`]]]]]]]]}", "line 5: invalid JSON: " },
 	{ "`name`: `x`", "`name`: `\xff`", "line 1: invalid JSON: " },
 
@@ -834,9 +835,8 @@ static const struct {
 	  "\"AUTOINCREASE\": syntax error, in: CREATE TABLE settings(n INTEGER PRIMARY KEY "
 	  "AUTOINCREASE, v JSON)" },
 	{ "CREATE TABLE settings(n", "CREATE TABLE walks(n", "statement 1 of local: table walks "
-	  "already exists" },
-	{ "INSERT INTO settings", "INSERT INTO dogs", "statement 2 of local: table dogs has no column "
-	  "named v" },
+	  "already exists, in: CREATE TABLE walks(n INTEGER PRIMARY KEY AUTOINCREMENT, v JSON)" },
+	{ "INSERT INTO settings", "INSERT INTO cats", "statement 2 of local: no such table: cats" },
 	{ "INSERT INTO settings(v) VALUES ('a')", "INSERT INTO dogs(id) VALUES ('d9')",
 	  "statement 2 of local: not authorized" },
 	{ "INSERT INTO settings(v) VALUES ('a'), ('b') -- both", "CREATE INDEX i ON Fleas(id)",

@@ -2,6 +2,7 @@
 #include "http/handlers.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "http/places.h"
 #include "http/range.h"
 #include "http/reply.h"
@@ -161,8 +162,11 @@ wait_or_make(struct request *r, const struct snapshot_key *key, bool whole,
 	rc = events_head(key->log, &r->head, &r->err);
 	if (rc == RC_OK && memcmp(log_id, r->head.log_id, LOG_ID_LEN) != 0)
 		rc = err_set(&r->err, RC_BUSY, "the log was replaced meanwhile");
-	if (rc == RC_OK && snapshots_open(key, whole, out) != RC_OK)
+	if (rc == RC_OK && snapshots_open(key, whole, out, &r->err) != RC_OK) {
+		if (r->err.text[0] != '\0')
+			log_write(LOG_WARN, "%s: %s; it is made anew", r->project_id, r->err.text);
 		rc = make(r, key, deadline_ms, out);
+	}
 	lock_close(lock);
 	return rc;
 }
@@ -179,7 +183,7 @@ find_or_make(struct request *r, const struct snapshot_key *key, bool whole,
 	int n = r->server->max_waiting / 2 + 1; /* one more makes it */
 	enum rc rc;
 
-	if (snapshots_open(key, whole, out) == RC_OK)
+	if (snapshots_open(key, whole, out, &r->err) == RC_OK)
 		return RC_OK;
 	snprintf(path, sizeof(path), "%s/" WAITERS_FILE, r->project->dir);
 	if (place_take(path, n, &r->waiter_place) != RC_OK)
@@ -264,8 +268,8 @@ snapshot_run(struct request *r)
 	                           &r->err)) != RC_OK)
 		return rc;
 	if (profile == NULL)
-		return err_set(&r->err, RC_NOT_FOUND, "this project has no profile, so its log "
-		               "adds up to nothing: pull its events");
+		return err_set(&r->err, RC_NOT_FOUND, "the project is for no profile, so its "
+		               "log adds up to nothing: pull its events");
 	if (r->head.visible == 0) {
 		reply_error(r, 404, "no_events", "no events to snapshot");
 		return RC_OK;
@@ -273,5 +277,5 @@ snapshot_run(struct request *r)
 	if (seq > r->head.seq)
 		return RC_CURSOR_AHEAD;
 	return seq == 0 || seq >= r->head.visible ? present(r, profile)
-	                                           : past(r, profile, seq);
+	                                            : past(r, profile, seq);
 }

@@ -268,18 +268,19 @@ close_file(struct snapshot_file *f)
 }
 
 enum rc
-snapshots_open(const struct snapshot_key *key, bool whole, struct snapshot_file *out)
+snapshots_open(const struct snapshot_key *key, bool whole, struct snapshot_file *out,
+               struct err *err)
 {
 	int64_t seq = key->head->visible + 1;
 	const char *wrong;
 
+	err->text[0] = '\0';
 	out->fd = -1;
 	while ((seq = newest_below(key, seq)) >= key->from) {
 		if ((wrong = open_one(key, seq, whole, out)) == NULL)
 			return RC_OK;
 		close_file(out);
-		log_write(LOG_WARN, "the snapshot of %s at %" PRId64 ": %s; it is made anew",
-		          key->project, seq, wrong);
+		err_set(err, RC_NOT_FOUND, "the snapshot at %" PRId64 ": %s", seq, wrong);
 	}
 	return RC_NOT_FOUND;
 }
@@ -374,13 +375,14 @@ is_stale(int dir, const char *name)
 static bool
 stays(int dir, const char *name, const int64_t seqs[2])
 {
-	int64_t db = seq_of(name, ".db"), note = seq_of(name, ".json");
+	int64_t seq = seq_of(name, ".db");
 
 	if (strncmp(name, PAST, strlen(PAST)) == 0)
 		return !is_stale(dir, name);
+	if (seq < 0)
+		seq = seq_of(name, ".json");
 	return name[0] == '.' || strcmp(name, LOCK) == 0 ||
-	       ((db >= 0 || note >= 0) && (db == seqs[0] || db == seqs[1] ||
-	                                   note == seqs[0] || note == seqs[1]));
+	       (seq >= 0 && (seq == seqs[0] || seq == seqs[1]));
 }
 
 /* Remove all that is neither the new one nor the newest before it. */

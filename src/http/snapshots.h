@@ -47,12 +47,11 @@ struct snapshot_file {
 void snapshots_name(const struct snapshot_key *key, int64_t seq, char out[SNAPSHOTS_NAME]);
 
 /*
- * Open the newest one that will do; `whole`: check all of its file. One that is
- * not what it should be is logged and passed over. RC_NOT_FOUND: none. On RC_OK
- * close its fd.
+ * Open the newest one that will do; `whole`: check all of its file. RC_NOT_FOUND:
+ * none; err is what is wrong with one that is there, or "". On RC_OK close its fd.
  */
 enum rc snapshots_open(const struct snapshot_key *key, bool whole,
-                       struct snapshot_file *out);
+                       struct snapshot_file *out, struct err *err);
 
 /* Wait until nobody else makes one of the project. On RC_OK lock_close() it. */
 enum rc snapshots_lock(const struct snapshot_key *key, int64_t deadline_ms,
