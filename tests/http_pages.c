@@ -31,24 +31,6 @@
 #define CHECKS 600    /* requests until a sampled check has come, surely */
 #define HERD 16
 
-static const enum site_kind kinds[] = { SITE_FASTCGI, SITE_CGI };
-
-/* Runs a test's body with each kind of site that can be here. */
-static void
-with_each(void (*body)(struct world *w))
-{
-	for (size_t i = 0; i < 2; i++) {
-		struct site_options options = { .kind = kinds[i] };
-		struct world w;
-
-		if (!http_can_run(kinds[i]))
-			continue;
-		world_start(&w, &options);
-		body(&w);
-		world_stop(&w);
-	}
-}
-
 /* --- the log and its files --- */
 
 /* Push n events with distinct numbers from `first`, 500 at a time. */

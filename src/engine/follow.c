@@ -3,7 +3,6 @@
 
 #include "base/clock.h"
 #include "engine/conflict.h"
-#include "engine/sums.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -14,9 +13,6 @@
  * then, and nobody waits for it for long. */
 #define BATCH_EVENTS 1000
 #define BATCH_MS 100
-
-/* Sums are kept for every seq that this divides, beside those of the head. */
-#define SUMS_EACH 1000
 
 struct follower {
 	const struct profile *profile;
@@ -32,7 +28,8 @@ struct follower {
 	bool loaded;              /* sums are those of the state */
 	bool failed;              /* no memory in the hook */
 	struct buf scratch;
-	int64_t began_ms, events; /* of the transaction */
+	int64_t began_ms, events; /* of the transaction, */
+	int64_t most;             /* which has no more than these */
 	struct err why;           /* of an event that could not be applied */
 };
 
@@ -166,35 +163,67 @@ on_done(void *ctx, const struct deed *d, enum applied what, const char *why,
 
 /* --- sums --- */
 
+/* Sums as they are read: of all tables, and how many were there. */
+struct taken {
+	struct sum *sums;
+	size_t n, room;
+};
+
 static enum rc
 take_sum(void *ctx, int type, int64_t rows, const unsigned char sum[STATE_SUM],
          struct err *err)
 {
-	struct follower *f = ctx;
+	struct taken *t = ctx;
 
 	(void)err;
-	if (type >= 0 && (size_t)type < applier_tables(f->applier)->n) {
-		f->sums[type].rows = rows;
-		memcpy(f->sums[type].sum, sum, STATE_SUM);
+	if (type >= 0 && (size_t)type < t->room) {
+		t->sums[type].rows = rows;
+		memcpy(t->sums[type].sum, sum, STATE_SUM);
+		t->n++;
 	}
 	return RC_OK;
 }
 
-/* Read the sums; of a state that has none, it is new, they are summed up. */
+/* The sums that are kept at a seq; 0: those of now. RC_NOT_FOUND: none are. */
+static enum rc
+read_sums(struct follower *f, int64_t seq, struct sum *out, struct err *err)
+{
+	struct taken t = { out, 0, applier_tables(f->applier)->n };
+	enum rc rc;
+
+	memset(out, 0, sums_size(f));
+	rc = state_walk_sums(f->state, seq, take_sum, &t, err);
+	return rc == RC_OK && t.n == 0 ? RC_NOT_FOUND : rc;
+}
+
+/* The sums of now; of a state that has none, it is new, they are summed up. */
+static enum rc
+current_sums(struct follower *f, struct sum *out, struct err *err)
+{
+	struct tables *all = applier_tables(f->applier);
+	enum rc rc = read_sums(f, 0, out, err);
+
+	if (rc != RC_NOT_FOUND)
+		return rc;
+	return sums_scan_all(all, out, err);
+}
+
 static enum rc
 load_sums(struct follower *f, struct err *err)
 {
-	struct tables *all = applier_tables(f->applier);
-	enum rc rc = RC_OK;
+	enum rc rc = current_sums(f, f->sums, err);
 
-	memset(f->sums, 0, sums_size(f));
-	if (state_seq(f->state) > 0)
-		rc = state_walk_sums(f->state, 0, take_sum, f, err);
-	for (size_t i = 0; i < all->n && rc == RC_OK && state_seq(f->state) == 0; i++)
-		rc = sums_scan(all, &all->list[i], &f->sums[i], err);
 	memcpy(f->now, f->sums, sums_size(f));
 	f->loaded = rc == RC_OK;
 	return rc;
+}
+
+enum rc
+follower_sums(struct follower *f, int64_t seq, struct sum *out, struct err *err)
+{
+	if (seq == state_seq(f->state))
+		return current_sums(f, out, err);
+	return seq > 0 ? read_sums(f, seq, out, err) : RC_NOT_FOUND;
 }
 
 static enum rc
@@ -258,7 +287,7 @@ apply_event(void *ctx, const struct event *ev, bool *stop)
 	if (rc != RC_OK)
 		return rc;
 	state_set_seq(f->state, ev);
-	*stop = ++f->events >= BATCH_EVENTS || clock_mono_ms() >= f->began_ms + BATCH_MS;
+	*stop = ++f->events >= f->most || clock_mono_ms() >= f->began_ms + BATCH_MS;
 	return RC_OK;
 }
 
@@ -298,19 +327,27 @@ apply_batch(struct follower *f, bool *done, struct err *err)
 	return rc;
 }
 
+/* Under the lock that was just taken: make ready to apply. */
+static enum rc
+start(struct follower *f, struct events *log, const struct follow_limits *limits,
+      int64_t most, struct err *err)
+{
+	f->log = log;
+	f->limits = limits;
+	f->most = most;
+	f->stopped = false;
+	f->loaded = false; /* another process may have been at it */
+	return prepare(f, err);
+}
+
 /* Apply under the lock until the head, or a limit. */
 static enum rc
 apply_all(struct follower *f, struct events *log, const struct follow_limits *limits,
           struct err *err)
 {
 	bool done = false;
-	enum rc rc = prepare(f, err);
+	enum rc rc = start(f, log, limits, BATCH_EVENTS, err);
 
-	f->log = log;
-	f->limits = limits;
-	f->stopped = false;
-
-	f->loaded = false; /* another process may have been at it */
 	while (rc == RC_OK && !done && !f->stopped) {
 		if ((rc = apply_batch(f, &done, err)) == RC_OK)
 			state_maintain(f->state);
@@ -366,7 +403,8 @@ follower_hold(struct follower *f, struct events *log, int64_t seq, int64_t deadl
 		return rc;
 	if ((rc = state_hold(f->state, log, err)) != RC_OK)
 		return rc == RC_NOT_FOUND ? RC_BUSY : rc; /* replaced at this moment */
-	if (state_seq(f->state) >= seq && f->applier != NULL)
+	if (state_seq(f->state) >= seq && f->applier != NULL &&
+	    f->opened == state_opened(f->state))
 		return RC_OK;
 	state_let_go(f->state);
 	return err_set(err, RC_BUSY, "the project's state is being brought up to date: "
@@ -392,6 +430,12 @@ struct state *
 follower_state(struct follower *f)
 {
 	return f->state;
+}
+
+struct applier *
+follower_applier(struct follower *f)
+{
+	return f->applier;
 }
 
 struct tables *

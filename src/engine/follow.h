@@ -7,7 +7,8 @@
 #ifndef TDSYNC_ENGINE_FOLLOW_H
 #define TDSYNC_ENGINE_FOLLOW_H
 
-#include "engine/table.h"
+#include "engine/apply.h"
+#include "engine/sums.h"
 #include "store/state.h"
 
 struct follower; /* fields are private to follow.c */
@@ -45,13 +46,23 @@ enum rc follower_run(struct follower *f, struct events *log,
 enum rc follower_hold(struct follower *f, struct events *log, int64_t seq,
                       int64_t deadline_ms, struct err *err);
 
+/*
+ * The sum of each table of the profile (`out` has room for them) in the state
+ * that is held: as it stands, or as it was at an earlier seq. RC_NOT_FOUND: none
+ * are kept of that seq, it is none that SUMS_EACH divides.
+ */
+#define SUMS_EACH 1000
+enum rc follower_sums(struct follower *f, int64_t seq, struct sum *out, struct err *err);
+
 /* Empty the state and bring it up from nothing. */
 enum rc follower_rebuild(struct follower *f, struct events *log, int64_t deadline_ms,
                          struct err *err);
 
-/* The state, which is borrowed; its tables, for as long as it is held. */
+/* The state, which is borrowed; its tables and what applies to them, for as long
+ * as it is held. */
 struct state *follower_state(struct follower *f);
 struct tables *follower_tables(struct follower *f);
+struct applier *follower_applier(struct follower *f);
 const struct profile *follower_profile(const struct follower *f);
 
 /* Give back the memory that caches pages of the file. */
