@@ -1,12 +1,18 @@
 /*
- * Conflicts over HTTP: the list, page by page. (Which conflicts a log holds,
- * conflict_test.c tells.)
+ * Conflicts over HTTP: the list, page by page, and putting back. (Which conflicts
+ * a log holds, conflict_test.c tells; which event puts one back, restore_test.c.)
  */
 #include "http_test.h"
 
+#include "patience.h"
+
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/lock.h"
+#include "store/events.h"
+#include "store/state.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -301,6 +307,193 @@ START_TEST(who_has_the_list_already_is_told_304)
 }
 END_TEST
 
+/* --- putting back --- */
+
+#define RESTORE CONFLICTS "/3-1/restore"
+
+static void
+put_back(struct world *w)
+{
+	char want[256];
+
+	edit_at_once(w);
+	ck_assert_int_eq(ask(w, WRITER, "POST", RESTORE, NULL, NULL), 200);
+	ck_assert_str_eq(w->answer.body.p, "{\"server_seq\":4,\"entity_type\":\"issues\","
+	                 "\"entity_id\":\"td-1\",\"action_type\":\"update\"}\n");
+	ck_assert_str_ne(web_header(&w->answer, "X-Log-Id"), "");
+	/* An event like any other. */
+	ck_assert_int_eq(get(w, "/v1/projects/{p}/sync/pull?after_server_seq=3"), 200);
+	ck_assert_ptr_nonnull(strstr(w->answer.body.p, "\"server_seq\":4,\"device_id\":\"web\","
+	                             "\"session_id\":\"web\",\"client_action_id\":0,"
+	                             "\"action_type\":\"update\""));
+	ck_assert_ptr_nonnull(strstr(w->answer.body.p, "{\"schema_version\":1,"
+	                             "\"restored_conflict\":\"3-1\",\"new_data\":{\"id\":\"td-1\","
+	                             "\"title\":\"Theirs\","));
+	snprintf(want, sizeof(want), "\"user_id\":\"%s\"", w->users[WRITER]);
+	ck_assert_ptr_nonnull(strstr(w->answer.body.p, want));
+	ck_assert_int_eq(get(w, "/v1/projects/{p}/entities/issues/td-1/history"), 200);
+	ck_assert_ptr_nonnull(strstr(w->answer.body.p, "{\"field\":\"title\",\"from\":\"Mine "
+	                             "\\u003c\",\"to\":\"Theirs\"}"));
+	ck_assert_ptr_nonnull(strstr(w->answer.body.p, ",\"restored_conflict\":\"3-1\""));
+	/* Once is enough. */
+	ck_assert_int_eq(ask(w, OWNER, "POST", RESTORE, "{}", NULL), 409);
+	ck_assert(has_code(w, "conflict"));
+	ck_assert_ptr_nonnull(strstr(w->answer.body.p, "The lost values stand there already."));
+	ck_assert_int_eq(log_count(w), 4);
+	/* By a device that says its name: of the second that is lost, the first. */
+	push_event(w, OWNER, "a", "10:00:09", "update issues td-1",
+	           "{'new_data':{'title':'Again'},'previous_data':{'title':'First'}}");
+	ck_assert_int_eq(ask(w, OWNER, "POST", RESTORE,
+	                     "{\"device_id\":\"phone\",\"session_id\":\"ses_p\",\"x\":[1]}", NULL),
+	                 200);
+	ck_assert_int_eq(get(w, "/v1/projects/{p}/sync/pull?after_server_seq=5"), 200);
+	ck_assert_ptr_nonnull(strstr(w->answer.body.p, "\"device_id\":\"phone\","
+	                             "\"session_id\":\"ses_p\""));
+}
+
+START_TEST(what_was_lost_is_put_back_by_an_event_of_who_does)
+{
+	with_each(put_back);
+}
+END_TEST
+
+static void
+not_put_back(struct world *w)
+{
+	static const struct {
+		const char *why, *id, *body, *header;
+		enum who who;
+		int status;
+		const char *code;
+	} rows[] = {
+		{ "no token", "3-1", NULL, NULL, NOBODY, 401, "unauthorized" },
+		{ "a reader", "3-1", NULL, NULL, READER, 403, "forbidden" },
+		{ "not a member", "3-1", NULL, NULL, STRANGER, 403, "forbidden" },
+		{ "no such event", "9-1", NULL, NULL, WRITER, 404, "not_found" },
+		{ "an event without", "2-1", NULL, NULL, WRITER, 404, "not_found" },
+		{ "the second of one", "3-2", NULL, NULL, WRITER, 404, "not_found" },
+		{ "no id", "x", NULL, NULL, WRITER, 404, "not_found" },
+		{ "another spelling", "03-1", NULL, NULL, WRITER, 404, "not_found" },
+		{ "no JSON", "3-1", "{", NULL, WRITER, 400, "bad_request" },
+		{ "no object", "3-1", "[]", NULL, WRITER, 400, "bad_request" },
+		{ "no text", "3-1", "{\"device_id\":7}", NULL, WRITER, 400, "bad_request" },
+		{ "a NUL", "3-1", "{\"session_id\":\"a\\u0000b\"}", NULL, WRITER, 400,
+		  "bad_request" },
+		{ "the server's device", "3-1", "{\"device_id\":\"td-sync\"}", NULL, WRITER, 400,
+		  "bad_request" },
+		{ "another log", "3-1", NULL, "X-Log-Id: 00000000000000000000000000000000", WRITER,
+		  409, "log_changed" },
+	};
+	char path[128], body[400], id[257];
+
+	edit_at_once(w);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		snprintf(path, sizeof(path), CONFLICTS "/%s/restore", rows[i].id);
+		ck_assert_msg(ask(w, rows[i].who, "POST", path, rows[i].body, rows[i].header) ==
+		              rows[i].status && has_code(w, rows[i].code), "%s: %d %s", rows[i].why,
+		              w->answer.status, w->answer.body.p);
+	}
+	memset(id, 'd', 256);
+	id[256] = '\0';
+	snprintf(body, sizeof(body), "{\"device_id\":\"%s\"}", id);
+	ck_assert_int_eq(ask(w, WRITER, "POST", RESTORE, body, NULL), 400);
+	ck_assert_int_eq(ask(w, WRITER, "GET", RESTORE, NULL, NULL), 405);
+	ck_assert_int_eq(log_count(w), 3);
+	id[255] = '\0';
+	snprintf(body, sizeof(body), "{\"device_id\":\"%s\",\"session_id\":\"%s\"}", id, "");
+	ck_assert_int_eq(ask(w, WRITER, "POST", RESTORE, body, NULL), 200);
+	ck_assert_int_eq(log_count(w), 4);
+}
+
+START_TEST(who_may_not_or_asks_for_nonsense_puts_nothing_back)
+{
+	with_each(not_put_back);
+}
+END_TEST
+
+#define AT_ONCE 8
+
+struct call {
+	const struct world *w;
+	pthread_t thread;
+	int status;
+};
+
+static void *
+put_back_once(void *ctx)
+{
+	struct call *c = ctx;
+	struct web_answer answer = { 0 };
+	char path[128];
+	struct web_call call = { .method = "POST", .url = c->w->site.url, .path = path,
+	                         .token = c->w->tokens[WRITER] };
+
+	snprintf(path, sizeof(path), "/v1/projects/%s/sync/conflicts/3-1/restore",
+	         c->w->project);
+	c->status = web_call(&call, &answer) ? answer.status : 0;
+	web_free(&answer);
+	return NULL;
+}
+
+static void
+many_put_back(struct world *w)
+{
+	struct call calls[AT_ONCE];
+	int done = 0, too_late = 0, busy = 0;
+
+	edit_at_once(w);
+	for (int i = 0; i < AT_ONCE; i++) {
+		calls[i] = (struct call){ .w = w };
+		ck_assert_int_eq(pthread_create(&calls[i].thread, NULL, put_back_once, &calls[i]), 0);
+	}
+	for (int i = 0; i < AT_ONCE; i++) {
+		pthread_join(calls[i].thread, NULL);
+		done += calls[i].status == 200;
+		too_late += calls[i].status == 409;
+		busy += calls[i].status == 503;
+	}
+	ck_assert_int_eq(done, 1);
+	ck_assert_int_eq(done + too_late + busy, AT_ONCE);
+	ck_assert_int_eq(log_count(w), 4);
+}
+
+START_TEST(of_many_who_put_back_the_same_one_does)
+{
+	with_each(many_put_back);
+}
+END_TEST
+
+static void
+locked(struct world *w)
+{
+	static const char *const files[] = { STATE_LOCK, EVENTS_LOCK };
+	char path[PATH_MAX + 128];
+	struct lock *lock;
+	int64_t start;
+
+	edit_at_once(w);
+	ck_assert_int_eq(get(w, CONFLICTS), 200);
+	for (int i = 0; i < 2; i++) {
+		snprintf(path, sizeof(path), "%s/%s", project_folder(w), files[i]);
+		ck_assert_int_eq(lock_open(path, &lock, NULL), RC_OK);
+		ck_assert_int_eq(lock_take(lock, clock_mono_ms() + 1000), RC_OK);
+		start = clock_mono_ms();
+		ck_assert_int_eq(ask(w, WRITER, "POST", RESTORE, NULL, NULL), 503);
+		ck_assert(has_code(w, "busy"));
+		ck_assert_int_ge(clock_mono_ms() - start, 2500);
+		ck_assert_int_lt(clock_mono_ms() - start, SOON_MS);
+		lock_close(lock);
+		ck_assert_int_eq(log_count(w), 3);
+	}
+	ck_assert_int_eq(ask(w, WRITER, "POST", RESTORE, NULL, NULL), 200);
+}
+
+START_TEST(who_finds_a_lock_taken_is_told_so_in_time)
+{
+	with_each(locked);
+}
+END_TEST
+
 TCase *
 conflicts_case(void)
 {
@@ -312,5 +505,9 @@ conflicts_case(void)
 	tcase_add_test(tc, a_page_ends_at_some_4_megabytes);
 	tcase_add_test(tc, what_makes_no_sense_is_refused);
 	tcase_add_test(tc, who_has_the_list_already_is_told_304);
+	tcase_add_test(tc, what_was_lost_is_put_back_by_an_event_of_who_does);
+	tcase_add_test(tc, who_may_not_or_asks_for_nonsense_puts_nothing_back);
+	tcase_add_test(tc, of_many_who_put_back_the_same_one_does);
+	tcase_add_test(tc, who_finds_a_lock_taken_is_told_so_in_time);
 	return tc;
 }

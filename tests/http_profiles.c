@@ -250,6 +250,7 @@ no_state(struct world *w)
 {
 	static const char *const paths[][2] = {
 		{ "GET", "/v1/projects/{p}/sync/conflicts" },
+		{ "POST", "/v1/projects/{p}/sync/conflicts/1-1/restore" },
 		{ "GET", "/v1/projects/{p}/sync/digest" },
 		{ "GET", "/v1/projects/{p}/entities/issues/i/history" },
 	};

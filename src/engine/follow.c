@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "engine/conflict.h"
+#include "engine/value.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -13,6 +14,10 @@
  * then, and nobody waits for it for long. */
 #define BATCH_EVENTS 1000
 #define BATCH_MS 100
+
+/* What is applied with the log's lock held, where pushes wait for it. */
+#define LOCKED_EVENTS 200
+#define LOCKED_PAYLOAD (1 << 20)
 
 struct follower {
 	const struct profile *profile;
@@ -424,6 +429,125 @@ follower_rebuild(struct follower *f, struct events *log, int64_t deadline_ms,
 		rc = apply_all(f, log, &limits, err);
 	state_unlock(f->state);
 	return rc;
+}
+
+/* --- both locks --- */
+
+/* Under the state's lock: take the log's, and apply what came in between, if it
+ * is little. Anything but RC_OK and *done: the log is let go. */
+static enum rc
+begin_log(struct follower *f, struct events *log, int64_t deadline_ms, bool *done,
+          struct err *err)
+{
+	static const struct follow_limits limits = { .max_payload = LOCKED_PAYLOAD };
+	enum rc rc;
+
+	*done = false;
+	if ((rc = start(f, log, &limits, LOCKED_EVENTS, err)) != RC_OK ||
+	    (rc = events_begin(log, deadline_ms, err)) != RC_OK)
+		return rc;
+	rc = apply_batch(f, done, err);
+	if (rc != RC_OK || !*done)
+		events_rollback(log);
+	return rc;
+}
+
+enum rc
+follower_begin(struct follower *f, struct events *log, int64_t deadline_ms,
+               struct err *err)
+{
+	struct follow_limits limits = { deadline_ms, deadline_ms, 0 };
+	bool done = false;
+	enum rc rc;
+
+	/* A busy project's head moves on: then once more. Never for long under
+	 * the log's lock. */
+	do {
+		if ((rc = follower_run(f, log, &limits, err)) != RC_OK ||
+		    (rc = state_lock(f->state, log, deadline_ms, err)) != RC_OK)
+			return rc;
+		rc = begin_log(f, log, deadline_ms, &done, err);
+		if (rc != RC_OK || !done)
+			state_unlock(f->state);
+	} while (rc == RC_OK && !done && clock_mono_ms() < deadline_ms);
+	return rc != RC_OK || done ? rc
+	    : err_set(err, RC_BUSY, "the project's state did not come up to its log in time");
+}
+
+void
+follower_end(struct follower *f)
+{
+	state_maintain(f->state);
+	state_unlock(f->state);
+}
+
+/* An event that is tried: what it does. */
+struct trial {
+	const struct event *ev;
+	struct tables *all;
+	struct tried *out;
+};
+
+/* Whether a row changes by more than its updated_at. */
+static bool
+row_changes(sqlite3 *db, const struct table *t)
+{
+	struct changed old = { db, false }, new = { db, true };
+
+	for (int i = 0; i < t->n_columns; i++) {
+		sqlite3_value *a = changed_value(&old, i), *b = changed_value(&new, i);
+
+		if (i != t->updated_at &&
+		    (a == NULL || b == NULL || !value_same(a, b, t->columns[i].time)))
+			return true;
+	}
+	return false;
+}
+
+static void
+on_trial(void *ctx, sqlite3 *db, int op, const char *schema, const char *name,
+         sqlite3_int64 before, sqlite3_int64 after)
+{
+	struct trial *trial = ctx;
+	const struct table *t = tables_find(trial->all, span_of(name));
+	struct changed row = { db, op == SQLITE_INSERT };
+	sqlite3_value *v;
+	struct span id;
+
+	(void)schema;
+	(void)before;
+	(void)after;
+	if (t == NULL || (v = changed_value(&row, table_column(t, span_of("id"), 0))) == NULL)
+		return;
+	id = value_bytes(v);
+	if (span_is(trial->ev->type, t->entity->table) && span_eq(id, trial->ev->id)) {
+		if (op != SQLITE_UPDATE || row_changes(db, t))
+			trial->out->changes = true;
+	} else if (op == SQLITE_DELETE) {
+		snprintf(trial->out->takes, sizeof(trial->out->takes), "%s/%.*s",
+		         t->entity->table, (int)id.len, id.p);
+	}
+}
+
+enum rc
+follower_try(struct follower *f, const struct event *ev, struct tried *out,
+             struct err *err)
+{
+	struct trial trial = { ev, applier_tables(f->applier), out };
+	struct err why = { "" };
+	enum rc rc;
+
+	*out = (struct tried){ .what = APPLIED };
+	if ((rc = state_begin(f->state, err)) != RC_OK)
+		return rc;
+	applier_watch(f->applier, NULL, NULL);
+	sqlite3_preupdate_hook(state_db(f->state), on_trial, &trial);
+	rc = applier_apply(f->applier, ev, &out->what, &why);
+	sqlite3_preupdate_hook(state_db(f->state), NULL, NULL);
+	applier_watch(f->applier, on_done, f);
+	state_rollback(f->state);
+	snprintf(out->why, sizeof(out->why), "%s", why.text);
+	return rc == RC_OK ? rc : err_set(err, rc, "%s", why.text);
 }
 
 struct state *

@@ -1,6 +1,7 @@
 /* What happened to an entity, see history.h. */
 #include "engine/history.h"
 
+#include "base/json.h"
 #include "engine/deed.h"
 #include "engine/page.h"
 
@@ -164,6 +165,19 @@ add_conflict(void *ctx, const struct state_conflict *c, bool *stop, struct err *
 	return RC_OK;
 }
 
+/* That it put back what a conflict had taken (restore.h). */
+static void
+add_restored(struct buf *out, const struct event *ev)
+{
+	struct span conflict;
+
+	if (!json_get(ev->payload, "restored_conflict", &conflict) ||
+	    json_type(conflict) != JSON_STRING)
+		return;
+	buf_add_str(out, ",\"restored_conflict\":");
+	buf_add_span(out, conflict);
+}
+
 static void
 add_event(struct writer *w, const struct event *ev, enum version_what what)
 {
@@ -180,6 +194,7 @@ add_event(struct writer *w, const struct event *ev, enum version_what what)
 	buf_add_str(b, ev->by_server ? "\",\"by_server\":true" : "\",\"by_server\":false");
 	if (what != VERSION_TAKEN) {
 		add_changed(w, ev);
+		add_restored(b, ev);
 		return;
 	}
 	/* The event was about another entity, and said nothing of this one. */

@@ -43,6 +43,8 @@ static const struct route routes[] = {
 	  SCOPE_READ, ROLE_READER, BODY_NONE, snapshot_run },
 	{ METHOD_GET,    "/v1/projects/{id}/sync/conflicts",
 	  SCOPE_READ, ROLE_READER, BODY_NONE, conflicts_run },
+	{ METHOD_POST,   "/v1/projects/{id}/sync/conflicts/{conflict}/restore",
+	  SCOPE_WRITE, ROLE_WRITER, BODY_SMALL, restore_run },
 	{ METHOD_GET,    "/v1/projects/{id}/sync/digest",
 	  SCOPE_READ, ROLE_READER, BODY_NONE, digest_run },
 	{ METHOD_GET,    "/v1/projects/{id}/entities/{type}/{entity}/history",
