@@ -7,11 +7,11 @@
 #include "engine/conflict.h"
 
 #include "base/json.h"
-#include "engine/digest.h"
 #include "engine/follow.h"
 #include "engine/page.h"
 #include "profiles/read.h"
 #include "tests/fixture.h"
+#include "tests/steps.h"
 #include "tests/temp.h"
 
 #include <check.h>
@@ -50,16 +50,6 @@ teardown(void)
 	events = NULL;
 	buf_free(&found);
 	temp_remove(dir);
-}
-
-static void
-append(const struct event *ev)
-{
-	int64_t seq;
-
-	must(events_begin(events, clock_mono_ms() + 3000, &err));
-	must(events_append(events, ev, &seq, &err));
-	must(events_commit(events, &err));
 }
 
 /* A log as it was recorded; each device is its own user. */
@@ -298,11 +288,9 @@ END_TEST
 
 #define MAX_STEPS 12
 
-/* An event in short: "DEVICE ACTION TYPE ID PAYLOAD"; a device is its user unless
- * it is "user/device". */
 struct rule {
 	const char *what;
-	const char *steps[MAX_STEPS]; /* the first is event 1 */
+	const char *steps[MAX_STEPS]; /* as step_append() takes them; event 1, 2, ... */
 	const char *want;             /* NULL: no conflict */
 };
 
@@ -513,55 +501,6 @@ static const struct rule rules[] = {
 };
 #define N_RULES (int)(sizeof(rules) / sizeof(*rules))
 
-/* Take the next word. */
-static struct span
-word(const char **text)
-{
-	struct span w = { *text, strcspn(*text, " ") };
-
-	*text += w.len;
-	*text += **text == ' ';
-	return w;
-}
-
-static void
-step(const char *text)
-{
-	struct buf payload = { 0 }, scratch = { 0 };
-	struct event ev = { .action_id = 1 };
-	struct span device = word(&text), user = device;
-	const char *slash = memchr(device.p, '/', device.len);
-	char time[TIME_TEXT];
-	struct instant at;
-	struct events_head head;
-
-	must(events_head(events, &head, &err));
-	if (slash != NULL) {
-		user.len = (size_t)(slash - device.p);
-		device = (struct span){ slash + 1, device.len - user.len - 1 };
-	}
-	ev.device = device;
-	ev.user = user;
-	ev.session = span_of("s");
-	ev.action = action_find(word(&text));
-	ev.type = word(&text);
-	ev.id = word(&text);
-	buf_add_str(&payload, text);
-	for (size_t i = 0; i < payload.len; i++)
-		if (payload.p[i] == '\'')
-			payload.p[i] = '"';
-	ev.payload = buf_span(&payload);
-	ck_assert_msg(json_scan(ev.payload, JSON_MAX_DEPTH, &ev.payload, NULL, &err) == RC_OK,
-	              "%s: %s", text, err.text);
-	ev.time = span_of(time_text(1767225600 + head.seq + 1, time));
-	ev.action_id = head.seq + 1;
-	ck_assert(time_parse_rfc3339(ev.time, &at));
-	must(event_digest(&ev, at, &scratch));
-	append(&ev);
-	buf_free(&payload);
-	buf_free(&scratch);
-}
-
 static void
 check_rule(const struct rule *r)
 {
@@ -569,7 +508,7 @@ check_rule(const struct rule *r)
 
 	/* Event by event, and all at once: the same. */
 	for (int i = 0; i < MAX_STEPS && r->steps[i] != NULL; i++) {
-		step(r->steps[i]);
+		step_append(events, r->steps[i]);
 		follow();
 	}
 	ck_assert_msg(strcmp(conflicts(), r->want == NULL ? "" : r->want) == 0, "%s:\n%.*s",
@@ -649,14 +588,14 @@ START_TEST(an_edge_that_closes_a_cycle_of_n_is_lost_to_the_newest_of_the_others)
 
 	for (int i = 0; i < n; i++) {
 		snprintf(text, sizeof(text), "A create issues td-%02d {'new_data':{'title':'x'}}", i);
-		step(text);
+		step_append(events, text);
 	}
 	/* td-00 -> td-01 -> ... ; the last one, back to td-00, sorts above. */
 	for (int i = 0; i < n; i++) {
 		snprintf(text, sizeof(text), "%s create issue_dependencies dep-%02d {'new_data':"
 		         "{'issue_id':'td-%02d','depends_on_id':'td-%02d'}}", i < n - 1 ? "A" : "B",
 		         i, i, (i + 1) % n);
-		step(text);
+		step_append(events, text);
 	}
 	snprintf(want, sizeof(want), "%d-1 edge issue_dependencies dep-%02d %d over %d;", 2 * n,
 	         n - 1, 2 * n - 1, 2 * n);
@@ -666,10 +605,10 @@ END_TEST
 
 START_TEST(an_own_edge_that_closes_a_cycle_is_no_conflict)
 {
-	step("A create issues td-0 {'new_data':{'title':'x'}}");
-	step("A create issues td-1 {'new_data':{'title':'x'}}");
-	step("A create issue_dependencies d-0 {'new_data':{'issue_id':'td-0','depends_on_id':'td-1'}}");
-	step("A create issue_dependencies d-1 {'new_data':{'issue_id':'td-1','depends_on_id':'td-0'}}");
+	step_append(events, "A create issues td-0 {'new_data':{'title':'x'}}");
+	step_append(events, "A create issues td-1 {'new_data':{'title':'x'}}");
+	step_append(events, "A create issue_dependencies d-0 {'new_data':{'issue_id':'td-0','depends_on_id':'td-1'}}");
+	step_append(events, "A create issue_dependencies d-1 {'new_data':{'issue_id':'td-1','depends_on_id':'td-0'}}");
 	ck_assert_str_eq(conflicts(), "");
 }
 END_TEST
@@ -680,14 +619,14 @@ START_TEST(a_field_of_a_megabyte_is_kept_whole)
 {
 	struct buf text = { 0 };
 
-	step(ISSUE);
+	step_append(events, ISSUE);
 	buf_add_str(&text, "B update issues td-1 {'previous_data':{'description':'d'},"
 	            "'new_data':{'description':'");
 	for (int i = 0; i < 1 << 20; i++)
 		buf_add_byte(&text, 'x');
 	buf_add_str(&text, "'}}");
-	step(buf_cstr(&text));
-	step(UPDATE("C", "'description':'d'", "'description':'short'"));
+	step_append(events, buf_cstr(&text));
+	step_append(events, UPDATE("C", "'description':'d'", "'description':'short'"));
 	conflicts();
 	ck_assert_uint_gt(found.len, 1 << 20);
 	ck_assert(strstr(found.p, "xxx\" -> \"short\"") != NULL);
@@ -701,14 +640,14 @@ START_TEST(who_wrote_a_value_long_ago_is_found)
 {
 	char text[256];
 
-	step(ISSUE);
-	step(UPDATE("B", "'title':'One'", "'title':'Two'"));
+	step_append(events, ISSUE);
+	step_append(events, UPDATE("B", "'title':'One'", "'title':'Two'"));
 	for (int i = 0; i < 900; i++) {
 		snprintf(text, sizeof(text), "A update issues td-1 {'previous_data':{'points':%d},"
 		         "'new_data':{'points':%d}}", i + 3, i + 4);
-		step(text);
+		step_append(events, text);
 	}
-	step(UPDATE("C", "'title':'One'", "'title':'Three'"));
+	step_append(events, UPDATE("C", "'title':'One'", "'title':'Three'"));
 	ck_assert_str_eq(conflicts(),
 	                 "903-1 field issues td-1 903 over 2; title: \"Two\" -> \"Three\"\n");
 }

@@ -56,24 +56,14 @@ write_shelf(const char *name)
 	buf_free(&text);
 }
 
-/* Runs a test's body with each kind of site that can be here. */
+/* Runs a test's body with each kind of site, whose profiles are in the folder. */
 static void
-with_each(const char *more, void (*body)(struct world *w))
+with_profiles(const char *more, void (*body)(struct world *w))
 {
-	static const enum site_kind kinds[] = { SITE_FASTCGI, SITE_CGI };
 	char config[TEMP_PATH + 80];
 
 	snprintf(config, sizeof(config), "profiles = %s\n%s", dir, more);
-	for (size_t i = 0; i < 2; i++) {
-		struct site_options options = { .kind = kinds[i], .config = config };
-		struct world w;
-
-		if (!http_can_run(kinds[i]))
-			continue;
-		world_start(&w, &options);
-		body(&w);
-		world_stop(&w);
-	}
+	with_each_of(config, body);
 }
 
 /* Ask for a project of that profile (JSON), which becomes the world's. */
@@ -184,7 +174,7 @@ shelf(struct world *w)
 START_TEST(a_project_has_the_types_of_its_profile)
 {
 	write_shelf("shelf");
-	with_each("", shelf);
+	with_profiles("", shelf);
 }
 END_TEST
 
@@ -208,7 +198,7 @@ START_TEST(a_project_that_names_no_profile_is_tds)
 {
 	write_shelf("shelf");
 	write_profile("td", span_of("which nobody reads"));
-	with_each("", default_is_td);
+	with_profiles("", default_is_td);
 }
 END_TEST
 
@@ -248,11 +238,29 @@ START_TEST(a_profile_that_is_not_there_makes_no_project)
 {
 	write_shelf("shelf");
 	write_profile("bad", span_of("{}"));
-	with_each("", no_such_profile);
+	with_profiles("", no_such_profile);
 }
 END_TEST
 
 /* --- none --- */
+
+/* Of what its log adds up to nothing is known. */
+static void
+no_state(struct world *w)
+{
+	static const char *const paths[][2] = {
+		{ "GET", "/v1/projects/{p}/sync/conflicts" },
+		{ "POST", "/v1/projects/{p}/sync/conflicts/1-1/restore" },
+		{ "GET", "/v1/projects/{p}/sync/digest" },
+		{ "GET", "/v1/projects/{p}/entities/issues/i/history" },
+	};
+
+	for (size_t i = 0; i < sizeof(paths) / sizeof(*paths); i++) {
+		ask(w, WRITER, paths[i][0], paths[i][1], NULL, NULL);
+		check_error(w, 404, "not_found", "the project is for no profile, so its log adds up "
+		            "to nothing");
+	}
+}
 
 static void
 none(struct world *w)
@@ -273,13 +281,14 @@ none(struct world *w)
 	/* and what is sent again is the same event */
 	ck_assert_int_eq(push_one(w, 1, "create", "planets", "p", "{\"repo_root\":1}"), 200);
 	ck_assert_int_eq(answer_number(w, "accepted"), 0);
+	no_state(w);
 	buf_free(&out);
 }
 
 START_TEST(a_project_of_no_profile_takes_any_type)
 {
-	with_each("", none);
-	with_each("unknown_entities = refuse\n", none); /* nothing is known */
+	with_profiles("", none);
+	with_profiles("unknown_entities = refuse\n", none); /* nothing is known */
 }
 END_TEST
 
@@ -340,7 +349,7 @@ ghost(struct world *w)
 
 START_TEST(without_its_profile_a_project_is_read_only)
 {
-	with_each("", ghost);
+	with_profiles("", ghost);
 }
 END_TEST
 

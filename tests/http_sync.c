@@ -24,34 +24,6 @@
 #define PULL "/v1/projects/{p}/sync/pull"
 #define STATUS "/v1/projects/{p}/sync/status"
 
-static const enum site_kind kinds[] = { SITE_FASTCGI, SITE_CGI };
-
-/* Runs a test's body with each kind of site that can be here. */
-static void
-with_each(void (*body)(struct world *w))
-{
-	for (size_t i = 0; i < 2; i++) {
-		struct site_options options = { .kind = kinds[i] };
-		struct world w;
-
-		if (!http_can_run(kinds[i]))
-			continue;
-		world_start(&w, &options);
-		body(&w);
-		world_stop(&w);
-	}
-}
-
-/* The folder of the world's project. */
-static const char *
-folder(const struct world *w)
-{
-	static char path[PATH_MAX + 64];
-
-	snprintf(path, sizeof(path), "%s/projects/%s", w->site.data, w->project);
-	return path;
-}
-
 /* "SEQ:DIGEST" of an event, out of the log itself. */
 static void
 last_event(const struct world *w, int64_t seq, char out[64])
@@ -60,7 +32,7 @@ last_event(const struct world *w, int64_t seq, char out[64])
 	struct events *log;
 	int n = snprintf(out, 64, "%lld:", (long long)seq);
 
-	ck_assert_int_eq(events_open(folder(w), &log, NULL), RC_OK);
+	ck_assert_int_eq(events_open(project_folder(w), &log, NULL), RC_OK);
 	ck_assert_int_eq(events_digest(log, seq, digest, NULL), RC_OK);
 	events_close(log);
 	for (size_t i = 0; i < sizeof(digest); i++)
@@ -81,15 +53,6 @@ ask_with(struct world *w, const char *method, const char *path, const char *body
 
 	snprintf(filled, sizeof(filled), "/v1/projects/%s%s", w->project, rest);
 	return web_call(&call, &w->answer) ? w->answer.status : 0;
-}
-
-static bool
-has_code(const struct world *w, const char *code)
-{
-	char want[64];
-
-	snprintf(want, sizeof(want), "{\"error\":{\"code\":\"%s\",\"message\":\"", code);
-	return strncmp(w->answer.body.p, want, strlen(want)) == 0;
 }
 
 /* --- which log is it --- */
@@ -277,7 +240,7 @@ until_device(struct world *w, const char *token, const char *path, struct span b
 		if (ask_as(w, token, body.p == NULL ? "GET" : "POST", path, body, NULL) != 200)
 			return false;
 		usleep(50000);
-		if (devices_get(folder(w), span_of(device), out) == RC_OK &&
+		if (devices_get(project_folder(w), span_of(device), out) == RC_OK &&
 		    out->served_seq >= seq)
 			return true;
 	}
@@ -306,7 +269,7 @@ devices(struct world *w)
 	ck_assert(until_device(w, token, PULL, nothing, id, 5, &state));
 	ck_assert_int_eq(ask(w, READER, "HEAD", PULL "?exclude_client=head", NULL, NULL), 200);
 	usleep(50000);
-	ck_assert_int_eq(devices_get(folder(w), span_of("head"), &state), RC_NOT_FOUND);
+	ck_assert_int_eq(devices_get(project_folder(w), span_of("head"), &state), RC_NOT_FOUND);
 	snprintf(body, sizeof(body), ahead, time_text(clock_now_us() / 1000000 + 3600, text));
 	ck_assert(until_device(w, w->tokens[WRITER], PUSH, span_of(body), "clock", 0, &state));
 	ck_assert_int_gt(state.ahead_ms, 3500 * 1000);
@@ -471,8 +434,8 @@ no_log(struct world *w)
 	char from[PATH_MAX + 128], to[PATH_MAX + 128], id[64];
 
 	ck_assert_int_eq(push_some(w, "d", 1, 2), 200);
-	snprintf(from, sizeof(from), "%s", folder(w));
-	snprintf(to, sizeof(to), "%s.away", folder(w));
+	snprintf(from, sizeof(from), "%s", project_folder(w));
+	snprintf(to, sizeof(to), "%s.away", project_folder(w));
 	ck_assert_int_eq(rename(from, to), 0);
 	ck_assert_int_eq(push_some(w, "d", 3, 1), 503);
 	ck_assert(has_code(w, "unavailable"));
@@ -497,7 +460,7 @@ busy(struct world *w)
 	struct lock *lock;
 	int64_t took = SOON_MS;
 
-	snprintf(path, sizeof(path), "%s/" EVENTS_LOCK, folder(w));
+	snprintf(path, sizeof(path), "%s/" EVENTS_LOCK, project_folder(w));
 	ck_assert_int_eq(push_some(w, "d", 1, 1), 200);
 	ck_assert_int_eq(lock_open(path, &lock, NULL), RC_OK);
 	ck_assert_int_eq(lock_take(lock, clock_mono_ms() + 1000), RC_OK);

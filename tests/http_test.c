@@ -27,6 +27,29 @@ http_can_run(enum site_kind kind)
 }
 
 void
+with_each(void (*body)(struct world *w))
+{
+	with_each_of(NULL, body);
+}
+
+void
+with_each_of(const char *config, void (*body)(struct world *w))
+{
+	static const enum site_kind kinds[] = { SITE_FASTCGI, SITE_CGI };
+
+	for (size_t i = 0; i < 2; i++) {
+		struct site_options options = { .kind = kinds[i], .config = config };
+		struct world w;
+
+		if (!http_can_run(kinds[i]))
+			continue;
+		world_start(&w, &options);
+		body(&w);
+		world_stop(&w);
+	}
+}
+
+void
 world_start(struct world *w, const struct site_options *o)
 {
 	static const char *const names[] = { "owner", "writer", "reader", "stranger" };
@@ -124,6 +147,51 @@ push_some(struct world *w, const char *device, int first, int n)
 	                buf_span(&body), NULL);
 	buf_free(&body);
 	return status;
+}
+
+int64_t
+push_event(struct world *w, enum who who, const char *device, const char *time,
+           const char *deed, const char *payload)
+{
+	static int64_t n; /* so that no event is another's retry */
+	struct buf body = { 0 };
+	char action[32], type[64], id[300];
+	int status;
+
+	ck_assert_int_eq(sscanf(deed, "%31s %63s %299[^\n]", action, type, id), 3);
+	buf_addf(&body, "{\"device_id\":\"%s\",\"session_id\":\"ses_%s\",\"events\":[{"
+	         "\"client_action_id\":%lld,\"action_type\":\"%s\",\"entity_type\":\"%s\","
+	         "\"entity_id\":", device, device, (long long)++n, action, type);
+	buf_add_json(&body, span_of(id));
+	buf_add_str(&body, ",\"payload\":");
+	for (const char *p = payload; *p != '\0'; p++)
+		buf_add_byte(&body, *p == '\'' ? '"' : *p);
+	buf_addf(&body, ",\"client_timestamp\":\"2026-03-01T%sZ\"}]}", time);
+	status = ask_as(w, w->tokens[who], "POST", "/v1/projects/{p}/sync/push",
+	                buf_span(&body), NULL);
+	ck_assert_msg(status == 200 && answer_number(w, "accepted") == 1, "%s: %d %s", deed,
+	              status, w->answer.body.p);
+	buf_free(&body);
+	/* {"accepted":1,"acks":[{"client_action_id":1,"server_seq":42}]} */
+	return strtoll(strrchr(w->answer.body.p, ':') + 1, NULL, 10);
+}
+
+const char *
+project_folder(const struct world *w)
+{
+	static char path[PATH_MAX + 64];
+
+	snprintf(path, sizeof(path), "%s/projects/%s", w->site.data, w->project);
+	return path;
+}
+
+bool
+has_code(const struct world *w, const char *code)
+{
+	char want[64];
+
+	snprintf(want, sizeof(want), "{\"error\":{\"code\":\"%s\",\"message\":\"", code);
+	return strncmp(w->answer.body.p, want, strlen(want)) == 0;
 }
 
 int64_t
@@ -276,6 +344,8 @@ main(void)
 	suite_add_tcase(s, bad_input_case());
 	suite_add_tcase(s, bodies_case());
 	suite_add_tcase(s, sync_case());
+	suite_add_tcase(s, conflicts_case());
+	suite_add_tcase(s, state_case());
 	suite_add_tcase(s, pages_case());
 	suite_add_tcase(s, snapshot_case());
 	suite_add_tcase(s, profiles_case());

@@ -17,6 +17,8 @@ TCase *snapshot_case(void);   /* http_snapshot.c */
 TCase *limits_case(void);     /* http_limits.c */
 TCase *config_case(void);     /* http_config.c */
 TCase *profiles_case(void);   /* http_profiles.c */
+TCase *conflicts_case(void);  /* http_conflicts.c */
+TCase *state_case(void);      /* http_state.c */
 
 /* Whether such a site can run here; if not, "skipped: ..." is said once. */
 bool http_can_run(enum site_kind kind);
@@ -32,6 +34,11 @@ struct world {
 	char gone[ID_MAX];        /* a project that was deleted */
 	struct web_answer answer; /* the last one */
 };
+
+/* Runs a test's body with each kind of site that can be here; with_each_of(): with
+ * lines for its td-sync.conf. */
+void with_each(void (*body)(struct world *w));
+void with_each_of(const char *config, void (*body)(struct world *w));
 
 void world_start(struct world *w, const struct site_options *o);
 void world_stop(struct world *w);
@@ -73,6 +80,20 @@ int run_cgi(struct world *w, const char *what, useconds_t kill_us);
 
 /* Change the log by hand, as no server does. */
 void change_log(const struct world *w, const char *sql);
+
+/*
+ * Push one event of a device, made at a time of day ("10:00:03"): what it does,
+ * to what ("update issues td-1"), with which payload, in which ' stands for ".
+ * Returns its seq.
+ */
+int64_t push_event(struct world *w, enum who who, const char *device, const char *time,
+                   const char *deed, const char *payload);
+
+/* The folder of the world's project. Until the next call. */
+const char *project_folder(const struct world *w);
+
+/* Whether the last answer is an error of that code. */
+bool has_code(const struct world *w, const char *code);
 
 /* A number out of the last answer's JSON object; -1: not there. */
 int64_t answer_number(const struct world *w, const char *key);

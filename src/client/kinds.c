@@ -1,7 +1,7 @@
 /* The tables of td and of the state, see kinds.h. */
 #include "client/kinds.h"
 
-#include "base/clock.h"
+#include "engine/value.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -323,45 +323,10 @@ value(struct row row, size_t i)
 	return row.st != NULL ? sqlite3_column_value(row.st, (int)i) : row.copy[i];
 }
 
-static struct span
-bytes(sqlite3_value *v)
-{
-	const void *p = sqlite3_value_blob(v);
-
-	return (struct span){ p, (size_t)sqlite3_value_bytes(v) };
-}
-
-static bool
-same_time(sqlite3_value *a, sqlite3_value *b)
-{
-	struct instant x, y;
-
-	return time_parse_any(bytes(a), &x) && time_parse_any(bytes(b), &y) &&
-	    time_compare(x, y) == 0;
-}
-
-static bool
-is_number(sqlite3_value *v)
-{
-	int type = sqlite3_value_type(v);
-
-	return type == SQLITE_INTEGER || type == SQLITE_FLOAT;
-}
-
 static bool
 same(const struct column *c, sqlite3_value *a, sqlite3_value *b)
 {
-	int x = sqlite3_value_type(a), y = sqlite3_value_type(b);
-
-	if (x == SQLITE_NULL || y == SQLITE_NULL)
-		return x == y;
-	if (x == SQLITE_INTEGER && y == SQLITE_INTEGER)
-		return sqlite3_value_int64(a) == sqlite3_value_int64(b);
-	if (is_number(a) && is_number(b))
-		return sqlite3_value_double(a) == sqlite3_value_double(b);
-	if (is_number(a) != is_number(b))
-		return false;
-	return span_eq(bytes(a), bytes(b)) || (c->is_time && same_time(a, b));
+	return value_same(a, b, c->is_time);
 }
 
 bool
@@ -377,7 +342,7 @@ static bool
 is_empty(sqlite3_value *v)
 {
 	return sqlite3_value_type(v) == SQLITE_NULL ||
-	    (is_number(v) ? sqlite3_value_double(v) == 0 : sqlite3_value_bytes(v) == 0);
+	    (value_is_number(v) ? sqlite3_value_double(v) == 0 : sqlite3_value_bytes(v) == 0);
 }
 
 /*
@@ -412,38 +377,13 @@ kind_misses(const struct kind *t, struct row local, struct row other, bool migra
 	return false;
 }
 
-static void
-value_json(const struct column *c, sqlite3_value *v, struct buf *out)
-{
-	struct instant at;
-
-	switch (sqlite3_value_type(v)) {
-	case SQLITE_NULL:
-		buf_add_str(out, "null");
-		return;
-	case SQLITE_INTEGER:
-		buf_add_int(out, sqlite3_value_int64(v));
-		return;
-	case SQLITE_FLOAT:
-		buf_addf(out, "%.17g", sqlite3_value_double(v));
-		return;
-	}
-	if (c->is_datetime && time_parse_any(bytes(v), &at)) {
-		buf_add_byte(out, '"');
-		time_add_rfc3339(out, at);
-		buf_add_byte(out, '"');
-	} else {
-		buf_add_json(out, bytes(v));
-	}
-}
-
 void
 kind_json(const struct kind *t, struct row row, struct buf *out)
 {
 	buf_add_byte(out, '{');
 	for (size_t i = 0; i < t->n; i++) {
 		buf_addf(out, "%s\"%s\":", i == 0 ? "" : ",", t->columns[i].name);
-		value_json(&t->columns[i], value(row, i), out);
+		value_json(value(row, i), t->columns[i].is_datetime, out);
 	}
 	buf_add_byte(out, '}');
 }

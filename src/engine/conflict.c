@@ -3,6 +3,7 @@
 
 #include "base/gojson.h"
 #include "base/json.h"
+#include "engine/value.h"
 
 #include <assert.h>
 #include <math.h>
@@ -109,14 +110,6 @@ number_of(struct recorder *r, const struct table *t)
 
 /* --- values --- */
 
-static struct span
-text_of(sqlite3_value *v)
-{
-	const void *p = sqlite3_value_blob(v); /* no copy for a NUL at its end */
-
-	return (struct span){ p, (size_t)sqlite3_value_bytes(v) };
-}
-
 /* Whether a stored value is none to anybody: NULL, empty, or the default. */
 static bool
 is_nothing(const struct column *c, sqlite3_value *v)
@@ -134,7 +127,7 @@ is_nothing(const struct column *c, sqlite3_value *v)
 	case SQLITE_FLOAT:
 		return sqlite3_value_double(v) == sqlite3_value_double(d);
 	case SQLITE_TEXT:
-		return span_eq(text_of(v), text_of(d));
+		return span_eq(value_bytes(v), value_bytes(d));
 	default:
 		return false;
 	}
@@ -162,7 +155,7 @@ same_text(struct recorder *r, const struct column *c, struct span string,
 		text = buf_span(&r->text);
 	}
 	if (sqlite3_value_type(v) == SQLITE_TEXT)
-		return span_eq(text, text_of(v)) || (c->time && same_second(text, text_of(v)));
+		return span_eq(text, value_bytes(v)) || (c->time && same_second(text, value_bytes(v)));
 	/* A number that came as text, in a column that makes it one. */
 	if (text.len == 0 || text.len >= sizeof(number))
 		return false;
@@ -221,26 +214,7 @@ is_value(struct recorder *r, const struct column *c, struct span json, sqlite3_v
 		return same_text(r, c, json, v);
 	default:
 		return add_json_text(c, json, &r->text) &&
-		       span_eq(buf_span(&r->text), text_of(v));
-	}
-}
-
-/* Append a stored value as JSON. */
-static void
-add_value(struct buf *out, sqlite3_value *v)
-{
-	switch (v == NULL ? SQLITE_NULL : sqlite3_value_type(v)) {
-	case SQLITE_NULL:
-		buf_add_str(out, "null");
-		break;
-	case SQLITE_INTEGER:
-		buf_add_int(out, sqlite3_value_int64(v));
-		break;
-	case SQLITE_FLOAT:
-		gojson_add_double(sqlite3_value_double(v), out);
-		break;
-	default:
-		buf_add_json(out, text_of(v));
+		       span_eq(buf_span(&r->text), value_bytes(v));
 	}
 }
 
@@ -257,7 +231,7 @@ copy_row(sqlite3 *db, const struct table *t, struct old_row *o)
 		if (sqlite3_preupdate_old(db, i, &v) != SQLITE_OK ||
 		    (o->values[i] = sqlite3_value_dup(v)) == NULL)
 			return false;
-		if (t->columns[i].is_key && (o->id = span_dup(text_of(v))) == NULL)
+		if (t->columns[i].is_key && (o->id = span_dup(value_bytes(v))) == NULL)
 			return false;
 	}
 	return o->id != NULL;
@@ -273,7 +247,7 @@ row_id(sqlite3 *db, const struct table *t, struct span *out)
 		if (t->columns[i].is_key) {
 			if (sqlite3_preupdate_old(db, i, &v) != SQLITE_OK)
 				return false;
-			*out = text_of(v);
+			*out = value_bytes(v);
 			return true;
 		}
 	return false;
@@ -544,7 +518,7 @@ add_lost(struct recorder *r, struct record *c, const struct column *column,
 	else
 		buf_add_str(&r->fields, "null"); /* the row is gone, or deleted */
 	buf_add_str(&r->fields, ",\"lost\":");
-	add_value(&r->fields, lost);
+	value_json(lost, false, &r->fields);
 	add_lost_seq(r, c, seq);
 }
 

@@ -3,7 +3,7 @@
 
 #include "base/clock.h"
 #include "engine/conflict.h"
-#include "engine/sums.h"
+#include "engine/value.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -15,8 +15,9 @@
 #define BATCH_EVENTS 1000
 #define BATCH_MS 100
 
-/* Sums are kept for every seq that this divides, beside those of the head. */
-#define SUMS_EACH 1000
+/* What is applied with the log's lock held, where pushes wait for it. */
+#define LOCKED_EVENTS 200
+#define LOCKED_PAYLOAD (1 << 20)
 
 struct follower {
 	const struct profile *profile;
@@ -32,7 +33,8 @@ struct follower {
 	bool loaded;              /* sums are those of the state */
 	bool failed;              /* no memory in the hook */
 	struct buf scratch;
-	int64_t began_ms, events; /* of the transaction */
+	int64_t began_ms, events; /* of the transaction, */
+	int64_t most;             /* which has no more than these */
 	struct err why;           /* of an event that could not be applied */
 };
 
@@ -166,35 +168,67 @@ on_done(void *ctx, const struct deed *d, enum applied what, const char *why,
 
 /* --- sums --- */
 
+/* Sums as they are read: of all tables, and how many were there. */
+struct taken {
+	struct sum *sums;
+	size_t n, room;
+};
+
 static enum rc
 take_sum(void *ctx, int type, int64_t rows, const unsigned char sum[STATE_SUM],
          struct err *err)
 {
-	struct follower *f = ctx;
+	struct taken *t = ctx;
 
 	(void)err;
-	if (type >= 0 && (size_t)type < applier_tables(f->applier)->n) {
-		f->sums[type].rows = rows;
-		memcpy(f->sums[type].sum, sum, STATE_SUM);
+	if (type >= 0 && (size_t)type < t->room) {
+		t->sums[type].rows = rows;
+		memcpy(t->sums[type].sum, sum, STATE_SUM);
+		t->n++;
 	}
 	return RC_OK;
 }
 
-/* Read the sums; of a state that has none, it is new, they are summed up. */
+/* The sums that are kept at a seq; 0: those of now. RC_NOT_FOUND: none are. */
+static enum rc
+read_sums(struct follower *f, int64_t seq, struct sum *out, struct err *err)
+{
+	struct taken t = { out, 0, applier_tables(f->applier)->n };
+	enum rc rc;
+
+	memset(out, 0, sums_size(f));
+	rc = state_walk_sums(f->state, seq, take_sum, &t, err);
+	return rc == RC_OK && t.n == 0 ? RC_NOT_FOUND : rc;
+}
+
+/* The sums of now; of a state that has none, it is new, they are summed up. */
+static enum rc
+current_sums(struct follower *f, struct sum *out, struct err *err)
+{
+	struct tables *all = applier_tables(f->applier);
+	enum rc rc = read_sums(f, 0, out, err);
+
+	if (rc != RC_NOT_FOUND)
+		return rc;
+	return sums_scan_all(all, out, err);
+}
+
 static enum rc
 load_sums(struct follower *f, struct err *err)
 {
-	struct tables *all = applier_tables(f->applier);
-	enum rc rc = RC_OK;
+	enum rc rc = current_sums(f, f->sums, err);
 
-	memset(f->sums, 0, sums_size(f));
-	if (state_seq(f->state) > 0)
-		rc = state_walk_sums(f->state, 0, take_sum, f, err);
-	for (size_t i = 0; i < all->n && rc == RC_OK && state_seq(f->state) == 0; i++)
-		rc = sums_scan(all, &all->list[i], &f->sums[i], err);
 	memcpy(f->now, f->sums, sums_size(f));
 	f->loaded = rc == RC_OK;
 	return rc;
+}
+
+enum rc
+follower_sums(struct follower *f, int64_t seq, struct sum *out, struct err *err)
+{
+	if (seq == state_seq(f->state))
+		return current_sums(f, out, err);
+	return seq > 0 ? read_sums(f, seq, out, err) : RC_NOT_FOUND;
 }
 
 static enum rc
@@ -258,7 +292,7 @@ apply_event(void *ctx, const struct event *ev, bool *stop)
 	if (rc != RC_OK)
 		return rc;
 	state_set_seq(f->state, ev);
-	*stop = ++f->events >= BATCH_EVENTS || clock_mono_ms() >= f->began_ms + BATCH_MS;
+	*stop = ++f->events >= f->most || clock_mono_ms() >= f->began_ms + BATCH_MS;
 	return RC_OK;
 }
 
@@ -298,19 +332,27 @@ apply_batch(struct follower *f, bool *done, struct err *err)
 	return rc;
 }
 
+/* Under the lock that was just taken: make ready to apply. */
+static enum rc
+start(struct follower *f, struct events *log, const struct follow_limits *limits,
+      int64_t most, struct err *err)
+{
+	f->log = log;
+	f->limits = limits;
+	f->most = most;
+	f->stopped = false;
+	f->loaded = false; /* another process may have been at it */
+	return prepare(f, err);
+}
+
 /* Apply under the lock until the head, or a limit. */
 static enum rc
 apply_all(struct follower *f, struct events *log, const struct follow_limits *limits,
           struct err *err)
 {
 	bool done = false;
-	enum rc rc = prepare(f, err);
+	enum rc rc = start(f, log, limits, BATCH_EVENTS, err);
 
-	f->log = log;
-	f->limits = limits;
-	f->stopped = false;
-
-	f->loaded = false; /* another process may have been at it */
 	while (rc == RC_OK && !done && !f->stopped) {
 		if ((rc = apply_batch(f, &done, err)) == RC_OK)
 			state_maintain(f->state);
@@ -366,7 +408,8 @@ follower_hold(struct follower *f, struct events *log, int64_t seq, int64_t deadl
 		return rc;
 	if ((rc = state_hold(f->state, log, err)) != RC_OK)
 		return rc == RC_NOT_FOUND ? RC_BUSY : rc; /* replaced at this moment */
-	if (state_seq(f->state) >= seq && f->applier != NULL)
+	if (state_seq(f->state) >= seq && f->applier != NULL &&
+	    f->opened == state_opened(f->state))
 		return RC_OK;
 	state_let_go(f->state);
 	return err_set(err, RC_BUSY, "the project's state is being brought up to date: "
@@ -388,10 +431,135 @@ follower_rebuild(struct follower *f, struct events *log, int64_t deadline_ms,
 	return rc;
 }
 
+/* --- both locks --- */
+
+/* Under the state's lock: take the log's, and apply what came in between, if it
+ * is little. Anything but RC_OK and *done: the log is let go. */
+static enum rc
+begin_log(struct follower *f, struct events *log, int64_t deadline_ms, bool *done,
+          struct err *err)
+{
+	static const struct follow_limits limits = { .max_payload = LOCKED_PAYLOAD };
+	enum rc rc;
+
+	*done = false;
+	if ((rc = start(f, log, &limits, LOCKED_EVENTS, err)) != RC_OK ||
+	    (rc = events_begin(log, deadline_ms, err)) != RC_OK)
+		return rc;
+	rc = apply_batch(f, done, err);
+	if (rc != RC_OK || !*done)
+		events_rollback(log);
+	return rc;
+}
+
+enum rc
+follower_begin(struct follower *f, struct events *log, int64_t deadline_ms,
+               struct err *err)
+{
+	struct follow_limits limits = { deadline_ms, deadline_ms, 0 };
+	bool done = false;
+	enum rc rc;
+
+	/* A busy project's head moves on: then once more. Never for long under
+	 * the log's lock. */
+	do {
+		if ((rc = follower_run(f, log, &limits, err)) != RC_OK ||
+		    (rc = state_lock(f->state, log, deadline_ms, err)) != RC_OK)
+			return rc;
+		rc = begin_log(f, log, deadline_ms, &done, err);
+		if (rc != RC_OK || !done)
+			state_unlock(f->state);
+	} while (rc == RC_OK && !done && clock_mono_ms() < deadline_ms);
+	return rc != RC_OK || done ? rc
+	    : err_set(err, RC_BUSY, "the project's state did not come up to its log in time");
+}
+
+void
+follower_end(struct follower *f)
+{
+	state_maintain(f->state);
+	state_unlock(f->state);
+}
+
+/* An event that is tried: what it does. */
+struct trial {
+	const struct event *ev;
+	struct tables *all;
+	struct tried *out;
+};
+
+/* Whether a row changes by more than its updated_at. */
+static bool
+row_changes(sqlite3 *db, const struct table *t)
+{
+	struct changed old = { db, false }, new = { db, true };
+
+	for (int i = 0; i < t->n_columns; i++) {
+		sqlite3_value *a = changed_value(&old, i), *b = changed_value(&new, i);
+
+		if (i != t->updated_at &&
+		    (a == NULL || b == NULL || !value_same(a, b, t->columns[i].time)))
+			return true;
+	}
+	return false;
+}
+
+static void
+on_trial(void *ctx, sqlite3 *db, int op, const char *schema, const char *name,
+         sqlite3_int64 before, sqlite3_int64 after)
+{
+	struct trial *trial = ctx;
+	const struct table *t = tables_find(trial->all, span_of(name));
+	struct changed row = { db, op == SQLITE_INSERT };
+	sqlite3_value *v;
+	struct span id;
+
+	(void)schema;
+	(void)before;
+	(void)after;
+	if (t == NULL || (v = changed_value(&row, table_column(t, span_of("id"), 0))) == NULL)
+		return;
+	id = value_bytes(v);
+	if (span_is(trial->ev->type, t->entity->table) && span_eq(id, trial->ev->id)) {
+		if (op != SQLITE_UPDATE || row_changes(db, t))
+			trial->out->changes = true;
+	} else if (op == SQLITE_DELETE) {
+		snprintf(trial->out->takes, sizeof(trial->out->takes), "%s/%.*s",
+		         t->entity->table, (int)id.len, id.p);
+	}
+}
+
+enum rc
+follower_try(struct follower *f, const struct event *ev, struct tried *out,
+             struct err *err)
+{
+	struct trial trial = { ev, applier_tables(f->applier), out };
+	struct err why = { "" };
+	enum rc rc;
+
+	*out = (struct tried){ .what = APPLIED };
+	if ((rc = state_begin(f->state, err)) != RC_OK)
+		return rc;
+	applier_watch(f->applier, NULL, NULL);
+	sqlite3_preupdate_hook(state_db(f->state), on_trial, &trial);
+	rc = applier_apply(f->applier, ev, &out->what, &why);
+	sqlite3_preupdate_hook(state_db(f->state), NULL, NULL);
+	applier_watch(f->applier, on_done, f);
+	state_rollback(f->state);
+	snprintf(out->why, sizeof(out->why), "%s", why.text);
+	return rc == RC_OK ? rc : err_set(err, rc, "%s", why.text);
+}
+
 struct state *
 follower_state(struct follower *f)
 {
 	return f->state;
+}
+
+struct applier *
+follower_applier(struct follower *f)
+{
+	return f->applier;
 }
 
 struct tables *

@@ -7,7 +7,8 @@
 #ifndef TDSYNC_ENGINE_FOLLOW_H
 #define TDSYNC_ENGINE_FOLLOW_H
 
-#include "engine/table.h"
+#include "engine/apply.h"
+#include "engine/sums.h"
 #include "store/state.h"
 
 struct follower; /* fields are private to follow.c */
@@ -45,13 +46,45 @@ enum rc follower_run(struct follower *f, struct events *log,
 enum rc follower_hold(struct follower *f, struct events *log, int64_t seq,
                       int64_t deadline_ms, struct err *err);
 
+/*
+ * For who writes an event that is computed from what the log adds up to: take the
+ * state's lock and then the log's, with the state at the log's head; all waits and
+ * work end at the deadline: RC_BUSY. On RC_OK events_commit() or events_rollback()
+ * the log, and then follower_end().
+ */
+enum rc follower_begin(struct follower *f, struct events *log, int64_t deadline_ms,
+                       struct err *err);
+void follower_end(struct follower *f);
+
+/* What an event would do to the state. */
+struct tried {
+	enum applied what;
+	char why[256];   /* td's sentence for one that would not be applied */
+	bool changes;    /* its row would become another one, but for updated_at */
+	char takes[256]; /* "boards/bd-1": another row that would go with it; "": none */
+};
+
+/* Apply an event to the state and take it back, after follower_begin(). */
+enum rc follower_try(struct follower *f, const struct event *ev, struct tried *out,
+                     struct err *err);
+
+/*
+ * The sum of each table of the profile (`out` has room for them) in the state
+ * that is held: as it stands, or as it was at an earlier seq. RC_NOT_FOUND: none
+ * are kept of that seq, it is none that SUMS_EACH divides.
+ */
+#define SUMS_EACH 1000
+enum rc follower_sums(struct follower *f, int64_t seq, struct sum *out, struct err *err);
+
 /* Empty the state and bring it up from nothing. */
 enum rc follower_rebuild(struct follower *f, struct events *log, int64_t deadline_ms,
                          struct err *err);
 
-/* The state, which is borrowed; its tables, for as long as it is held. */
+/* The state, which is borrowed; its tables and what applies to them, for as long
+ * as it is held. */
 struct state *follower_state(struct follower *f);
 struct tables *follower_tables(struct follower *f);
+struct applier *follower_applier(struct follower *f);
 const struct profile *follower_profile(const struct follower *f);
 
 /* Give back the memory that caches pages of the file. */

@@ -121,6 +121,22 @@ page_write(struct events *log, int64_t after, int64_t limit, struct buf *out,
 	return rc;
 }
 
+void
+page_add_author(struct buf *out, const struct event *ev)
+{
+	buf_add_str(out, "\"user_id\":");
+	buf_add_json(out, ev->user);
+	buf_add_str(out, ",\"device_id\":");
+	buf_add_json(out, ev->device);
+	buf_add_str(out, ",\"session_id\":");
+	buf_add_json(out, ev->session);
+	buf_add_str(out, ",\"client_timestamp\":");
+	buf_add_json(out, ev->time);
+	buf_add_str(out, ",\"server_timestamp\":\"");
+	time_add_rfc3339(out, time_of_us(ev->server_us));
+	buf_add_byte(out, '"');
+}
+
 /* --- reading --- */
 
 enum member { M_SEQ, M_DEVICE, M_SESSION, M_ACTION_ID, M_ACTION, M_TYPE, M_ID,

@@ -37,6 +37,12 @@ enum rc page_write(struct events *log, int64_t after, int64_t limit,
                    struct buf *out, struct page *page, struct err *err);
 
 /*
+ * Append who sent an event, and when, as members of an object: user_id, device_id,
+ * session_id, client_timestamp, server_timestamp.
+ */
+void page_add_author(struct buf *out, const struct event *ev);
+
+/*
  * Parse one event of a page (a validated JSON object) as a replica reads it,
  * digest included. The event borrows from `text` and from `scratch`, which is
  * reset first: it lives until either changes.

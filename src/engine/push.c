@@ -10,11 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ID_BYTES 255 /* of a device, session or entity id */
-
-/* The server's own device: no client may claim it (protocol.md section 8). */
-#define SERVER_DEVICE "td-sync"
-
 enum member { M_ACTION_ID, M_ACTION, M_TYPE, M_ID, M_PAYLOAD, M_TIME, M__MAX };
 
 static const char *const members[M__MAX] = {
@@ -138,8 +133,8 @@ id_text(struct push *p, struct span value, const char *name, struct span *out,
 {
 	enum rc rc = text(p, value, name, out, err);
 
-	if (rc == RC_OK && out->len > ID_BYTES)
-		return err_set(err, RC_INVALID, "%s is longer than %d bytes", name, ID_BYTES);
+	if (rc == RC_OK && out->len > PUSH_ID_BYTES)
+		return err_set(err, RC_INVALID, "%s is longer than %d bytes", name, PUSH_ID_BYTES);
 	return rc;
 }
 
@@ -543,8 +538,8 @@ judge_envelope(struct push *p, const struct span v[E__MAX], struct err *err)
 		return err_set(err, RC_INVALID, "device_id is required");
 	if (p->session.len == 0)
 		return err_set(err, RC_INVALID, "session_id is required");
-	if (span_is(p->device, SERVER_DEVICE))
-		return err_set(err, RC_INVALID, "device_id " SERVER_DEVICE " is the server's own");
+	if (span_is(p->device, PUSH_SERVER_DEVICE))
+		return err_set(err, RC_INVALID, "device_id " PUSH_SERVER_DEVICE " is the server's own");
 	if (p->n == 0)
 		return err_set(err, RC_INVALID, "events array is empty");
 	if (p->n > PUSH_MAX_EVENTS)

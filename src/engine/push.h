@@ -11,6 +11,12 @@
 /* The most events a push may hold. */
 #define PUSH_MAX_EVENTS 1000
 
+/* The longest id of a device, session or entity, in bytes. */
+#define PUSH_ID_BYTES 255
+
+/* The server's own device: no client may claim it (protocol.md section 8). */
+#define PUSH_SERVER_DEVICE "td-sync"
+
 /* How a push is judged. */
 struct push_rules {
 	bool lenient;        /* a bad event is rejected alone (Prefer: handling=lenient) */

@@ -104,42 +104,22 @@ copy_rows(sqlite3 *db, const struct profile *p, struct err *err)
 	return rc;
 }
 
-/* Sums that are read, each to its table's number. */
-struct kept {
-	struct sum *sums;
-	size_t n;
-};
-
-static enum rc
-keep_sum(void *ctx, int type, int64_t rows, const unsigned char sum[STATE_SUM],
-         struct err *err)
-{
-	struct kept *k = ctx;
-
-	(void)err;
-	if (type >= 0 && (size_t)type < k->n) {
-		k->sums[type].rows = rows;
-		memcpy(k->sums[type].sum, sum, STATE_SUM);
-	}
-	return RC_OK;
-}
-
 /* What the state is that is held. */
 static enum rc
 describe(struct follower *f, struct snapshot *out, struct err *err)
 {
 	struct state *s = follower_state(f);
 	struct tables *all = follower_tables(f);
-	struct kept k = { calloc(all->n, sizeof(*k.sums)), all->n };
+	struct sum *sums = calloc(all->n, sizeof(*sums));
 	enum rc rc;
 
 	out->seq = state_seq(s);
 	memcpy(out->last, state_digest(s), EVENT_DIGEST_LEN);
 	memcpy(out->log_id, state_log_id(s), LOG_ID_LEN);
-	rc = k.sums == NULL ? no_memory(err) : state_walk_sums(s, 0, keep_sum, &k, err);
-	if (rc == RC_OK && sums_digest(all, k.sums, out->digest) != RC_OK)
+	rc = sums == NULL ? no_memory(err) : follower_sums(f, out->seq, sums, err);
+	if (rc == RC_OK && sums_digest(all, sums, out->digest) != RC_OK)
 		rc = no_memory(err);
-	free(k.sums);
+	free(sums);
 	return rc;
 }
 

@@ -71,6 +71,7 @@ read_column(sqlite3 *db, struct table *t, sqlite3_stmt *st, struct err *err)
 	c->local = known != NULL && (known->flags & PROFILE_LOCAL);
 	c->csv = known != NULL && (known->flags & PROFILE_CSV);
 	c->time = profile_is_time(name, type);
+	c->datetime = sqlite3_stricmp(type, "DATETIME") == 0;
 	c->session = profile_is_session(name);
 	return read_default(db, c, fallback, err);
 }
@@ -340,6 +341,10 @@ table_need(struct tables *all, struct table *t, enum table_sql which,
 		break;
 	case SQL_FIND:
 		add_sql(&sql, "SELECT 1 FROM %s.%s WHERE id = ?1",
+		        (const char *const[]){ schema, table });
+		break;
+	case SQL_ROW:
+		add_sql(&sql, "SELECT * FROM %s.%s WHERE id = ?1",
 		        (const char *const[]){ schema, table });
 		break;
 	case SQL_DELETE:

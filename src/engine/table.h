@@ -24,6 +24,7 @@ struct column {
 	bool never_null;         /* TEXT DEFAULT '': a NULL becomes '' */
 	bool local, csv;         /* PROFILE_LOCAL, PROFILE_CSV */
 	bool time;               /* holds times */
+	bool datetime;           /* declared DATETIME: td writes RFC 3339 for it */
 	bool session;            /* says in which session, not what */
 };
 
@@ -44,6 +45,7 @@ struct update {
 enum table_sql {
 	SQL_PUT,       /* all columns, in order, as the profile's creates do */
 	SQL_FIND,      /* whether the row ?1 is there */
+	SQL_ROW,       /* all columns of the row ?1, in order */
 	SQL_DELETE,    /* the row ?1 */
 	SQL_ORPHAN,    /* empty the `parent` column of rows whose parent is ?1 */
 	SQL_HIDE,      /* deleted_at = ?1 of the row ?2 */

@@ -13,5 +13,6 @@ handler members_list_run, members_add_run;
 handler member_patch_run, member_delete_run;
 
 handler push_run, pull_run, status_run, snapshot_run;
+handler conflicts_run, restore_run, digest_run, history_run;
 
 #endif

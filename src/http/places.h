@@ -16,6 +16,9 @@
 #define WAITERS_FILE "waiters"
 #define WAITERS_CHECKPOINT 4096
 
+/* Likewise: who waits for its state. */
+#define WAITERS_STATE "state.waiters"
+
 /* In the data folder: who has a large body in its memory. */
 #define LARGE_FILE "large-bodies"
 

@@ -9,43 +9,12 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Room for an ETag of a page: a log id and three numbers. */
-#define ETAG_TEXT 128
-
-/*
- * The tag of the page at the head: what it holds follows from these four. A
- * page of history needs none, it is asked for once.
- */
+/* The tag of the page at the head. A page of history needs none, it is asked for
+ * once. */
 static char *
-tag_of(const struct events_head *head, int64_t after, int64_t limit,
-       char out[ETAG_TEXT])
+tag_of(const struct request *r, int64_t after, int64_t limit, char out[SYNC_TAG])
 {
-	char id[LOG_ID_LEN * 2 + 1];
-
-	for (size_t i = 0; i < LOG_ID_LEN; i++)
-		snprintf(id + 2 * i, 3, "%02x", head->log_id[i]);
-	snprintf(out, ETAG_TEXT, "\"%s-%lld-%lld-%lld\"", id, (long long)after,
-	         (long long)limit, (long long)head->seq);
-	return out;
-}
-
-static enum rc
-take_query(struct request *r, int64_t *after, int64_t *limit)
-{
-	enum rc rc;
-
-	*after = 0;
-	*limit = PAGE_LIMIT;
-	if ((rc = request_query_int(r, "after_server_seq", after)) != RC_OK ||
-	    (rc = request_query_int(r, "limit", limit)) != RC_OK)
-		return rc;
-	if (*limit <= 0)
-		return err_set(&r->err, RC_INVALID, "invalid limit");
-	if (*after < 0)
-		*after = 0;
-	if (*limit > PAGE_MAX_LIMIT)
-		*limit = PAGE_MAX_LIMIT;
-	return RC_OK;
+	return sync_tag(r, "pull", after, limit, r->head.seq, out);
 }
 
 /* --- kept pages --- */
@@ -180,7 +149,7 @@ static enum rc
 make_page(struct request *r, int64_t after, int64_t limit)
 {
 	struct page *page = &r->page;
-	char tag[ETAG_TEXT];
+	char tag[SYNC_TAG];
 	enum rc rc;
 
 	if ((rc = take_place(r, after)) == RC_OK)
@@ -188,7 +157,7 @@ make_page(struct request *r, int64_t after, int64_t limit)
 	if (rc != RC_OK)
 		return rc;
 	if (!page->has_more)
-		reply_header(r, "ETag", tag_of(&r->head, after, limit, tag));
+		reply_header(r, "ETag", tag_of(r, after, limit, tag));
 	r->status = 200;
 	r->cursor = after;
 	if (page->sealed)
@@ -202,10 +171,10 @@ make_page(struct request *r, int64_t after, int64_t limit)
 static enum rc
 answer(struct request *r, int64_t after, int64_t limit)
 {
-	char tag[ETAG_TEXT];
+	char tag[SYNC_TAG];
 	int64_t last;
 
-	if (reply_matches(r, tag_of(&r->head, after, limit, tag))) {
+	if (reply_matches(r, tag_of(r, after, limit, tag))) {
 		reply_header(r, "ETag", tag);
 		r->status = 304;
 		return RC_OK;
@@ -222,7 +191,7 @@ pull_run(struct request *r)
 	int64_t after, limit;
 	enum rc rc;
 
-	if ((rc = take_query(r, &after, &limit)) != RC_OK ||
+	if ((rc = sync_query(r, &after, &limit)) != RC_OK ||
 	    (rc = sync_begin(r, true)) != RC_OK)
 		return rc;
 	rc = answer(r, after, limit);

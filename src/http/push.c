@@ -1,9 +1,6 @@
 /* POST .../sync/push: into the log, then the answer, then the housekeeping. */
 #include "http/handlers.h"
 
-#include "base/clock.h"
-#include "base/log.h"
-#include "engine/follow.h"
 #include "engine/push.h"
 #include "http/places.h"
 #include "http/reply.h"
@@ -13,9 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-
-/* For how long a worker applies events after its answer. */
-#define FOLLOW_MS 1000
 
 /* Whether the Prefer header asks for handling=lenient (RFC 7240). */
 static bool
@@ -34,51 +28,17 @@ prefers_lenient(const struct request *r)
 	return false;
 }
 
-/*
- * Bring the state up to date, unless another process is at it: that one looks
- * at the log's head once more when it is done. For a while only: who needs the
- * state does the rest.
- */
-static void
-follow(struct request *r)
-{
-	int64_t now = clock_mono_ms();
-	struct follow_limits limits = { now - 1, now + FOLLOW_MS, SYNC_SMALL_PAYLOAD };
-	struct follower *f;
-	struct err err = { "" };
-	enum rc rc = projects_follower(&r->server->projects, r->project, &f, &err);
-
-	buf_free(&r->body);
-	if (rc == RC_NOT_FOUND) /* of no profile: there is no state */
-		return;
-	if (rc == RC_OK)
-		rc = follower_run(f, r->project->log, &limits, &err);
-	if (rc != RC_OK && rc != RC_BUSY)
-		log_write(LOG_ERROR, "the state of %s: %s", r->project_id, err.text);
-}
-
 static void
 after(struct request *r)
 {
 	events_maintain(r->project->log, r->waiter_place >= 0);
 	place_leave(r->waiter_place); /* what follows waits for nobody */
 	r->waiter_place = -1;
-	follow(r);
+	buf_free(&r->body);
+	sync_after(r);
 	if (r->seq != 0) /* the newest timestamp of the push, in microseconds */
 		devices_clock(r->project->dir, &r->project->devices, buf_span(&r->device),
 		              (r->seq - r->now_us) / 1000);
-}
-
-/*
- * The answer says which log took the events. A restore that came between
- * makes that unknown: then the caller sends again, which costs nothing.
- */
-static enum rc
-confirm_log(struct request *r)
-{
-	if (memcmp(events_log_id(r->project->log), r->head.log_id, LOG_ID_LEN) != 0)
-		return err_set(&r->err, RC_BUSY, "the log was replaced during a push");
-	return RC_OK;
 }
 
 /*
@@ -135,7 +95,7 @@ push_run(struct request *r)
 		return rc;
 	rc = append(r, p);
 	if (rc == RC_OK)
-		rc = confirm_log(r);
+		rc = sync_confirm(r);
 	if (rc == RC_OK) {
 		r->status = 200;
 		r->seq = push_newest_us(p);

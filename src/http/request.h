@@ -55,6 +55,9 @@ struct request {
 	const struct route *route;    /* NULL: no such */
 	char project_id[ID_MAX];      /* from the path; "" for none */
 	char user_id[ID_MAX];         /* a member's, from the path */
+	char conflict_id[ID_MAX];     /* a conflict's, likewise */
+	struct span entity_type;      /* of an entity, likewise: as it came */
+	struct span entity_id;
 	struct caller caller;
 	int64_t now_us;               /* when it came, wall clock */
 	int64_t started_us;           /* and clock_mono_us() */

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* protocol.md section 2. Changing who belongs to a project, or ending it,
+/* protocol.md sections 2 and 8. Changing who belongs to a project, or ending it,
  * asks for project:admin beside the owner's role. A row: method, path; scope
  * of the token, role in the project, body, handler. */
 static const struct route routes[] = {
@@ -41,6 +41,14 @@ static const struct route routes[] = {
 	  SCOPE_READ, ROLE_READER, BODY_NONE, status_run },
 	{ METHOD_GET,    "/v1/projects/{id}/sync/snapshot",
 	  SCOPE_READ, ROLE_READER, BODY_NONE, snapshot_run },
+	{ METHOD_GET,    "/v1/projects/{id}/sync/conflicts",
+	  SCOPE_READ, ROLE_READER, BODY_NONE, conflicts_run },
+	{ METHOD_POST,   "/v1/projects/{id}/sync/conflicts/{conflict}/restore",
+	  SCOPE_WRITE, ROLE_WRITER, BODY_SMALL, restore_run },
+	{ METHOD_GET,    "/v1/projects/{id}/sync/digest",
+	  SCOPE_READ, ROLE_READER, BODY_NONE, digest_run },
+	{ METHOD_GET,    "/v1/projects/{id}/entities/{type}/{entity}/history",
+	  SCOPE_READ, ROLE_READER, BODY_NONE, history_run },
 };
 
 /* Copy an id out of a path: one segment of letters, digits, '_' and '-'. */
@@ -57,25 +65,73 @@ take_id(const char *path, char out[ID_MAX])
 	return n;
 }
 
+/* Take a segment of any text. */
+static size_t
+take_segment(const char *path, struct span *out)
+{
+	*out = (struct span){ path, strcspn(path, "/") };
+	return out->len;
+}
+
+/* Take everything, slashes too, up to what the path ends with. */
+static size_t
+take_until(const char *path, const char *end, struct span *out)
+{
+	size_t n = strlen(path), m = strlen(end);
+
+	*out = (struct span){ path, n > m ? n - m : 0 };
+	return out->len;
+}
+
+/*
+ * Take what stands in a path for the place that a pattern begins with; `end` is
+ * the pattern behind it. 0: nothing that fits. (Web servers decode paths: what
+ * comes is what is meant.)
+ */
+static size_t
+take(const char *pattern, const char *end, const char *path, struct request *r)
+{
+	switch (pattern[1]) {
+	case 'i':
+		return take_id(path, r->project_id);
+	case 'u':
+		return take_id(path, r->user_id);
+	case 'c':
+		return take_id(path, r->conflict_id);
+	case 't':
+		return take_segment(path, &r->entity_type);
+	default:
+		return take_until(path, end, &r->entity_id);
+	}
+}
+
 /* Whether a path fits a pattern; its ids go to r. */
 static bool
 fits(const char *pattern, const char *path, struct request *r)
 {
 	while (*pattern != '\0') {
+		const char *end = pattern + 1;
 		size_t n = 1;
 
 		if (*pattern != '{') {
-			if (*pattern++ != *path)
+			if (*pattern != *path)
 				return false;
 		} else {
-			n = take_id(path, pattern[1] == 'i' ? r->project_id : r->user_id);
-			if (n == 0)
+			end = pattern + strcspn(pattern, "}") + 1;
+			if ((n = take(pattern, end, path, r)) == 0)
 				return false;
-			pattern += strcspn(pattern, "}") + 1;
 		}
+		pattern = end;
 		path += n;
 	}
 	return *path == '\0';
+}
+
+static void
+forget_ids(struct request *r)
+{
+	r->project_id[0] = r->user_id[0] = r->conflict_id[0] = '\0';
+	r->entity_type = r->entity_id = (struct span){ NULL, 0 };
 }
 
 /* Find the route of a request and the ids in its path. RC_NOT_FOUND: no such
@@ -89,7 +145,7 @@ find(struct request *r, unsigned *allow)
 	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
 		const struct route *route = &routes[i];
 
-		r->project_id[0] = r->user_id[0] = '\0';
+		forget_ids(r);
 		if (!fits(route->path, r->path, r))
 			continue;
 		if (route->method == asked) {
@@ -100,7 +156,7 @@ find(struct request *r, unsigned *allow)
 		if (route->method == METHOD_GET)
 			*allow |= 1u << METHOD_HEAD;
 	}
-	r->project_id[0] = r->user_id[0] = '\0';
+	forget_ids(r);
 	return *allow == 0 ? RC_NOT_FOUND : RC_INVALID;
 }
 
@@ -192,11 +248,10 @@ route_run(struct request *r)
 	unsigned allow;
 	enum rc rc;
 
-	if (redirect(r))
-		return;
 	rc = find(r, &allow);
 	if (rc == RC_NOT_FOUND) {
-		reply_error(r, 404, "not_found", "no such path");
+		if (!redirect(r))
+			reply_error(r, 404, "not_found", "no such path");
 		return;
 	}
 	if (rc != RC_OK) {

@@ -23,7 +23,9 @@ typedef enum rc handler(struct request *r);
 
 struct route {
 	enum method method; /* METHOD_GET means HEAD, too */
-	const char *path;   /* "{id}" is a project's id, "{user}" a user's */
+	/* "{id}" is a project's id, "{user}" a user's, "{conflict}" a conflict's;
+	 * "{type}" an entity's type, "{entity}" its id, which may hold anything. */
+	const char *path;
 	unsigned scope;     /* what the token must be good for; 0: no token */
 	enum role role;     /* the least role in the project; only with {id} */
 	enum body body;

@@ -1,9 +1,21 @@
-/* What the sync routes share, see sync.h. */
+/* What routes of a project's log and state share, see sync.h. */
 #include "http/sync.h"
 
+#include "base/clock.h"
 #include "base/json.h"
+#include "base/log.h"
+#include "engine/page.h"
+#include "http/places.h"
 
+#include <stdio.h>
 #include <string.h>
+
+/* For how long a worker applies events after its answer. */
+#define AFTER_MS 1000
+
+/* A wait for the state that is no longer than this needs no place: it is what
+ * the last pushes take to apply. */
+#define STATE_SOON_MS 100
 
 /* "SEQ:DIGEST", the last event the caller has. */
 static bool
@@ -74,19 +86,158 @@ sync_begin(struct request *r, bool hold)
 	return rc;
 }
 
+/* --- pages --- */
+
+enum rc
+sync_query(struct request *r, int64_t *after, int64_t *limit)
+{
+	enum rc rc;
+
+	*after = 0;
+	*limit = PAGE_LIMIT;
+	if ((rc = request_query_int(r, "after_server_seq", after)) != RC_OK ||
+	    (rc = request_query_int(r, "limit", limit)) != RC_OK)
+		return rc;
+	if (*limit <= 0)
+		return err_set(&r->err, RC_INVALID, "invalid limit");
+	if (*after < 0)
+		*after = 0;
+	if (*limit > PAGE_MAX_LIMIT)
+		*limit = PAGE_MAX_LIMIT;
+	return RC_OK;
+}
+
+enum rc
+sync_cursor(struct request *r, int64_t after)
+{
+	return after <= r->head.seq ? RC_OK
+	    : err_set(&r->err, RC_CURSOR_AHEAD, "a cursor beyond the end of the log");
+}
+
+char *
+sync_tag(const struct request *r, const char *what, int64_t a, int64_t b, int64_t c,
+         char out[SYNC_TAG])
+{
+	char id[LOG_ID_LEN * 2 + 1];
+
+	for (size_t i = 0; i < LOG_ID_LEN; i++)
+		snprintf(id + 2 * i, 3, "%02x", r->head.log_id[i]);
+	snprintf(out, SYNC_TAG, "\"%s-%s-%lld-%lld-%lld\"", id, what, (long long)a,
+	         (long long)b, (long long)c);
+	return out;
+}
+
+/* --- the state --- */
+
+enum rc
+sync_follower(struct request *r, struct follower **out)
+{
+	return projects_follower(&r->server->projects, r->project, out, &r->err);
+}
+
 enum rc
 sync_follow(struct request *r, int64_t seq, int64_t deadline_ms, struct follower **out)
 {
 	struct follow_limits limits = { deadline_ms, deadline_ms, SYNC_SMALL_PAYLOAD };
 	struct events *log = r->project->log;
+	int64_t bytes;
 	enum rc rc = projects_follower(&r->server->projects, r->project, out, &r->err);
 
 	if (rc == RC_OK)
 		rc = follower_run(*out, log, &limits, &r->err);
 	if (rc != RC_OK || state_seq(follower_state(*out)) >= seq)
 		return rc;
+	rc = events_large_next(log, state_seq(follower_state(*out)), &bytes, &r->err);
+	if (rc != RC_OK || bytes <= SYNC_SMALL_PAYLOAD) /* it was the time */
+		return rc;
 	if ((rc = request_take_large(r)) != RC_OK)
 		return rc;
 	limits.max_payload = 0;
 	return follower_run(*out, log, &limits, &r->err);
+}
+
+enum rc
+sync_wait(struct request *r, int *place)
+{
+	char path[PATH_MAX + sizeof("/" WAITERS_STATE)];
+	/* Others wait for the log. */
+	int n = r->server->max_waiting > 1 ? r->server->max_waiting / 2 : 1;
+
+	snprintf(path, sizeof(path), "%s/" WAITERS_STATE, r->project->dir);
+	if (place_take(path, n, place) != RC_OK)
+		return err_set(&r->err, RC_BUSY, "%d requests wait for this project's state "
+		               "already", n);
+	return RC_OK;
+}
+
+/* Hold the state, waiting and working until then. */
+static enum rc
+hold_until(struct request *r, int64_t until_ms, struct follower **out)
+{
+	enum rc rc = sync_follow(r, r->head.visible, until_ms, out);
+
+	return rc != RC_OK ? rc
+	    : follower_hold(*out, r->project->log, r->head.visible, until_ms, &r->err);
+}
+
+static enum rc
+hold_state(struct request *r, struct follower **out)
+{
+	int64_t soon = clock_mono_ms() + STATE_SOON_MS;
+	int place;
+	enum rc rc = hold_until(r, soon < r->deadline_ms ? soon : r->deadline_ms, out);
+
+	if (rc != RC_BUSY || (rc = sync_wait(r, &place)) != RC_OK)
+		return rc;
+	rc = hold_until(r, r->deadline_ms, out);
+	place_leave(place);
+	return rc;
+}
+
+enum rc
+sync_state(struct request *r, struct follower **out)
+{
+	struct events_head head;
+	enum rc rc;
+
+	if ((rc = hold_state(r, out)) != RC_OK)
+		return rc;
+	if ((rc = events_hold(r->project->log, &r->err)) == RC_OK &&
+	    (rc = events_head(r->project->log, &head, &r->err)) == RC_OK)
+		rc = sync_confirm(r);
+	if (rc != RC_OK)
+		sync_state_let_go(r, *out);
+	return rc;
+}
+
+void
+sync_state_let_go(struct request *r, struct follower *f)
+{
+	events_let_go(r->project->log);
+	state_let_go(follower_state(f));
+}
+
+enum rc
+sync_confirm(struct request *r)
+{
+	if (memcmp(events_log_id(r->project->log), r->head.log_id, LOG_ID_LEN) != 0)
+		return err_set(&r->err, RC_BUSY, "the log was replaced during a request");
+	return RC_OK;
+}
+
+void
+sync_after(struct request *r)
+{
+	int64_t now = clock_mono_ms();
+	struct follow_limits limits = { now - 1, now + AFTER_MS, SYNC_SMALL_PAYLOAD };
+	struct follower *f;
+	struct err err = { "" };
+	enum rc rc = projects_follower(&r->server->projects, r->project, &f, &err);
+
+	if (rc == RC_NOT_FOUND) /* of no profile: there is no state */
+		return;
+	if (rc == RC_OK)
+		rc = follower_run(f, r->project->log, &limits, &err);
+	if (rc != RC_OK && rc != RC_BUSY)
+		log_write(LOG_ERROR, "the state of %s: %s", r->project_id, err.text);
 }

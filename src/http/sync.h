@@ -1,5 +1,5 @@
-/* What the sync routes share: the log, what the caller knows of it, and what it
- * adds up to. */
+/* What routes of a project's log and state share: opening them, what the caller
+ * knows of the log, cursors, ETags. */
 #ifndef TDSYNC_HTTP_SYNC_H
 #define TDSYNC_HTTP_SYNC_H
 
@@ -13,6 +13,27 @@
  */
 enum rc sync_begin(struct request *r, bool hold);
 
+/*
+ * The query of a page: after_server_seq (below 0: 0) and limit (PAGE_LIMIT where
+ * there is none, PAGE_MAX_LIMIT at most). RC_INVALID: nonsense.
+ */
+enum rc sync_query(struct request *r, int64_t *after, int64_t *limit);
+
+/* RC_CURSOR_AHEAD where a cursor lies beyond the head of the log (r->head). */
+enum rc sync_cursor(struct request *r, int64_t after);
+
+/* Room for an ETag: a log id, a word and three numbers. */
+#define SYNC_TAG 256
+
+/* The ETag of an answer of the log that follows from these: "LOG-WHAT-A-B-C",
+ * quotes included. Returns out. */
+char *sync_tag(const struct request *r, const char *what, int64_t a, int64_t b, int64_t c,
+               char out[SYNC_TAG]);
+
+/* What follows the project's log. Borrowed. RC_NOT_FOUND: the project is for no
+ * profile, so its log adds up to nothing. */
+enum rc sync_follower(struct request *r, struct follower **out);
+
 /* An event with a larger payload than this is left to who needs the state: to
  * apply it takes some four times its memory. */
 #define SYNC_SMALL_PAYLOAD (1 << 20)
@@ -24,5 +45,32 @@ enum rc sync_begin(struct request *r, bool hold);
  */
 enum rc sync_follow(struct request *r, int64_t seq, int64_t deadline_ms,
                     struct follower **out);
+
+/*
+ * After sync_begin() that did not hold: hold the state as it is at the log's head
+ * or later, and the log since then, bringing the state there if need be. Of those
+ * who wait for it one project's can't take the pool; who applies large events, or
+ * waits for that, has a place for what is large. RC_BUSY, RC_CROWDED: not got in
+ * time. On RC_OK sync_state_let_go() it.
+ */
+enum rc sync_state(struct request *r, struct follower **out);
+void sync_state_let_go(struct request *r, struct follower *f);
+
+/* A place among those who wait for the project's state; place_leave() it. RC_BUSY:
+ * all are taken. */
+enum rc sync_wait(struct request *r, int *place);
+
+/*
+ * Behind a commit: whether the log is the one that the answer is going to name
+ * (r->head). RC_BUSY where a restore came in between: then the caller sends
+ * again, which costs nothing.
+ */
+enum rc sync_confirm(struct request *r);
+
+/*
+ * To be done after an answer that added to the log: bring the state up to date,
+ * unless another process is at it. For a while only: who needs it does the rest.
+ */
+void sync_after(struct request *r);
 
 #endif

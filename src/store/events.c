@@ -67,14 +67,15 @@ static const char schema[] =
     "CREATE UNIQUE INDEX event_key ON event(action_id, digest);";
 
 enum query { Q_HEAD, Q_HEAD_SET, Q_AUTHOR, Q_AUTHOR_ADD, Q_APPEND, Q_FIND,
-             Q_WALK, Q_GET, Q_BEFORE, Q_LARGE, Q_DIGEST, Q_HOLD, Q_LET_GO, Q_BEGIN, Q_COMMIT,
+             Q_WALK, Q_GET, Q_GLANCE, Q_BEFORE, Q_LARGE, Q_DIGEST, Q_HOLD, Q_LET_GO, Q_BEGIN, Q_COMMIT,
              Q__MAX };
 
 /* What read_event() reads. */
-#define SELECT_EVENT \
+#define SELECT_WITH(payload) \
 	"SELECT e.seq, a.device, a.session, a.user, e.action_id, e.digest," \
 	" e.action, e.by_server, e.parked, e.server_us, e.type, e.entity," \
-	" e.time, e.payload FROM event e JOIN author a ON a.id = e.author"
+	" e.time, " payload " FROM event e JOIN author a ON a.id = e.author"
+#define SELECT_EVENT SELECT_WITH("e.payload")
 
 static const char *const queries[Q__MAX] = {
 	[Q_HEAD] =
@@ -96,6 +97,7 @@ static const char *const queries[Q__MAX] = {
 	[Q_FIND] =
 	    "SELECT seq FROM event WHERE action_id = :action_id AND digest = :digest",
 	[Q_GET] = SELECT_EVENT " WHERE e.seq = :seq",
+	[Q_GLANCE] = SELECT_WITH("''") " WHERE e.seq = :seq",
 	[Q_WALK] =
 	    SELECT_EVENT " WHERE e.seq > :after AND e.seq <= :last AND e.parked <= :parked"
 	    " ORDER BY e.seq",
@@ -604,10 +606,9 @@ events_walk(struct events *e, int64_t after, int64_t last, bool with_parked,
 	return rc;
 }
 
-enum rc
-events_get(struct events *e, int64_t seq, struct event *out, struct err *err)
+static enum rc
+get(sqlite3_stmt *st, int64_t seq, struct event *out, struct err *err)
 {
-	sqlite3_stmt *st = e->st[Q_GET];
 	bool row;
 	enum rc rc;
 
@@ -623,10 +624,23 @@ events_get(struct events *e, int64_t seq, struct event *out, struct err *err)
 	return rc;
 }
 
+enum rc
+events_get(struct events *e, int64_t seq, struct event *out, struct err *err)
+{
+	return get(e->st[Q_GET], seq, out, err);
+}
+
+enum rc
+events_glance(struct events *e, int64_t seq, struct event *out, struct err *err)
+{
+	return get(e->st[Q_GLANCE], seq, out, err);
+}
+
 void
 events_got(struct events *e)
 {
 	db_reset(e->st[Q_GET]);
+	db_reset(e->st[Q_GLANCE]);
 }
 
 /* The number that a query gives for one parameter; 0 where it has no row. */

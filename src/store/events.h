@@ -191,6 +191,9 @@ enum rc events_walk(struct events *e, int64_t after, int64_t last,
 enum rc events_get(struct events *e, int64_t seq, struct event *out, struct err *err);
 void events_got(struct events *e);
 
+/* The same, but the payload, which may be large, is not read: it is empty. */
+enum rc events_glance(struct events *e, int64_t seq, struct event *out, struct err *err);
+
 /* The last seq before this one of an event that is not parked; 0: none. */
 enum rc events_before(struct events *e, int64_t seq, int64_t *out, struct err *err);
 

@@ -60,7 +60,7 @@ static const char schema[] =
     ") WITHOUT ROWID;";
 
 enum query { Q_BEGIN, Q_HOLD, Q_COMMIT, Q_ROLLBACK, Q_PLACE, Q_SET_PLACE, Q_ADD_VERSION,
-             Q_VERSIONS, Q_ADD_CONFLICT, Q_CONFLICTS, Q_CONFLICT, Q_ADD_SKIPPED, Q_SKIPPED,
+             Q_VERSIONS, Q_HISTORY, Q_ADD_CONFLICT, Q_CONFLICTS, Q_CONFLICT, Q_ADD_SKIPPED, Q_SKIPPED,
              Q_PUT_SUM, Q_SUMS, Q__MAX };
 
 #define SELECT_CONFLICT \
@@ -80,6 +80,9 @@ static const char *const queries[Q__MAX] = {
 	[Q_VERSIONS] =
 	    "SELECT seq, what FROM tdsync_version"
 	    " WHERE type = :type AND id = :id AND seq < :before ORDER BY seq DESC LIMIT :limit",
+	[Q_HISTORY] =
+	    "SELECT seq, what FROM tdsync_version"
+	    " WHERE type = :type AND id = :id AND seq > :after ORDER BY seq LIMIT :limit",
 	[Q_ADD_CONFLICT] =
 	    "INSERT INTO tdsync_conflict(seq, n, kind, certain, type, id, fields, kept_seq,"
 	    " lost_seq) VALUES (:seq, :n, :kind, :certain, :type, :id, :fields, :kept, :lost)",
@@ -598,17 +601,16 @@ state_add_version(struct state *s, int type, struct span id, int64_t seq,
 	return run(s, Q_ADD_VERSION, err);
 }
 
-enum rc
-state_walk_versions(struct state *s, int type, struct span id, int64_t before,
-                    int64_t limit, state_visit_version *visit, void *ctx, struct err *err)
+/* Visit the versions that a query gives, whose other parameters are bound. */
+static enum rc
+walk_versions(sqlite3_stmt *st, int type, struct span id, int64_t limit,
+              state_visit_version *visit, void *ctx, struct err *err)
 {
-	sqlite3_stmt *st = s->st[Q_VERSIONS];
 	bool row, stop = false;
-	enum rc rc;
+	enum rc rc = RC_OK;
 
 	db_bind_int(st, ":type", type);
 	db_bind_text(st, ":id", id);
-	db_bind_int(st, ":before", before);
 	db_bind_int(st, ":limit", limit);
 	while (!stop && (rc = db_step(st, &row, err)) == RC_OK && row)
 		if ((rc = visit(ctx, sqlite3_column_int64(st, 0),
@@ -617,6 +619,22 @@ state_walk_versions(struct state *s, int type, struct span id, int64_t before,
 			break;
 	db_reset(st);
 	return rc;
+}
+
+enum rc
+state_walk_versions(struct state *s, int type, struct span id, int64_t before,
+                    int64_t limit, state_visit_version *visit, void *ctx, struct err *err)
+{
+	db_bind_int(s->st[Q_VERSIONS], ":before", before);
+	return walk_versions(s->st[Q_VERSIONS], type, id, limit, visit, ctx, err);
+}
+
+enum rc
+state_walk_history(struct state *s, int type, struct span id, int64_t after,
+                   int64_t limit, state_visit_version *visit, void *ctx, struct err *err)
+{
+	db_bind_int(s->st[Q_HISTORY], ":after", after);
+	return walk_versions(s->st[Q_HISTORY], type, id, limit, visit, ctx, err);
 }
 
 /* --- conflicts --- */

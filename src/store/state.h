@@ -115,6 +115,11 @@ enum rc state_walk_versions(struct state *s, int type, struct span id, int64_t b
                             int64_t limit, state_visit_version *visit, void *ctx,
                             struct err *err);
 
+/* The same with seq > after, oldest first. */
+enum rc state_walk_history(struct state *s, int type, struct span id, int64_t after,
+                           int64_t limit, state_visit_version *visit, void *ctx,
+                           struct err *err);
+
 /* A conflict, as it is kept. Spans are borrowed. */
 struct state_conflict {
 	int64_t seq;       /* the event that it came with */

@@ -1,0 +1,517 @@
+/*
+ * What a project's log adds up to, over HTTP: its digests, an entity's history,
+ * and a state that others hold, break or put in the wrong place.
+ */
+#include "http_test.h"
+
+#include "base/hash.h"
+#include "base/json.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DIGEST "/v1/projects/{p}/sync/digest"
+
+static int
+get(struct world *w, const char *path)
+{
+	return ask(w, READER, "GET", path, NULL, NULL);
+}
+
+/* A member of the last answer; empty: it is not there. */
+static struct span
+member(const struct world *w, const char *name)
+{
+	struct span answer, value = { NULL, 0 };
+
+	ck_assert_int_eq(json_scan(buf_span(&w->answer.body), 16, &answer, NULL, NULL), RC_OK);
+	json_get(answer, name, &value);
+	return value;
+}
+
+/* A string member, decoded. Until the next call. */
+static const char *
+text(struct span object, const char *name)
+{
+	static struct buf b;
+	struct span value;
+
+	buf_reset(&b);
+	ck_assert_msg(json_get(object, name, &value) && json_string(value, &b), "no %s in %.*s",
+	              name, (int)object.len, object.p);
+	return buf_cstr(&b);
+}
+
+/* --- digests --- */
+
+/* The digest of the last answer, which is what its tables give. */
+static struct span
+whole(const struct world *w)
+{
+	struct span key, table, rows, digest = member(w, "digest");
+	unsigned char hash[HASH_LEN];
+	struct buf lines = { 0 }, hex = { 0 };
+	struct json_iter it;
+
+	json_iter_init(&it, member(w, "tables"));
+	while (json_next(&it, &key, &table)) {
+		buf_addf(&lines, "%s ", text(table, "table"));
+		ck_assert(json_get(table, "rows", &rows));
+		buf_addf(&lines, "%.*s %s\n", (int)rows.len, rows.p, text(table, "digest"));
+	}
+	ck_assert_int_eq(hash_sha256(buf_span(&lines), hash), RC_OK);
+	buf_add_hex(&hex, hash, HASH_LEN);
+	ck_assert(json_string_is(digest, buf_cstr(&hex)));
+	buf_free(&lines);
+	buf_free(&hex);
+	return digest;
+}
+
+/* The table of that name in the last answer. */
+static struct span
+table(const struct world *w, const char *name)
+{
+	struct span key, table;
+	struct json_iter it;
+
+	json_iter_init(&it, member(w, "tables"));
+	while (json_next(&it, &key, &table))
+		if (strcmp(text(table, "table"), name) == 0)
+			return table;
+	return (struct span){ NULL, 0 };
+}
+
+static void
+digests(struct world *w)
+{
+	struct span rows, columns;
+	char before[80];
+	int64_t n;
+
+	/* What every td has from the start is there before any event. */
+	ck_assert_int_eq(get(w, DIGEST "?seq=0"), 200);
+	ck_assert_int_eq(answer_number(w, "server_seq"), 0);
+	snprintf(before, sizeof(before), "%.*s", (int)whole(w).len, whole(w).p);
+	ck_assert(json_get(table(w, "boards"), "rows", &rows) && span_is(rows, "1"));
+	ck_assert_int_eq(push_some(w, "d", 1, 3), 200);
+	ck_assert_int_eq(get(w, DIGEST), 200);
+	ck_assert_int_eq(answer_number(w, "server_seq"), 3);
+	ck_assert(!span_is(whole(w), before));
+	ck_assert(json_string_is(member(w, "log_id"), web_header(&w->answer, "X-Log-Id")));
+	ck_assert(json_string_is(member(w, "profile"), "td/1"));
+	ck_assert(json_get(table(w, "issues"), "rows", &rows) && json_int64(rows, &n));
+	ck_assert_int_eq(n, 3);
+	ck_assert(json_get(table(w, "work_sessions"), "columns", &columns));
+	ck_assert_msg(span_is(columns, "[\"id\",\"name\",\"session_id\",\"started_at\","
+	                      "\"ended_at\",\"start_sha\",\"end_sha\"]"), "%.*s",
+	              (int)columns.len, columns.p);
+	ck_assert_ptr_null(table(w, "sessions").p); /* held back */
+	/* The same state by the same name, and none of what is gone by. */
+	snprintf(before, sizeof(before), "%.*s", (int)whole(w).len, whole(w).p);
+	ck_assert_int_eq(get(w, DIGEST "?seq=3"), 200);
+	ck_assert(span_is(whole(w), before));
+	ck_assert_int_eq(get(w, DIGEST "?seq=2"), 404);
+	ck_assert(has_code(w, "not_found"));
+	ck_assert_ptr_nonnull(strstr(w->answer.body.p, "one of the last event, 3 now"));
+	ck_assert_int_eq(get(w, DIGEST "?seq=0"), 404);
+}
+
+START_TEST(a_digest_tells_tables_rows_and_columns)
+{
+	with_each(digests);
+}
+END_TEST
+
+/* An event of a type that nobody knows stays in the log, and only there. */
+static void
+parked(struct world *w)
+{
+	char before[80];
+
+	ck_assert_int_eq(push_some(w, "d", 1, 3), 200);
+	ck_assert_int_eq(get(w, DIGEST), 200);
+	snprintf(before, sizeof(before), "%.*s", (int)whole(w).len, whole(w).p);
+	ck_assert_int_eq(push_event(w, WRITER, "d", "10:00:00", "create wishes w-1",
+	                            "{'new_data':{'id':'w-1'}}"), 4);
+	ck_assert_int_eq(get(w, DIGEST), 200);
+	ck_assert_int_eq(answer_number(w, "server_seq"), 3);
+	ck_assert_int_eq(get(w, DIGEST "?seq=4"), 200);
+	ck_assert_int_eq(answer_number(w, "server_seq"), 4);
+	ck_assert(span_is(whole(w), before));
+	ck_assert_int_eq(get(w, DIGEST "?seq=5"), 409);
+	ck_assert(has_code(w, "cursor_ahead"));
+}
+
+START_TEST(parked_events_change_no_digest)
+{
+	with_each(parked);
+}
+END_TEST
+
+/* A digest of seq 1000 is that of the state there, whatever comes after. */
+START_TEST(of_each_thousandth_seq_the_digest_is_kept)
+{
+	struct site_options options = { .kind = SITE_CGI };
+	char first[80], second[80];
+	struct world w;
+
+	world_start(&w, &options);
+	ck_assert_int_eq(push_some(&w, "d", 1, 500), 200);
+	ck_assert_int_eq(push_some(&w, "d", 501, 500), 200);
+	ck_assert_int_eq(get(&w, DIGEST), 200);
+	ck_assert_int_eq(answer_number(&w, "server_seq"), 1000);
+	snprintf(first, sizeof(first), "%.*s", (int)whole(&w).len, whole(&w).p);
+	/* Beyond it by a push that the same follower applies at once, and on. */
+	for (int i = 1001; i < 2500; i += 500) {
+		ck_assert_int_eq(push_some(&w, "d", i, 500), 200);
+		ck_assert_int_eq(get(&w, DIGEST "?seq=1000"), 200);
+		ck_assert_int_eq(answer_number(&w, "server_seq"), 1000);
+		ck_assert(span_is(whole(&w), first));
+		if (i == 1501) {
+			ck_assert_int_eq(get(&w, DIGEST), 200);
+			snprintf(second, sizeof(second), "%.*s", (int)whole(&w).len, whole(&w).p);
+		}
+	}
+	ck_assert_int_eq(get(&w, DIGEST "?seq=2000"), 200);
+	ck_assert(span_is(whole(&w), second));
+	ck_assert_int_eq(get(&w, DIGEST "?seq=2001"), 404);
+	ck_assert_ptr_nonnull(strstr(w.answer.body.p, "2500 now, and of each 1000th seq"));
+	world_stop(&w);
+}
+END_TEST
+
+static void
+bad_digests(struct world *w)
+{
+	static const struct {
+		const char *query;
+		enum who who;
+		int status;
+		const char *code;
+	} rows[] = {
+		{ "", NOBODY, 401, "unauthorized" },
+		{ "", STRANGER, 403, "forbidden" },
+		{ "?seq=-1", READER, 400, "bad_request" },
+		{ "?seq=x", READER, 400, "bad_request" },
+		{ "?seq=3x", READER, 400, "bad_request" },
+		{ "?seq=99999999999999999999", READER, 400, "bad_request" },
+		{ "?seq=4", READER, 409, "cursor_ahead" },
+	};
+	char path[128];
+
+	ck_assert_int_eq(push_some(w, "d", 1, 3), 200);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		snprintf(path, sizeof(path), DIGEST "%s", rows[i].query);
+		ck_assert_msg(ask(w, rows[i].who, "GET", path, NULL, NULL) == rows[i].status &&
+		              has_code(w, rows[i].code), "%s: %d %s", path, w->answer.status,
+		              w->answer.body.p);
+	}
+	ck_assert_int_eq(get(w, DIGEST "?seq="), 200);
+	ck_assert_int_eq(ask(w, READER, "HEAD", DIGEST, NULL, NULL), 200);
+}
+
+START_TEST(a_digest_of_nonsense_is_refused)
+{
+	with_each(bad_digests);
+}
+END_TEST
+
+/* --- histories --- */
+
+#define ENTITIES "/v1/projects/{p}/entities/"
+
+/* The versions of the last answer, a line each: seq, action, outcome, what changed,
+ * and what else there is. Until the next call. */
+static const char *
+versions(const struct world *w)
+{
+	static struct buf out;
+	struct span key, version, field, value, list, members = member(w, "versions");
+	struct json_iter it, fields;
+
+	buf_reset(&out);
+	json_iter_init(&it, members);
+	while (json_next(&it, &key, &version)) {
+		ck_assert(json_get(version, "server_seq", &value));
+		buf_addf(&out, "%.*s %s", (int)value.len, value.p, text(version, "action_type"));
+		buf_addf(&out, " %s:", text(version, "outcome"));
+		ck_assert(json_get(version, "changed", &list));
+		json_iter_init(&fields, list);
+		while (json_next(&fields, &key, &field)) {
+			buf_addf(&out, " %s", text(field, "field"));
+			if (json_get(field, "from", &value))
+				buf_addf(&out, " %.*s", (int)value.len, value.p);
+			ck_assert(json_get(field, "to", &value));
+			buf_addf(&out, " -> %.*s;", (int)value.len, value.p);
+		}
+		if (json_get(version, "conflicts", &value) || json_get(version, "taken_by", &value))
+			buf_addf(&out, " %.*s", (int)value.len, value.p);
+		buf_add_byte(&out, '\n');
+	}
+	return buf_cstr(&out);
+}
+
+/* What may happen to an issue, and what its history says of it. */
+static void
+histories(struct world *w)
+{
+	static const struct {
+		enum who who;
+		const char *device, *deed, *payload;
+	} events[] = {
+		{ OWNER, "a", "create issues td-1",
+		  "{'new_data':{'id':'td-1','title':'First','labels':['x','y'],'worktree_id':'w',"
+		  "'unheard_of':1},'previous_data':{}}" },
+		{ OWNER, "a", "update issues td-1",
+		  "{'new_data':{'title':'Second','points':3},'previous_data':{'title':'First',"
+		  "'points':0,'sprint':'s'}}" },
+		{ WRITER, "b", "update issues td-1",
+		  "{'new_data':{'title':'Third'},'previous_data':{'title':'First'}}" },
+		{ WRITER, "b", "update issues td-1", "{'new_data':{'title':'Whole'}}" },
+		{ WRITER, "b", "soft_delete issues td-1",
+		  "{'new_data':{},'previous_data':{'title':'Whole'}}" },
+		{ OWNER, "a", "restore issues td-1",
+		  "{'new_data':{'title':'Whole'},'previous_data':{'title':'Whole','deleted_at':"
+		  "'2026-03-01T10:00:04Z','updated_at':'2026-03-01T09:00:00Z'}}" },
+		{ OWNER, "a", "update issues td-1", "{'new_data':5}" },
+		{ OWNER, "a", "delete issues td-1",
+		  "{'new_data':{},'previous_data':{'title':'Whole','points':0}}" },
+		{ WRITER, "b", "update issues td-1",
+		  "{'new_data':{'title':'Late'},'previous_data':{'title':'Whole'}}" },
+		{ WRITER, "b", "delete issues td-1", "{'new_data':{}}" },
+	};
+	char time[16];
+
+	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
+		snprintf(time, sizeof(time), "10:00:%02zu", i);
+		push_event(w, events[i].who, events[i].device, time, events[i].deed,
+		           events[i].payload);
+	}
+	ck_assert_int_eq(get(w, ENTITIES "issues/td-1/history"), 200);
+	ck_assert(web_is_json(&w->answer));
+	ck_assert(json_string_is(member(w, "entity_type"), "issues"));
+	ck_assert(json_string_is(member(w, "entity_id"), "td-1"));
+	ck_assert_str_eq(versions(w),
+	    "1 create applied: title null -> \"First\"; labels null -> [\"x\",\"y\"];\n"
+	    "2 update applied: title \"First\" -> \"Second\"; points 0 -> 3;"
+	    " sprint \"s\" -> null;\n"
+	    "3 update applied: title \"First\" -> \"Third\"; [\"3-1\"]\n"
+	    "4 update applied: title -> \"Whole\";\n"
+	    "5 soft_delete applied: deleted_at null -> \"2026-03-01T10:00:04Z\";\n"
+	    "6 restore applied: deleted_at \"2026-03-01T10:00:04Z\" -> null;"
+	    " updated_at \"2026-03-01T09:00:00Z\" -> \"2026-03-01T10:00:05Z\";\n"
+	    "7 update quarantined:\n"
+	    "8 delete applied: title \"Whole\" -> null; points 0 -> null;\n"
+	    "9 update nothing: title \"Whole\" -> \"Late\"; [\"9-1\"]\n"
+	    "10 delete nothing:\n");
+	ck_assert_ptr_nonnull(strstr(w->answer.body.p, w->users[OWNER]));
+	ck_assert_ptr_nonnull(strstr(w->answer.body.p, "\"by_server\":false"));
+	ck_assert_ptr_nonnull(strstr(w->answer.body.p, "\"device_id\":\"b\",\"session_id\":"
+	                             "\"ses_b\",\"client_timestamp\":\"2026-03-01T10:00:02Z\","
+	                             "\"server_timestamp\":\"20"));
+	/* Page by page; an alias is as good. */
+	ck_assert_int_eq(get(w, ENTITIES "ISSUE/td-1/history?limit=2"), 200);
+	ck_assert_ptr_nonnull(strstr(w->answer.body.p, "\"has_more\":true}"));
+	ck_assert_str_eq(versions(w) + strlen(versions(w)) - strlen("sprint \"s\" -> null;\n"),
+	                 "sprint \"s\" -> null;\n");
+	ck_assert_int_eq(get(w, ENTITIES "issues/td-1/history?after_server_seq=8&limit=2"), 200);
+	ck_assert_ptr_nonnull(strstr(w->answer.body.p, "\"has_more\":false}"));
+	ck_assert_int_eq(strncmp(versions(w), "9 update", 8), 0);
+	ck_assert_int_eq(get(w, ENTITIES "issues/td-1/history?after_server_seq=10"), 200);
+	ck_assert_str_eq(versions(w), "");
+}
+
+START_TEST(a_history_tells_each_version)
+{
+	with_each(histories);
+}
+END_TEST
+
+/* Rows that went along, had no parent, or would have closed a cycle. */
+static void
+lots(struct world *w)
+{
+	push_event(w, OWNER, "a", "10:00:00", "create boards bd-1",
+	           "{'new_data':{'id':'bd-1','name':'B'}}");
+	push_event(w, OWNER, "a", "10:00:00", "create issues td-1",
+	           "{'new_data':{'id':'td-1','title':'One'}}");
+	push_event(w, OWNER, "a", "10:00:00", "create issues td-2",
+	           "{'new_data':{'id':'td-2','title':'Two'}}");
+	push_event(w, OWNER, "a", "10:00:00", "create board_issue_positions bip_1",
+	           "{'new_data':{'id':'bip_1','board_id':'bd-1','issue_id':'td-1','position':1}}");
+	push_event(w, WRITER, "b", "10:00:00", "delete boards bd-1", "{'new_data':{}}");
+	push_event(w, OWNER, "a", "10:00:00", "create board_issue_positions bip_2",
+	           "{'new_data':{'id':'bip_2','board_id':'bd-1','issue_id':'td-1','position':1}}");
+	push_event(w, OWNER, "a", "10:00:00", "create issue_dependencies dep_1",
+	           "{'new_data':{'issue_id':'td-1','depends_on_id':'td-2'}}");
+	push_event(w, OWNER, "a", "10:00:00", "create issue_dependencies dep_2",
+	           "{'new_data':{'issue_id':'td-2','depends_on_id':'td-1'}}");
+	ck_assert_int_eq(get(w, ENTITIES "board_issue_positions/bip_1/history"), 200);
+	ck_assert_str_eq(versions(w),
+	    "4 create applied: board_id null -> \"bd-1\"; issue_id null -> \"td-1\";"
+	    " position null -> 1;\n"
+	    "5 delete taken: [\"5-1\"]\n");
+	ck_assert_ptr_nonnull(strstr(w->answer.body.p, "\"changed\":[],\"taken_by\":"
+	                             "{\"entity_type\":\"boards\",\"entity_id\":\"bd-1\"}"));
+	ck_assert_int_eq(get(w, ENTITIES "board_position/bip_2/history"), 200);
+	ck_assert_ptr_nonnull(strstr(w->answer.body.p, "\"outcome\":\"orphaned_parent\""));
+	ck_assert_int_eq(get(w, ENTITIES "dependency/dep_2/history"), 200);
+	ck_assert_ptr_nonnull(strstr(w->answer.body.p, "\"outcome\":\"cycle\""));
+}
+
+START_TEST(a_history_tells_what_became_of_rows_that_never_were_or_went_along)
+{
+	with_each(lots);
+}
+END_TEST
+
+/* Ids are any text; in a path they are written with %XX, and decoded once. */
+static void
+odd_ids(struct world *w)
+{
+	static const struct {
+		const char *id, *path;
+	} rows[] = {
+		{ "a b", "a%20b" }, { "a%41", "a%2541" }, { "+", "+" }, { "a/b", "a%2Fb" },
+		{ "a/b", "a/b" }, { "a/history", "a%2Fhistory" }, { "//", "%2F%2F" },
+		{ "history", "history" }, { "\xc3\xbc\xe2\x82\xac", "%c3%BC%E2%82%AC" },
+		{ "'\"<&>;\\", "%27%22%3C%26%3E%3B%5C" }, { "a?b#c", "a%3Fb%23c" },
+	};
+	char deed[128], path[1200], *at = path;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		snprintf(deed, sizeof(deed), "create notes %s", rows[i].id);
+		snprintf(path, sizeof(path), "{'new_data':{'title':'%zu','content':'','created_at':"
+		         "'2026-03-01T10:00:00Z','updated_at':'2026-03-01T10:00:00Z'}}", i);
+		push_event(w, WRITER, "a", "10:00:00", deed, path);
+		snprintf(path, sizeof(path), ENTITIES "notes/%s/history", rows[i].path);
+		ck_assert_msg(get(w, path) == 200, "%s: %d %s", path, w->answer.status,
+		              w->answer.body.p);
+		ck_assert_msg(json_string_is(member(w, "entity_id"), rows[i].id), "%s: %s", path,
+		              w->answer.body.p);
+		/* A plus sign is one, and other case another id. */
+		snprintf(deed, sizeof(deed), "title null -> \"%zu\"; ", i);
+		ck_assert_ptr_nonnull(strstr(versions(w), deed));
+	}
+	/* As long as an id can be, and longer. */
+	at += snprintf(path, sizeof(path), ENTITIES "notes/");
+	for (int i = 0; i < 255; i++)
+		at += sprintf(at, "%%61");
+	strcpy(at, "/history");
+	snprintf(deed, sizeof(deed), "create notes ");
+	{
+		struct buf longest = { 0 };
+
+		buf_add_str(&longest, deed);
+		for (int i = 0; i < 255; i++)
+			buf_add_byte(&longest, 'a');
+		push_event(w, WRITER, "a", "10:00:00", buf_cstr(&longest),
+		           "{'new_data':{'title':'T','content':'','created_at':'x','updated_at':'x'}}");
+		buf_free(&longest);
+	}
+	ck_assert_int_eq(get(w, path), 200);
+	strcpy(at, "a/history");
+	ck_assert_int_eq(get(w, path), 404);
+}
+
+START_TEST(ids_of_any_text_have_a_history)
+{
+	with_each(odd_ids);
+}
+END_TEST
+
+static void
+bad_histories(struct world *w)
+{
+	static const struct {
+		const char *path;
+		enum who who;
+		int status;
+		const char *code;
+	} rows[] = {
+		{ "issues/td-d-1/history", NOBODY, 401, "unauthorized" },
+		{ "issues/td-d-1/history", STRANGER, 403, "forbidden" },
+		{ "issues/td-d-9/history", READER, 404, "not_found" },
+		{ "issues/TD-d-1/history", READER, 404, "not_found" },
+		{ "logs/td-d-1/history", READER, 404, "not_found" },
+		{ "wishes/td-d-1/history", READER, 404, "not_found" },
+		{ "sessions/td-d-1/history", READER, 404, "not_found" },
+		{ "issues//history", READER, 307, NULL },
+		{ "issues/history", READER, 404, "not_found" },
+		{ "/td-d-1/history", READER, 307, NULL },
+		{ "issues/td-d-1/historys", READER, 404, "not_found" },
+		{ "issues/td-d-1/history/", READER, 404, "not_found" },
+		{ "issues/td-d-1/history?limit=0", READER, 400, "bad_request" },
+		{ "issues/td-d-1/history?after_server_seq=x", READER, 400, "bad_request" },
+		{ "issues/td-d-1/history?after_server_seq=4", READER, 409, "cursor_ahead" },
+	};
+	char path[128];
+
+	ck_assert_int_eq(push_some(w, "d", 1, 3), 200);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		snprintf(path, sizeof(path), ENTITIES "%s", rows[i].path);
+		ck_assert_msg(ask(w, rows[i].who, "GET", path, NULL, NULL) == rows[i].status &&
+		              (rows[i].code == NULL || has_code(w, rows[i].code)), "%s: %d %s", path,
+		              w->answer.status, w->answer.body.p);
+	}
+	ck_assert_int_eq(ask(w, WRITER, "POST", ENTITIES "issues/td-d-1/history", "{}", NULL),
+	                 405);
+}
+
+START_TEST(a_history_of_nonsense_is_refused)
+{
+	with_each(bad_histories);
+}
+END_TEST
+
+/* Versions of 3 MB come by two, one of 6 MB alone. */
+START_TEST(large_versions_come_few_at_a_time)
+{
+	struct site_options options = { .kind = SITE_CGI };
+	static const int sizes[] = { 3, 3, 3, 6, 1 };
+	struct buf payload = { 0 };
+	struct world w;
+
+	world_start(&w, &options);
+	for (int i = 0; i < 5; i++) {
+		buf_reset(&payload);
+		buf_add_str(&payload, "{'new_data':{'title':'");
+		for (int k = 0; k < sizes[i] << 20; k++)
+			buf_add_byte(&payload, 'x');
+		buf_add_str(&payload, "'}}");
+		push_event(&w, WRITER, "a", "10:00:00", i == 0 ? "create issues td-1"
+		           : "update issues td-1", buf_cstr(&payload));
+	}
+	ck_assert_int_eq(get(&w, ENTITIES "issues/td-1/history"), 200);
+	ck_assert_ptr_nonnull(strstr(w.answer.body.p, "\"has_more\":true}"));
+	ck_assert_uint_lt(w.answer.body.len, 7 << 20);
+	ck_assert_uint_gt(w.answer.body.len, 6 << 20);
+	ck_assert_int_eq(get(&w, ENTITIES "issues/td-1/history?after_server_seq=3"), 200);
+	ck_assert_uint_gt(w.answer.body.len, 6 << 20);
+	ck_assert_uint_lt(w.answer.body.len, 7 << 20);
+	ck_assert_ptr_nonnull(strstr(w.answer.body.p, "\"has_more\":true}"));
+	ck_assert_int_eq(get(&w, ENTITIES "issues/td-1/history?after_server_seq=4"), 200);
+	ck_assert_ptr_nonnull(strstr(w.answer.body.p, "\"has_more\":false}"));
+	buf_free(&payload);
+	world_stop(&w);
+}
+END_TEST
+
+TCase *
+state_case(void)
+{
+	TCase *tc = tcase_create("state");
+
+	tcase_set_timeout(tc, 240);
+	tcase_add_test(tc, a_digest_tells_tables_rows_and_columns);
+	tcase_add_test(tc, parked_events_change_no_digest);
+	tcase_add_test(tc, of_each_thousandth_seq_the_digest_is_kept);
+	tcase_add_test(tc, a_digest_of_nonsense_is_refused);
+	tcase_add_test(tc, a_history_tells_each_version);
+	tcase_add_test(tc, a_history_tells_what_became_of_rows_that_never_were_or_went_along);
+	tcase_add_test(tc, ids_of_any_text_have_a_history);
+	tcase_add_test(tc, a_history_of_nonsense_is_refused);
+	tcase_add_test(tc, large_versions_come_few_at_a_time);
+	return tc;
+}
