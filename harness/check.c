@@ -684,6 +684,93 @@ check_states(struct run *run, const struct log *l)
 	return run_ok(run);
 }
 
+/* --- conflict records --- */
+
+/* The members of a record, in the order of a replica's columns. */
+static const char *const record_members[] = { "id", "kind", "entity_type", "entity_id",
+    "fields", "kept", "lost" };
+#define RECORD_MEMBERS (sizeof(record_members) / sizeof(record_members[0]))
+
+/* One record of the server's list against the replica's next; what differs is
+ * told in the server's words. */
+static bool
+check_record(struct run *run, const struct replica *r, struct span record,
+             sqlite3_stmt **st)
+{
+	struct buf text = { 0 };
+	struct span v, want;
+	bool ok = true, certain;
+	size_t i;
+
+	if (!sql_next(st))
+		return run_fail(run, "%s: it lacks a conflict: %.*s", r->name, (int)record.len,
+		    record.p);
+	for (i = 0; i < RECORD_MEMBERS && ok; i++) {
+		buf_reset(&text);
+		json_get(record, record_members[i], &v);
+		want = json_string(v, &text) ? buf_span(&text) : v;
+		ok = span_eq(sql_col(*st, (int)i), want);
+	}
+	certain = json_get(record, "certain", &v) && json_type(v) == JSON_TRUE;
+	if (!ok || certain != (sqlite3_column_int(*st, RECORD_MEMBERS) != 0))
+		ok = run_fail(run, "%s: conflict %s is another than the server's: %.*s", r->name,
+		    (const char *)sqlite3_column_text(*st, 0), (int)record.len, record.p);
+	buf_free(&text);
+	return ok;
+}
+
+/* A replica's records against the server's list, in order. */
+static bool
+check_records(struct run *run, const struct replica *r, struct span list)
+{
+	char path[PATH_LEN + 32];
+	struct span key, one;
+	struct json_iter it;
+	sqlite3 *db;
+	sqlite3_stmt *st;
+	bool ok = true;
+
+	snprintf(path, sizeof(path), "%s/.todos/td-sync.db", r->dir);
+	db = sql_open(path, false);
+	st = sql_prepare(db, "SELECT id, kind, type, entity, fields, kept, lost, certain"
+	    " FROM conflict ORDER BY place", "");
+	for (json_iter_init(&it, list); ok && json_next(&it, &key, &one);)
+		ok = check_record(run, r, one, &st);
+	if (ok && sql_next(&st))
+		ok = run_fail(run, "%s: it has a conflict too many: %s", r->name,
+		    (const char *)sqlite3_column_text(st, 0));
+	sqlite3_finalize(st);
+	sql_close(db);
+	return ok;
+}
+
+static bool
+check_conflicts(struct run *run)
+{
+	struct transport *t = server_connect(&run->server, 0);
+	struct transport_reply reply = { 0 };
+	struct err err = { "" };
+	struct span root, list = { 0 };
+	char path[200];
+	size_t i;
+	bool ok;
+	struct transport_request rq = { .method = "GET", .path = path,
+	    .token = run->server.tokens[0], .timeout_s = 30 };
+
+	snprintf(path, sizeof(path), "/v1/projects/%s/sync/conflicts?limit=10000",
+	    run->server.project);
+	ok = t->send(t, &rq, &reply, &err) == RC_OK && reply.status == 200 &&
+	    json_scan(buf_span(&reply.body), JSON_MAX_DEPTH, &root, NULL, NULL) == RC_OK &&
+	    json_get(root, "conflicts", &list);
+	if (!ok)
+		run_fail(run, "conflicts: status %d: %s", reply.status, err.text);
+	for (i = 0; i < run->n && ok; i++)
+		ok = check_records(run, &run->replicas[i], list);
+	transport_reply_free(&reply);
+	t->free(t);
+	return ok;
+}
+
 bool
 check_run(struct run *run)
 {
@@ -698,6 +785,8 @@ check_run(struct run *run)
 		check_states(run, &l);
 	for (i = 0; i < run->n && run_ok(run); i++)
 		check_books(run, &run->replicas[i], &l);
+	if (run_ok(run))
+		check_conflicts(run);
 	log_free(&l);
 	return run_ok(run);
 }

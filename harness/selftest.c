@@ -16,7 +16,10 @@ static const char script[] =
 
 /* Where a sabotage strikes: with SQL in a database, or with lines of a script.
  * FORGOTTEN: the harness is not told that a script put another log in place. */
-enum place { IN_LOG, IN_A, IN_B, ON_WIRE, BETWEEN, FORGOTTEN };
+enum place { IN_LOG, IN_A, IN_B, IN_BOOKS_OF_B, ON_WIRE, BETWEEN, FORGOTTEN };
+
+/* Lines that make a conflict. */
+#define CONFLICT "A title i1 'By A'; B title i1 'By B'; A sync; B sync; A sync"
 
 static const struct sabotage {
 	const char *name;
@@ -83,6 +86,15 @@ static const struct sabotage {
 	{ "td's cursor is one short", IN_A,
 	  "UPDATE sync_state SET last_pulled_server_seq = last_pulled_server_seq - 1",
 	  "td's cursor" },
+	{ "a replica lacks a conflict", IN_BOOKS_OF_B, "DELETE FROM conflict",
+	  "it lacks a conflict", CONFLICT },
+	{ "a replica has a conflict too many", IN_BOOKS_OF_B,
+	  "INSERT INTO conflict(id, seq, kind, certain, type, entity, fields, kept, lost)"
+	  " SELECT '0-0', seq, kind, certain, type, entity, fields, kept, lost FROM conflict"
+	  " WHERE place = (SELECT max(place) FROM conflict)", "a conflict too many", CONFLICT },
+	{ "a lost value is another in a replica", IN_BOOKS_OF_B,
+	  "UPDATE conflict SET fields = replace(fields, 'By A', 'By C')",
+	  "is another than the server's", CONFLICT },
 	{ "an ack that the log does not know", ON_WIRE, "lost log", "the log ends at" },
 	{ "an edit after the last sync", BETWEEN, "A title i1 Late", "differs" },
 	{ "a server that does not know a push again", IN_LOG,
@@ -157,7 +169,9 @@ strike(struct run *run, const struct sabotage *s)
 		return;
 	}
 	snprintf(path, sizeof(path), "%s/events.db", server_log(&run->server, dir));
-	db = sql_open(s->where == IN_LOG ? path :
+	if (s->where == IN_BOOKS_OF_B)
+		snprintf(path, sizeof(path), "%s/.todos/td-sync.db", run->replicas[1].dir);
+	db = sql_open(s->where == IN_LOG || s->where == IN_BOOKS_OF_B ? path :
 	    run->replicas[s->where == IN_A ? 0 : 1].db, false);
 	sql_run(db, s->sql, "");
 	if (s->says != NULL && sqlite3_total_changes(db) == 0)

@@ -3,8 +3,11 @@
 
 #include "base/clock.h"
 #include "base/fs.h"
+#include "base/json.h"
 #include "base/id.h"
 #include "base/lock.h"
+#include "engine/conflict.h"
+#include "engine/follow.h"
 #include "engine/page.h"
 #include "engine/push.h"
 
@@ -20,6 +23,7 @@ struct direct {
 	char *dir, *user;
 	char project[ID_MAX];  /* whose log is open; "" for none */
 	struct events *log;
+	struct follower *follower; /* of that log, made when first needed */
 };
 
 static char *
@@ -55,7 +59,9 @@ use(struct direct *d, const char *project, struct err *err)
 
 	if (d->log != NULL && strcmp(d->project, project) == 0 && !events_stale(d->log))
 		return RC_OK;
+	follower_free(d->follower);
 	events_close(d->log);
+	d->follower = NULL;
 	d->log = NULL;
 	if (!id_is(span_of(project), "p_", 16))
 		return RC_NOT_FOUND;
@@ -201,6 +207,110 @@ do_pull(struct direct *d, const char *query, struct transport_reply *re)
 		answer_rc(re, rc, &err);
 }
 
+/* Hold the state as it is at the log's head. */
+static enum rc
+hold(struct direct *d, struct err *err)
+{
+	struct events_head head;
+	char *path;
+	enum rc rc;
+
+	if (d->follower == NULL) {
+		if ((path = project_dir(d->dir, d->project)) == NULL)
+			return RC_FAULT;
+		rc = follower_new(path, &profile_td, &d->follower, err);
+		free(path);
+		if (rc != RC_OK)
+			return rc;
+	}
+	if ((rc = events_head(d->log, &head, err)) != RC_OK)
+		return rc;
+	return follower_hold(d->follower, d->log, head.visible, clock_mono_ms() + LOCK_WAIT_MS,
+	                     err);
+}
+
+struct conflicts {
+	struct direct *d;
+	struct buf *out;
+	int64_t limit, n, last;
+	bool more;
+};
+
+static enum rc
+add_author(struct conflicts *c, int64_t seq, struct err *err)
+{
+	char time[TIME_TEXT];
+	struct event ev;
+	enum rc rc;
+
+	if (seq == 0) {
+		buf_add_str(c->out, "null");
+		return RC_OK;
+	}
+	if ((rc = events_get(c->d->log, seq, &ev, err)) == RC_OK) {
+		buf_addf(c->out, "{\"server_seq\":%lld,\"user_id\":", (long long)seq);
+		buf_add_json(c->out, ev.user);
+		buf_add_str(c->out, ",\"device_id\":");
+		buf_add_json(c->out, ev.device);
+		buf_add_str(c->out, ",\"session_id\":");
+		buf_add_json(c->out, ev.session);
+		buf_add_str(c->out, ",\"client_timestamp\":");
+		buf_add_json(c->out, ev.time);
+		buf_addf(c->out, ",\"server_timestamp\":\"%s\"}",
+		         time_text(ev.server_us / 1000000, time));
+	}
+	events_got(c->d->log);
+	return rc;
+}
+
+static enum rc
+add_conflict(void *ctx, const struct state_conflict *s, bool *stop, struct err *err)
+{
+	struct conflicts *c = ctx;
+	enum rc rc;
+
+	if (c->n >= c->limit && s->seq != c->last) {
+		c->more = *stop = true;
+		return RC_OK;
+	}
+	c->last = s->seq;
+	buf_addf(c->out, "%s{\"id\":\"%lld-%d\",\"server_seq\":%lld,\"kind\":\"%s\","
+	         "\"certain\":%s,\"entity_type\":\"%s\",\"entity_id\":",
+	         c->n++ == 0 ? "" : ",", (long long)s->seq, s->n, (long long)s->seq,
+	         conflict_name(s->kind), s->certain ? "true" : "false",
+	         profile_td.entities[s->type].table);
+	buf_add_json(c->out, s->id);
+	buf_add_str(c->out, ",\"fields\":");
+	buf_add_span(c->out, s->fields);
+	buf_add_str(c->out, ",\"kept\":");
+	if ((rc = add_author(c, s->kept_seq, err)) == RC_OK) {
+		buf_add_str(c->out, ",\"lost\":");
+		rc = add_author(c, s->lost_seq, err);
+	}
+	buf_add_byte(c->out, '}');
+	return rc;
+}
+
+static void
+do_conflicts(struct direct *d, const char *query, struct transport_reply *re)
+{
+	struct conflicts c = { .d = d, .out = &re->body,
+		.limit = parameter(query, "limit", 100) };
+	struct err err = { "" };
+	enum rc rc;
+
+	c.last = parameter(query, "after_server_seq", 0);
+	if ((rc = hold(d, &err)) == RC_OK) {
+		buf_add_str(&re->body, "{\"conflicts\":[");
+		rc = state_walk_conflicts(follower_state(d->follower), c.last, add_conflict, &c,
+		                          &err);
+		state_let_go(follower_state(d->follower));
+		buf_addf(&re->body, "],\"last_server_seq\":%lld,\"has_more\":%s}\n",
+		         (long long)c.last, c.more ? "true" : "false");
+	}
+	answer_rc(re, rc, &err);
+}
+
 static void
 do_status(const struct events_head *head, struct transport_reply *re)
 {
@@ -270,6 +380,8 @@ do_project(struct direct *d, const struct transport_request *rq, const char *res
 		do_push(d, rq, re);
 	else if (strncmp(rest, "/sync/pull", 10) == 0)
 		do_pull(d, rest + 10, re);
+	else if (strncmp(rest, "/sync/conflicts?", 16) == 0)
+		do_conflicts(d, rest + 15, re);
 	else if (strcmp(rest, "/sync/status") == 0)
 		do_status(&head, re);
 	else
@@ -314,6 +426,7 @@ direct_free(struct transport *t)
 {
 	struct direct *d = (struct direct *)t;
 
+	follower_free(d->follower);
 	events_close(d->log);
 	free(d->dir);
 	free(d->user);

@@ -90,6 +90,7 @@ struct tdsync_result {
 	int64_t applied;     /* events that were applied */
 	int64_t skipped;     /* events that could not be (quarantined, orphaned) */
 	int64_t rows;        /* local rows that changed */
+	int64_t conflicts;   /* new ones: see tdsync_each_conflict() */
 	int64_t server_seq;  /* the cursor after it */
 };
 
@@ -136,6 +137,48 @@ struct tdsync_rejection {
 enum tdsync_rc tdsync_each_rejection(struct tdsync *t,
                                      void (*visit)(void *ctx, const struct tdsync_rejection *r),
                                      void *ctx);
+
+/* Who wrote something, as the log says. Strings are "" where it doesn't. */
+struct tdsync_author {
+	int64_t server_seq;           /* the event; 0: not known */
+	const char *user_id, *device_id, *session_id;
+	const char *client_timestamp; /* when, by the author's clock: RFC 3339 */
+	const char *server_timestamp; /* when the server took it */
+};
+
+/* A field of which a value was lost. Values are JSON; "null" for none, or for
+ * that of a row that is gone. */
+struct tdsync_field {
+	const char *name;
+	const char *kept, *lost;
+	int64_t lost_seq;    /* the event that wrote what was lost; 0: not known */
+};
+
+/*
+ * A conflict: somebody's change took the place of one that its author had not
+ * seen. The server decides that, the same for everyone; a pull fetches what is
+ * new. Kinds: "field" and "create" (other values stand there now), "delete" and
+ * "cascade" (the row was deleted, or taken along), "edit_of_deleted" (the row had
+ * been deleted before), "edge" (a dependency that would have closed a cycle);
+ * a newer server may have others.
+ */
+struct tdsync_conflict {
+	const char *id;      /* the server's name for it: "42-1" */
+	int64_t server_seq;  /* the event it came with */
+	const char *kind;
+	bool certain;        /* false: the author did not say what it had seen */
+	bool restored;       /* what was lost stands there again */
+	const char *entity_type, *entity_id;
+	const struct tdsync_field *fields;
+	size_t n_fields;
+	const struct tdsync_author *kept, *lost; /* whose values; NULL: nobody knows */
+};
+
+/* Call visit for each conflict that is known here, oldest first; strings are
+ * borrowed for the call. Asks nobody. */
+enum tdsync_rc tdsync_each_conflict(struct tdsync *t,
+                                    void (*visit)(void *ctx, const struct tdsync_conflict *c),
+                                    void *ctx);
 
 #pragma GCC visibility pop
 

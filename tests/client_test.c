@@ -155,7 +155,9 @@ START_TEST(a_fresh_replica_equals_a_stock_one_that_replayed)
 	LINK(&r);
 	PULL(&r);
 	assert_same_rows(replica_file(&r, "issues.db"), f);
-	ck_assert_str_eq(ask(&r, "SELECT count(*) FROM sync_conflicts"), "0");
+	/* Only what devices took from each other. */
+	ck_assert_str_eq(ask(&r, "SELECT count(*) FROM sync_conflicts"),
+	                 ask_books(&r, "SELECT count(*) FROM conflict WHERE certain"));
 	replica_close(&r);
 }
 END_TEST
@@ -391,6 +393,7 @@ suite(void)
 	tcase_add_loop_test(tc, databases_of_old_schemas_sync_with_new_ones, 0, 2);
 	suite_add_tcase(s, tc);
 	suite_add_tcase(s, client_beside_cases());
+	suite_add_tcase(s, client_conflict_cases());
 	suite_add_tcase(s, client_fault_cases());
 	return s;
 }

@@ -5,6 +5,7 @@
 #include <check.h>
 
 TCase *client_beside_cases(void);
+TCase *client_conflict_cases(void);
 TCase *client_fault_cases(void);
 
 #endif

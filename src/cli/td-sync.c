@@ -163,6 +163,7 @@ show_result(struct cli *c, const struct tdsync_result *r)
 		add_number(c, "applied", r->applied);
 		add_number(c, "skipped", r->skipped);
 		add_number(c, "rows", r->rows);
+		add_number(c, "conflicts", r->conflicts);
 		add_number(c, "server_seq", r->server_seq);
 		return;
 	}
@@ -173,6 +174,9 @@ show_result(struct cli *c, const struct tdsync_result *r)
 	if (r->skipped > 0)
 		buf_addf(&c->out, " (%" PRId64 " not applicable)", r->skipped);
 	buf_addf(&c->out, ", %" PRId64 " row%s changed", r->rows, r->rows == 1 ? "" : "s");
+	if (r->conflicts > 0)
+		buf_addf(&c->out, ", %" PRId64 " new conflict%s", r->conflicts,
+		         r->conflicts == 1 ? "" : "s");
 	if (r->server_seq > 0)
 		buf_addf(&c->out, "; at event %" PRId64, r->server_seq);
 	buf_add_byte(&c->out, '\n');

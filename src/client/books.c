@@ -11,12 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FORMAT 1 /* of td-sync.db, its user_version */
+#define FORMAT 2 /* of td-sync.db, its user_version */
 
-/*
- * Ours beside the state's tables. What is still to come (conflict records, a
- * snapshot's seq) finds its place in tables of its own.
- */
+/* Ours beside the state's tables, as they were at first. */
 static const char schema[] =
     "CREATE TABLE " TDSYNC ".replica (\n"
     "	one INTEGER PRIMARY KEY CHECK (one = 1),\n"
@@ -60,12 +57,34 @@ static const char schema[] =
     "	PRIMARY KEY (type, id)\n"
     ") WITHOUT ROWID;\n";
 
+/* And what format 2 adds. */
+static const char schema_2[] =
+    "ALTER TABLE " TDSYNC ".replica ADD COLUMN"
+    " conflict_seq INTEGER NOT NULL DEFAULT 0;\n" /* conflicts are known up to here */
+    "ALTER TABLE " TDSYNC ".replica ADD COLUMN"
+    " snapshot_seq INTEGER NOT NULL DEFAULT 0;\n" /* the state began as a snapshot */
+    "CREATE TABLE " TDSYNC ".conflict (     -- as the server has them, in its order\n"
+    "	place INTEGER PRIMARY KEY,\n"
+    "	id TEXT NOT NULL UNIQUE,            -- the server's name for it: 42-1\n"
+    "	seq INTEGER NOT NULL,               -- the event it came with\n"
+    "	kind TEXT NOT NULL,\n"
+    "	certain INTEGER NOT NULL,\n"
+    "	type TEXT NOT NULL,                 -- the entity\n"
+    "	entity TEXT NOT NULL,\n"
+    "	fields TEXT NOT NULL,               -- JSON as it came: what was kept and lost\n"
+    "	kept TEXT NOT NULL,                 -- and by whom; null where nobody knows\n"
+    "	lost TEXT NOT NULL\n"
+    ");\n"
+    "CREATE TABLE " TDSYNC ".told (         -- conflicts that td was told of once\n"
+    "	mark BLOB PRIMARY KEY               -- what happened, under whatever seq\n"
+    ") WITHOUT ROWID;\n";
+
 enum query {
 	Q_LOAD, Q_INSERT, Q_SAVE, Q_TD_STATE, Q_TD_LINK, Q_TD_UNLINK, Q_TD_PULLED,
 	Q_TD_PUSHED, Q_MARK, Q_ACKED, Q_REJECTED, Q_UNREJECT, Q_FORGIVE, Q_UNACK,
 	Q_UNPLACE, Q_RESEND, Q_IS_HELD, Q_FORGET_ACKED, Q_FORGET_OFFERED, Q_LOST_OFFERS,
 	Q_HELD, Q_FORGET_HELD, Q_HISTORY, Q_CONFLICT, Q_COUNT, Q_REJECTIONS, Q_UNDONE,
-	Q_FOREIGN, Q_SKIPPED, Q__MAX
+	Q_FOREIGN, Q_FORGET_CONFLICTS, Q_FORGET_TOLD, Q_SKIPPED, Q__MAX
 };
 
 /* The seq of an action_log's row is not one of a project linked before. */
@@ -76,8 +95,8 @@ enum query {
 static const char *const queries[Q__MAX] = {
 	[Q_LOAD] =
 	    "SELECT device, project, log_id, cursor, last_seq, last_digest, td_cursor,"
-	    " td_file, td_schema, target, rehome, foreign_rowid, profile, td_undone"
-	    " FROM " TDSYNC ".replica",
+	    " td_file, td_schema, target, rehome, foreign_rowid, profile, td_undone,"
+	    " conflict_seq, snapshot_seq FROM " TDSYNC ".replica",
 	[Q_INSERT] =
 	    "INSERT INTO " TDSYNC ".replica (one, profile, device)"
 	    " VALUES (1, :profile, :device)",
@@ -85,7 +104,8 @@ static const char *const queries[Q__MAX] = {
 	    "UPDATE " TDSYNC ".replica SET project = :project, log_id = :log_id,"
 	    " cursor = :cursor, last_seq = :last_seq, last_digest = :last_digest,"
 	    " td_cursor = :td_cursor, td_file = :td_file, td_schema = :td_schema, td_undone = :td_undone,"
-	    " target = :target, rehome = :rehome,"
+	    " target = :target, rehome = :rehome, conflict_seq = :conflict_seq,"
+	    " snapshot_seq = :snapshot_seq,"
 	    " foreign_rowid = :foreign_rowid, profile = :profile",
 	[Q_TD_STATE] =
 	    "SELECT project_id, coalesce(last_pulled_server_seq, 0), coalesce(sync_disabled, 0)"
@@ -153,6 +173,8 @@ static const char *const queries[Q__MAX] = {
 	    "SELECT count(*) FROM main.action_log WHERE undone = 1 AND server_seq IS NULL",
 	[Q_FOREIGN] =
 	    "SELECT coalesce(max(rowid), 0) FROM main.action_log WHERE server_seq IS NOT NULL",
+	[Q_FORGET_CONFLICTS] = "DELETE FROM " TDSYNC ".conflict",
+	[Q_FORGET_TOLD] = "DELETE FROM " TDSYNC ".told",
 	[Q_SKIPPED] = /* last: older schemas lack the table */
 	    "INSERT INTO main.sync_skipped_events (server_seq, device_id, action_type,"
 	    " entity_type, entity_id, reason, error, payload, skipped_at)"
@@ -236,6 +258,16 @@ drop_state(struct local *l, struct err *err)
 }
 
 static enum rc
+add_format_2(struct local *l, struct err *err)
+{
+	enum rc rc = db_exec(l->db, schema_2, err);
+
+	if (rc == RC_OK)
+		rc = db_exec(l->db, "PRAGMA " TDSYNC ".user_version = 2", err);
+	return local_failed(l, rc, err);
+}
+
+static enum rc
 make_books(struct local *l, struct err *err)
 {
 	char device[ID_MAX], mark[32];
@@ -246,14 +278,12 @@ make_books(struct local *l, struct err *err)
 		return err_set(err, rc, "no random numbers");
 	profile_mark(mark);
 	if ((rc = local_failed(l, db_exec(l->db, schema, err), err)) != RC_OK ||
-	    (rc = make_state(l, err)) != RC_OK ||
+	    (rc = add_format_2(l, err)) != RC_OK || (rc = make_state(l, err)) != RC_OK ||
 	    (rc = statement(l, Q_INSERT, &st, err)) != RC_OK)
 		return rc;
 	db_bind_text(st, ":profile", span_of(mark));
 	db_bind_text(st, ":device", span_of(device));
-	if ((rc = run(l, st, err)) != RC_OK)
-		return rc;
-	return local_failed(l, db_exec(l->db, "PRAGMA " TDSYNC ".user_version = 1", err), err);
+	return run(l, st, err);
 }
 
 static int
@@ -290,6 +320,8 @@ books_prepare(struct local *l, struct err *err)
 		                    err);
 	if (v == 0)
 		return make_books(l, err);
+	if (v == 1 && (rc = add_format_2(l, err)) != RC_OK)
+		return rc;
 	if ((rc = books_load(l, &b, err)) != RC_OK || !b.other_profile)
 		return rc;
 	if ((rc = books_reset_state(l, &b, err)) == RC_OK)
@@ -335,6 +367,8 @@ books_load(struct local *l, struct books *b, struct err *err)
 		b->rehome = sqlite3_column_int(st, 10) != 0;
 		b->foreign_rowid = sqlite3_column_int64(st, 11);
 		b->td_undone = sqlite3_column_int64(st, 13);
+		b->conflict_seq = sqlite3_column_int64(st, 14);
+		b->snapshot_seq = sqlite3_column_int64(st, 15);
 		b->other_profile = !span_is(db_span(st, 12), mark);
 	}
 	db_reset(st);
@@ -364,6 +398,8 @@ books_save(struct local *l, const struct books *b, struct err *err)
 	db_bind_int(st, ":target", b->target);
 	db_bind_int(st, ":rehome", b->rehome);
 	db_bind_int(st, ":foreign_rowid", b->foreign_rowid);
+	db_bind_int(st, ":conflict_seq", b->conflict_seq);
+	db_bind_int(st, ":snapshot_seq", b->snapshot_seq);
 	return run(l, st, err);
 }
 
@@ -372,13 +408,14 @@ books_reset_state(struct local *l, struct books *b, struct err *err)
 {
 	enum rc rc;
 
-	b->cursor = b->last_seq = 0;
+	b->cursor = b->last_seq = b->conflict_seq = b->snapshot_seq = 0;
 	b->last_digest[0] = '\0';
 	b->other_profile = false;
 	if (b->target == TARGET_NONE)
 		b->target = TARGET_CURSOR;
-	if ((rc = drop_state(l, err)) == RC_OK && (rc = make_state(l, err)) == RC_OK)
-		rc = run_plain(l, Q_FORGET_HELD, err);
+	if ((rc = drop_state(l, err)) == RC_OK && (rc = make_state(l, err)) == RC_OK &&
+	    (rc = run_plain(l, Q_FORGET_HELD, err)) == RC_OK)
+		rc = run_plain(l, Q_FORGET_CONFLICTS, err);
 	return rc;
 }
 
@@ -525,7 +562,8 @@ books_forget_project(struct local *l, struct err *err)
 		return rc;
 	db_bind_int(st, ":after", -1);
 	if ((rc = run(l, st, err)) == RC_OK &&
-	    (rc = run_plain(l, Q_FORGET_OFFERED, err)) == RC_OK)
+	    (rc = run_plain(l, Q_FORGET_OFFERED, err)) == RC_OK &&
+	    (rc = run_plain(l, Q_FORGET_TOLD, err)) == RC_OK)
 		rc = run_plain(l, Q_FORGIVE, err);
 	return rc;
 }

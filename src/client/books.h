@@ -2,7 +2,7 @@
  * The books of a replica: ours (td-sync.db, beside the state's tables) and
  * td's own (sync_state, sync_history, sync_conflicts, sync_skipped_events,
  * action_log), kept as td would, so that both can be used by turns. All SQL
- * but that on entities' rows is here.
+ * is here but that on entities' rows and on conflicts (conflicts.h).
  *
  * Everything in td-sync.db can be made again from the log and issues.db; it
  * may be deleted at any time. Functions that write need local_begin().
@@ -41,6 +41,10 @@ struct books {
 	bool rehome;              /* the log was changed: offer what it lacks */
 	bool other_profile;       /* the state was made by other rules */
 	int64_t foreign_rowid;    /* actions up to it may be acked by another log */
+	int64_t conflict_seq;     /* conflicts are known up to here */
+	int64_t snapshot_seq;     /* the state began as a snapshot of this seq: what
+	                           * the log made and removed before, nobody knows.
+	                           * 0: it was pulled from the start */
 };
 
 /* td's sync_state. */
@@ -65,8 +69,8 @@ bool books_ready(struct local *l);
 enum rc books_load(struct local *l, struct books *b, struct err *err);
 enum rc books_save(struct local *l, const struct books *b, struct err *err);
 
-/* Empty the state: it is pulled again from the start. Foreign keys are
- * switched off and on. */
+/* Empty the state, and forget the conflicts: all is pulled again from the start.
+ * Foreign keys are switched off and on. */
 enum rc books_reset_state(struct local *l, struct books *b, struct err *err);
 
 /* Device and inode of the open issues.db, as books.td_file has it. */
@@ -109,7 +113,8 @@ enum rc books_lose_log(struct local *l, int64_t foreign, struct err *err);
 /* Make an action pending again. */
 enum rc books_resend(struct local *l, const struct entry *a, struct err *err);
 
-/* Forget what belongs to the project of before: acks, offers, rejections. */
+/* Forget what belongs to the project of before: acks, offers, rejections, and
+ * of which conflicts td was told. */
 enum rc books_forget_project(struct local *l, struct err *err);
 
 /* Forget offers that are no longer in td's action log; *any: there were some,

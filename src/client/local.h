@@ -24,7 +24,7 @@
 #define TDSYNC "tdsync"
 
 /* Room for statements that are prepared once for the handle. */
-#define LOCAL_STATEMENTS 32
+#define LOCAL_STATEMENTS 40
 
 struct local {
 	sqlite3 *db;

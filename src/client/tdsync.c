@@ -4,8 +4,8 @@
 #include "base/clock.h"
 #include "base/id.h"
 #include "base/json.h"
+#include "client/conflicts.h"
 #include "client/entries.h"
-#include "client/work.h"
 #include "profiles/profile.h"
 
 #include <stdio.h>
@@ -216,6 +216,15 @@ look_at_log(struct work *w)
 	return rc;
 }
 
+/* What is new of the log, then what the server made of it. */
+static enum tdsync_rc
+pull(struct work *w)
+{
+	enum tdsync_rc rc = fetch_run(w);
+
+	return rc == TDSYNC_OK ? conflicts_run(w) : rc;
+}
+
 static enum tdsync_rc
 push(struct work *w)
 {
@@ -243,6 +252,8 @@ sync_once(struct work *w)
 	if (rc == TDSYNC_OK && sent == TDSYNC_OK && w->send_again &&
 	    (rc = send_run(w)) == TDSYNC_OK)
 		rc = fetch_run(w);
+	if (rc == TDSYNC_OK)
+		rc = conflicts_run(w);
 	if (rc == TDSYNC_OK && sent != TDSYNC_OK) {
 		w->t->err = refused;
 		rc = sent;
@@ -281,7 +292,7 @@ tdsync_push(struct tdsync *t, struct tdsync_result *out)
 enum tdsync_rc
 tdsync_pull(struct tdsync *t, struct tdsync_result *out)
 {
-	return explain(t, run(t, fetch_run, out));
+	return explain(t, run(t, pull, out));
 }
 
 enum tdsync_rc

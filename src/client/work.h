@@ -77,7 +77,7 @@ enum tdsync_rc work_rehome(struct work *w, const char *log_id);
 /* Push what is pending (send.c). */
 enum tdsync_rc send_run(struct work *w);
 
-/* Pull what is new (fetch.c). */
+/* Pull what is new of the log (fetch.c). */
 enum tdsync_rc fetch_run(struct work *w);
 
 #endif
