@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -161,14 +162,23 @@ really_send(struct faulty *f, const struct transport_request *rq,
 	return send_by(f, f->inner, rq, reply, err);
 }
 
-/* The same, and whatever came of it is not seen. */
+/* The same, and whatever came of it is not seen, in no file either. */
 static void
-send_unseen(struct faulty *f, const struct transport_request *rq)
+send_unseen(struct faulty *f, struct transport *by, const struct transport_request *rq)
 {
+	struct transport_file nowhere = { .fd = -1 };
+	struct transport_request copy = *rq;
 	struct transport_reply unseen = { 0 };
 	struct err err;
 
-	really_send(f, rq, &unseen, &err);
+	if (rq->file != NULL) {
+		copy.file = &nowhere;
+		if ((nowhere.fd = memfd_create("unseen", MFD_CLOEXEC)) < 0)
+			die("memfd: %s", strerror(errno));
+	}
+	send_by(f, by, &copy, &unseen, &err);
+	if (nowhere.fd >= 0)
+		close(nowhere.fd);
 	transport_reply_free(&unseen);
 }
 
@@ -176,16 +186,14 @@ send_unseen(struct faulty *f, const struct transport_request *rq)
 static pid_t
 send_apart(struct faulty *f, const struct transport_request *rq)
 {
-	struct transport_reply unseen = { 0 };
-	struct err err;
 	pid_t pid;
 
 	fflush(NULL);
 	if ((pid = fork()) < 0)
 		die("fork: %s", strerror(errno));
 	if (pid == 0) {
-		send_by(f, server_connect(&f->run->server,
-		    (size_t)(f->r - f->run->replicas)), rq, &unseen, &err);
+		send_unseen(f, server_connect(&f->run->server,
+		    (size_t)(f->r - f->run->replicas)), rq);
 		_exit(0);
 	}
 	return pid;
@@ -222,6 +230,31 @@ send_to_killed(struct faulty *f, const struct transport_request *rq,
 	return rc;
 }
 
+/* The same happens to the file that an answer went into. */
+static enum rc
+damage_file(struct faulty *f, enum fault fault, struct transport_file *file,
+            struct err *err)
+{
+	int64_t at = file->have == 0 ? 0
+	    : (int64_t)rng_below(&f->run->faults.rng, (uint64_t)file->have);
+	char c = 0;
+
+	if (fault == FAULT_GARBLED) {
+		if (pread(file->fd, &c, 1, at) == 1) {
+			c ^= (char)0x80;
+			if (pwrite(file->fd, &c, 1, at) != 1)
+				die("a file of a replica can't be written");
+		}
+		return RC_OK;
+	}
+	if (ftruncate(file->fd, at) != 0)
+		die("a file of a replica can't be cut");
+	file->have = at;
+	return fault == FAULT_LENGTH ? RC_OK
+	    : err_set(err, RC_BUSY, "%s", fault == FAULT_HANG ? "it timed out" :
+	    "the answer ended in the middle");
+}
+
 /* The connection is damaged: really, where there is one. */
 static enum rc
 send_damaged(struct faulty *f, enum fault fault, const struct transport_request *rq,
@@ -242,12 +275,14 @@ send_damaged(struct faulty *f, enum fault fault, const struct transport_request 
 	if (fault == FAULT_CUT_REQUEST) {
 		if (s->kind == SERVER_CGI && rq->body.len > 0) {
 			transport_cgi_cut(f->inner, rng_below(rng, rq->body.len));
-			send_unseen(f, rq);
+			send_unseen(f, f->inner, rq);
 		}
 		return err_set(err, RC_BUSY, "the connection was reset");
 	}
 	if ((rc = really_send(f, rq, reply, err)) != RC_OK)
 		return rc;
+	if (rq->file != NULL && reply->status / 100 == 2)
+		return damage_file(f, fault, rq->file, err);
 	at = reply->body.len == 0 ? 0 : rng_below(rng, reply->body.len);
 	if (fault == FAULT_GARBLED && at < reply->body.len)
 		reply->body.p[at] ^= (char)0x80;
@@ -326,7 +361,7 @@ send_with(struct faulty *f, enum fault fault, const struct transport_request *rq
 		nanosleep(&delay, NULL);
 		return really_send(f, rq, reply, err);
 	case FAULT_TWICE:
-		send_unseen(f, rq);
+		send_unseen(f, f->inner, rq);
 		return really_send(f, rq, reply, err);
 	case FAULT_AT_ONCE:
 		pid = send_apart(f, rq);
@@ -338,7 +373,7 @@ send_with(struct faulty *f, enum fault fault, const struct transport_request *rq
 	case FAULT_LOST_REQUEST:
 		return err_set(err, RC_BUSY, "the request was lost");
 	case FAULT_LOST_ANSWER:
-		send_unseen(f, rq);
+		send_unseen(f, f->inner, rq);
 		return err_set(err, RC_BUSY, "the answer was lost");
 	case FAULT_BUSY:
 		return answer(reply, 503, "text/html", "<html>Service Unavailable</html>\n");
@@ -351,7 +386,7 @@ send_with(struct faulty *f, enum fault fault, const struct transport_request *rq
 	case FAULT_GATEWAY:
 		return answer(reply, 502, "text/html", "<html>Bad Gateway</html>\n");
 	case FAULT_LATE:
-		send_unseen(f, rq);
+		send_unseen(f, f->inner, rq);
 		return answer(reply, 504, "text/html", "<html>Gateway Timeout</html>\n");
 	case FAULT_HTML:
 		return answer(reply, 200, "text/html", "<html>Welcome to our hotel!</html>\n");
@@ -383,14 +418,33 @@ batch(const struct run *run, struct span body)
 	return n;
 }
 
+/* A snapshot of the past, as an older one that is kept would be. */
+static void
+ask_for_past(const struct faulty *f, struct transport_request *rq, char path[200])
+{
+	static const char newest[] = "/sync/snapshot";
+	size_t n = strlen(rq->path);
+
+	if (f->planned == NULL || f->planned->snapshot_at == 0 || n < sizeof(newest) - 1 ||
+	    strcmp(rq->path + n - (sizeof(newest) - 1), newest) != 0)
+		return;
+	snprintf(path, 200, "%s?at_seq=%lld", rq->path, (long long)f->planned->snapshot_at);
+	rq->path = path;
+}
+
 static enum rc
-faulty_send(struct transport *t, const struct transport_request *rq,
+faulty_send(struct transport *t, const struct transport_request *asked,
             struct transport_reply *reply, struct err *err)
 {
 	struct faulty *f = (struct faulty *)t;
+	struct transport_request copy = *asked, *rq = &copy;
 	enum fault fault = choose(f, rq);
 	int64_t began = trace_now(&f->run->trace);
-	enum rc rc = send_with(f, fault, rq, reply, err);
+	char path[200];
+	enum rc rc;
+
+	ask_for_past(f, rq, path);
+	rc = send_with(f, fault, rq, reply, err);
 
 	if (fault != FAULT_NONE && fault != FAULT_SLOW)
 		f->run->faults.struck++;

@@ -51,6 +51,8 @@ struct faults {
 	unsigned percent[FAULT__MAX]; /* besides, by chance */
 	struct rng rng;
 	int struck;            /* how often anything but a delay did strike */
+	int64_t snapshot_at;   /* who asks for the newest snapshot gets that of this
+	                        * seq; 0: the newest */
 };
 
 struct run;

@@ -116,11 +116,11 @@ seldom(struct run *run, struct habit *habits)
 
 	switch (rng_below(rng, 7)) {
 	case 0: /* somebody joins */
-		if (run->n < RUN_REPLICAS)
+		if (run->n < RUN_PEOPLE)
 			habits[run->n] = add_replica(run);
 		break;
 	case 1: /* a copy of somebody's database, as it is */
-		if (run->n < RUN_REPLICAS) {
+		if (run->n < RUN_PEOPLE) {
 			run_tell(run, r, "copied");
 			habits[run->n] = habits[r - run->replicas];
 			replica_keep(r, "cloned.db");

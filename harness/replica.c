@@ -105,6 +105,23 @@ replica_make(struct replica *r, int schema)
 	sql_close(db);
 }
 
+void
+replica_renew(struct replica *r)
+{
+	static const char *const names[] = { "issues.db", "issues.db-wal", "issues.db-shm",
+	    "issues.db-journal", "td-sync.db", "td-sync.db-wal", "td-sync.db-shm",
+	    "td-sync.db-journal" };
+	char path[PATH_LEN + 40];
+	size_t i;
+
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		snprintf(path, sizeof(path), "%s/.todos/%s", r->dir, names[i]);
+		remove(path);
+	}
+	replica_make(r, r->schema);
+	r->linked = false;
+}
+
 static void
 copy_file(const char *from, const char *to)
 {

@@ -28,6 +28,7 @@ struct replica {
 	int32_t zone;          /* seconds east of UTC */
 	const char *zone_name; /* "PST" */
 	int64_t skew_s;        /* how far its clock is ahead */
+	int threshold;         /* of events, for a snapshot; as in tdsync_options */
 	char device[ID_MAX];
 	char session[16];      /* of td: "ses_0a0dee" */
 	struct rng rng;        /* for ids and choices made here */
@@ -45,6 +46,10 @@ void replica_init(struct replica *r, const char *name, int place, const char *pa
 
 /* Make the folder and an empty td database of a schema version. */
 void replica_make(struct replica *r, int schema);
+
+/* Begin anew in the same folder: an empty td database, never linked, and no file
+ * of ours. */
+void replica_renew(struct replica *r);
 
 /* Make the folder with a copy of an existing td database. */
 enum replica_copying {

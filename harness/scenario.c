@@ -345,6 +345,59 @@ const struct scenario scenarios[] = {
 	  "copy sindri-v31.db; copy-rows sindri-v31.db; new 38\n"
 	  "A sync; B sync; C sync; C random 10; A random 10; C sync; A sync; all sync\n" },
 
+	{ "bootstrap", "a new replica begins with a snapshot, of whatever schema it is", ON_ALL,
+	  "new 38; repeat 4 : A create i 'To walk on'\n"
+	  "A walk; A random 60; A sync; new 38; new 31; new 27; all threshold 1\n"
+	  "B sync begins; C sync begins; D sync begins; B sync replays; all random 10\n"
+	  "all sync; all sync; A title i Uno; A sync; new 38; E threshold 1; E sync begins\n"
+	  "all sync; B title i Due; B sync; all sync; expect i title Due\n"
+	  /* What was made here before, logged or not, or too short a log. */
+	  "new 38; F threshold 1; F create j1 'Made before'; F sync replays; all sync\n"
+	  "new 38; G threshold 1; G create j2 'Not logged'; G forget-log; G sync replays\n"
+	  "new 38; H threshold 5000; H sync replays; all sync; expect j1 title 'Made before'\n"
+	  "expect j2 title 'Not logged'\n" },
+
+	{ "bootstrap-beside-td", "td and others work while a new replica begins", ON_ALL,
+	  "new 38; repeat 3 : A create i Base\n"
+	  "A random 40; A sync; new 38; new 31; new 38; all threshold 1\n"
+	  "B sync meanwhile * : B random 1\n"
+	  "C sync meanwhile * : A random 1 & A sync\n"
+	  "D sync meanwhile snapshot.committed : D random 2 & A random 2 & A sync\n"
+	  "all sync; all random 5; all sync\n" },
+
+	{ "bootstrap-damaged", "its snapshot is lost, cut, late, or something else", ON_ALL,
+	  "new 38; repeat 3 : A create i Base\n"
+	  "A random 40; A sync; new 38; B threshold 1\n"
+	  "B sync lost-request on snapshot; B sync lost-answer on snapshot\n"
+	  "B sync cut-answer on snapshot; B sync length on snapshot; B sync html on snapshot\n"
+	  "B sync busy on snapshot; B sync limited on snapshot; B sync gateway on snapshot\n"
+	  "B sync late on snapshot; B sync hang on snapshot; B sync twice on snapshot begins\n"
+	  "B renew; B sync at-once on snapshot begins; B renew\n"
+	  "B sync cut-answer on snapshot retries 2 begins; B renew\n"
+	  "B sync lost-answer on status; B sync killed on snapshot; B sync; B random 3\n" },
+
+	{ "bootstrap-dies", "a client is killed at each step of its beginning", ON_DIRECT | ON_CGI,
+	  "new 38; repeat 3 : A create i Base\n"
+	  "A random 30; A sync; new 38; new 31; B threshold 1; C threshold 1\n"
+	  "B die-everywhere : B sync & B renew & A random 2 & A sync\n"
+	  "C die-everywhere : C sync & C renew & A random 2 & A sync\n" },
+
+	{ "bootstrap-set-back", "what the log removed before the snapshot stays away", ON_ALL,
+	  "new 38; new 38; A create i1 One; A board b1 Bench; A place b1 i1 65536; all sync\n"
+	  "B sync; B keep old; A board-delete b1; A sync; B renew; B threshold 1\n"
+	  "B sync begins; B set-back old; B sync; expect b1 name absent; B renew\n"
+	  "B sync begins; B set-back old\n"
+	  "B sql 'UPDATE sync_state SET last_pulled_server_seq = 0'; B sync; A sync\n"
+	  "expect b1 name absent; expect-rows board_issue_positions 0\n" },
+
+	{ "bootstrap-log-lost", "the log is lost after a replica began with its snapshot", ON_ALL,
+	  "new 38; new 38; B threshold 1; A create i1 One; A random 20; A sync\n"
+	  "A title i1 Uno; A sync; B sync begins; A renew; server new-log; B points i1 3\n"
+	  "B sync; A sync; expect i1 title Uno; expect i1 points 3\n"
+	  "server keep-log old; A title i1 Due; A sync; B renew; B sync begins\n"
+	  "server set-back-log old; A title i1 Tre; A sync; B sync; A sync\n"
+	  "expect i1 title Tre\n" },
+
 	{ "random", "everything by chance, from a seed", 0, NULL },
 	{ NULL }
 };
@@ -369,6 +422,6 @@ scenario_run(struct run *run, const struct scenario *s)
 		script_run(run, s->script);
 	else
 		random_run(run);
-	if (run->skipped[0] == '\0' && run_ok(run) && sync_quiet(run))
+	if (run->skipped[0] == '\0' && run_ok(run) && sync_quiet(run) && sync_join(run))
 		check_run(run);
 }

@@ -256,7 +256,9 @@ call(struct run *run, struct replica *r, enum call c, const struct line *l, int 
 	    c == CALL_STATUS ? NULL : "/sync/push", .times = 1 } };
 	struct outcome out;
 	enum fault f;
+	const char *begins = NULL;
 	bool fails = false, lossy;
+	char where[40];
 
 	for (; at < l->n; at++) {
 		const char *w = l->word[at], *next = l->word[at + 1];
@@ -265,11 +267,14 @@ call(struct run *run, struct replica *r, enum call c, const struct line *l, int 
 			p.faults.kind = f;
 		else if (strcmp(w, "fails") == 0)
 			fails = true;
+		else if (strcmp(w, "begins") == 0 || strcmp(w, "replays") == 0)
+			begins = w;
 		else if (next == NULL)
 			die("script: what is %s in: %s", w, l->whole);
-		else if (strcmp(w, "on") == 0)
-			p.faults.where = strcmp(next, "pull") == 0 ? "/sync/pull" : "/sync/push";
-		else if (strcmp(w, "die") == 0)
+		else if (strcmp(w, "on") == 0) {
+			snprintf(where, sizeof(where), "/sync/%s", next);
+			p.faults.where = where;
+		} else if (strcmp(w, "die") == 0)
 			p.die_at = atoi(next);
 		else if (strcmp(w, "retries") == 0)
 			p.retries = atoi(next);
@@ -279,7 +284,7 @@ call(struct run *run, struct replica *r, enum call c, const struct line *l, int 
 			p.ctx = &m;
 		} else
 			die("script: what is %s in: %s", w, l->whole);
-		if (f == FAULT_NONE && strcmp(w, "fails") != 0)
+		if (f == FAULT_NONE && strcmp(w, "fails") != 0 && begins != w)
 			at++;
 	}
 	lossy = p.retries == 0 && fault_is_lossy(p.faults.kind);
@@ -290,6 +295,9 @@ call(struct run *run, struct replica *r, enum call c, const struct line *l, int 
 		return run_fail(run, "%s: the fault met no request", r->name);
 	if (p.faults.kind == FAULT_KILLED) /* in time, or not */
 		return run_ok(run);
+	if (begins != NULL && (begins[0] == 'b') != (out.result.snapshot_seq > 0))
+		return run_fail(run, "%s: it %s with a snapshot", r->name,
+		    begins[0] == 'b' ? "did not begin" : "began");
 	if ((out.rc != TDSYNC_OK) != (fails || lossy))
 		return run_fail(run, "%s: %s: %s: %s", r->name, l->word[1],
 		    tdsync_rc_name(out.rc), out.error);
@@ -475,6 +483,10 @@ run_own(struct run *run, struct replica *r, struct line *l)
 		rng_id(&r->rng, "dev_", 16, r->device, sizeof(r->device));
 	} else if (strcmp(verb, "clock") == 0) {
 		r->skew_s = number(l, 2);
+	} else if (strcmp(verb, "threshold") == 0) {
+		r->threshold = (int)number(l, 2);
+	} else if (strcmp(verb, "renew") == 0) {
+		replica_renew(r);
 	} else if (strcmp(verb, "forget-log") == 0) {
 		run_sql(r, "DELETE FROM action_log");
 	} else if (strcmp(verb, "sql") == 0 && l->n == 3) {

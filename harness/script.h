@@ -9,17 +9,20 @@
  *	A walk                    every command there is, once, as far as it can
  *	A push|pull|sync|status   a call of the client library, with, after it:
  *	    FAULT                 one of faults.h ("lost-answer"), of its push
- *	    on pull               ... of its pull instead
+ *	    on pull, on snapshot  ... of its pull, or its fetching a snapshot, instead
  *	    die N                 the process is killed at its N-th step
  *	    meanwhile STEP : …    another line runs at the steps of that name (*: all)
  *	    retries N             the library tries again by itself
  *	    fails                 it must not succeed (faults that are lossy imply that)
+ *	    begins, replays       it must begin with a snapshot, or must not
  *	A stock sync|push|pull|auto   a stock td does it (auto: its automatic sync)
  *	A die-everywhere : …      the line, then a sync killed at its 1st step, the
  *	                          line, a sync killed at its 2nd … until none is left
  *	A keep NAME, A set-back NAME   the database aside, and back, as git does it
  *	A replay PATH [FROM TO]   live another database's action log again
  *	A sql SQL                 change its database behind td's back
+ *	A threshold N             how many events a log must have for a snapshot
+ *	A renew                   another td database, empty, in place of its own
  *	A forget-log              empty the action log: its numbers start again
  *	A new-device              another device id (td without auth.json makes one
  *	                          up for every command)

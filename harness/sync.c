@@ -2,6 +2,8 @@
 
 #include "check.h"
 
+#include "store/events.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -53,6 +55,7 @@ perform(struct run *run, struct replica *r, enum call c, struct plan *p,
 		.token = run->server.tokens[place % SERVER_TOKENS],
 		.device_id = r->device,
 		.retries = p->retries > 0 ? p->retries : -1,
+		.snapshot_threshold = r->threshold,
 	};
 	struct tdsync_status status;
 	struct steps steps = { p, out };
@@ -64,6 +67,7 @@ perform(struct run *run, struct replica *r, enum call c, struct plan *p,
 	rc = tdsync_open(&options, &t, out->error, sizeof(out->error));
 	if (rc != TDSYNC_OK)
 		return rc;
+	p->faults.snapshot_at = p->snapshot_at;
 	tdsync_use_transport(t, faults_wrap(run, r, &p->faults,
 	    server_connect(&run->server, place)));
 	tdsync_skew_clock(t, r->skew_s);
@@ -229,5 +233,50 @@ sync_quiet(struct run *run)
 	run->faults = ambient;
 	if (run_ok(run) && !still)
 		return run_fail(run, "not quiet after %d rounds", round);
+	return run_ok(run);
+}
+
+/* The last event that a pull gives; 0: none. */
+static int64_t
+last_event(struct run *run)
+{
+	struct events *log;
+	struct events_head head;
+	struct err err;
+	char dir[700];
+
+	if (events_open(server_log(&run->server, dir), &log, &err) != RC_OK ||
+	    events_head(log, &head, &err) != RC_OK)
+		die("%s", err.text);
+	events_close(log);
+	return head.visible;
+}
+
+bool
+sync_join(struct run *run)
+{
+	struct faults ambient = run->faults;
+	int64_t last = last_event(run);
+	struct outcome out;
+	int i;
+
+	if (last == 0)
+		return true;
+	memset(&run->faults, 0, sizeof(run->faults));
+	for (i = 0; i < 2 && run_ok(run); i++) {
+		struct replica *r = run_add(run, 38);
+		struct plan p = { 0 };
+
+		r->threshold = i == 0 ? 1 : -1;
+		if (i == 0)
+			p.snapshot_at = 1 + (int64_t)rng_below(&run->rng, (uint64_t)last);
+		sync_call(run, r, CALL_SYNC, &p, &out);
+		if (out.rc != TDSYNC_OK)
+			run_fail(run, "%s: joins: %s: %s", r->name, tdsync_rc_name(out.rc), out.error);
+		else if (out.result.snapshot_seq != p.snapshot_at)
+			run_fail(run, "%s: began with a snapshot of %lld, not of %lld", r->name,
+			    (long long)out.result.snapshot_seq, (long long)p.snapshot_at);
+	}
+	run->faults = ambient;
 	return run_ok(run);
 }

@@ -20,6 +20,7 @@ struct plan {
 	void (*hook)(void *ctx, const char *step);
 	void *ctx;
 	int retries;         /* of the library; 0: none */
+	int64_t snapshot_at; /* snapshots are of this seq; 0: the newest */
 };
 
 struct outcome {
@@ -46,6 +47,13 @@ bool sync_crowd(struct run *run);
  * to be fetched; a few rounds have to do. False (and the run fails) else.
  */
 bool sync_quiet(struct run *run);
+
+/*
+ * Two more join: one begins with a snapshot of some seq and pulls the rest, the
+ * other pulls the whole log. Check that all are the same after that. Nothing
+ * where the log is empty. False (and the run fails) when they can't.
+ */
+bool sync_join(struct run *run);
 
 /* The call of that name; false when there is none. */
 bool sync_find(const char *name, enum call *c);

@@ -1,5 +1,7 @@
 #include "transport_cgi.h"
 
+#include "into_file.h"
+
 #include "tests/mishap.h"
 
 #include <errno.h>
@@ -13,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define VARIABLES 24
+#define VARIABLES 28
 
 struct cgi {
 	struct transport base; /* first: a transport is a cgi */
@@ -43,7 +45,7 @@ static void
 fill_env(struct env *e, const struct cgi *c, const struct transport_request *rq)
 {
 	const char *query = strchr(rq->path, '?');
-	char length[24], path[600];
+	char length[40], path[600];
 
 	snprintf(length, sizeof(length), "%zu", rq->body.len);
 	snprintf(path, sizeof(path), "%.*s", query ? (int)(query - rq->path) :
@@ -67,6 +69,11 @@ fill_env(struct env *e, const struct cgi *c, const struct transport_request *rq)
 	put(e, "HTTP_X_LOG_ID", rq->log_id, "");
 	put(e, "HTTP_X_LOG_LAST", rq->log_last, "");
 	put(e, "HTTP_PREFER", rq->prefer, "");
+	if (rq->file != NULL && rq->file->have > 0 && rq->file->tag[0] != '\0') {
+		snprintf(length, sizeof(length), "bytes=%lld-", (long long)rq->file->have);
+		put(e, "HTTP_RANGE", length, "");
+		put(e, "HTTP_IF_RANGE", rq->file->tag, "");
+	}
 	put(e, "TD_SYNC_SERVER_DATA", c->data, "");
 	put(e, "TD_SYNC_SERVER_ERROR_LOG", c->logs, "/error.log");
 	put(e, "TD_SYNC_SERVER_ACCESS_LOG", c->logs, "/access.log");
@@ -150,9 +157,15 @@ talk(int in, int out, struct span body, struct buf *answer)
 	return n == 0;
 }
 
+/* What is not for the client's eyes. */
+struct extra {
+	long length;
+	char tag[128];
+};
+
 /* One header line of the answer. */
 static void
-header(struct transport_reply *re, const char *line, size_t len, long *length)
+header(struct transport_reply *re, const char *line, size_t len, struct extra *extra)
 {
 	char text[300], *value;
 
@@ -170,15 +183,24 @@ header(struct transport_reply *re, const char *line, size_t len, long *length)
 	else if (strcasecmp(text, "Retry-After") == 0)
 		re->retry_after_s = atoi(value);
 	else if (strcasecmp(text, "Content-Length") == 0)
-		*length = atol(value);
+		extra->length = atol(value);
+	else if (strcasecmp(text, "X-Log-Last") == 0)
+		snprintf(re->log_last, sizeof(re->log_last), "%.63s", value);
+	else if (strcasecmp(text, "X-Snapshot-Seq") == 0)
+		re->snapshot_seq = atoll(value);
+	else if (strcasecmp(text, "X-Snapshot-Digest") == 0)
+		snprintf(re->snapshot_digest, sizeof(re->snapshot_digest), "%.64s", value);
+	else if (strcasecmp(text, "ETag") == 0)
+		snprintf(extra->tag, sizeof(extra->tag), "%.127s", value);
 }
 
 /* Take the answer of a CGI program apart. */
 static enum rc
-parse(struct span answer, struct transport_reply *re, struct err *err)
+parse(struct span answer, const struct transport_request *rq, struct transport_reply *re,
+      struct err *err)
 {
 	const char *p = answer.p, *end = p + answer.len, *nl;
-	long length = -1;
+	struct extra extra = { .length = -1 };
 
 	re->status = 200; /* CGI: without a Status */
 	while (p < end && (nl = memchr(p, '\n', (size_t)(end - p))) != NULL) {
@@ -188,12 +210,12 @@ parse(struct span answer, struct transport_reply *re, struct err *err)
 			len--;
 		if (len == 0) {
 			buf_add(&re->body, nl + 1, (size_t)(end - nl - 1));
-			if (length >= 0 && (size_t)length != re->body.len)
+			if (extra.length >= 0 && (size_t)extra.length != re->body.len)
 				return err_set(err, RC_BUSY, "CGI: %zu bytes of %ld",
-				    re->body.len, length);
-			return RC_OK;
+				    re->body.len, extra.length);
+			return into_file(rq, re, extra.tag, err);
 		}
-		header(re, p, len, &length);
+		header(re, p, len, &extra);
 		p = nl + 1;
 	}
 	return err_set(err, RC_BUSY, "CGI: no end of the header");
@@ -225,7 +247,7 @@ cgi_send(struct transport *t, const struct transport_request *rq,
 		if (!whole || status != 0 || answer.failed)
 			err_set(err, rc, "CGI: wait status %#x", (unsigned)status);
 		else
-			rc = parse(buf_span(&answer), re, err);
+			rc = parse(buf_span(&answer), rq, re, err);
 	} else {
 		err_set(err, rc, "CGI: %s", strerror(errno));
 	}

@@ -1,6 +1,8 @@
 /* A server without HTTP, see transport_direct.h. */
 #include "transport_direct.h"
 
+#include "into_file.h"
+
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/json.h"
@@ -10,11 +12,13 @@
 #include "engine/follow.h"
 #include "engine/page.h"
 #include "engine/push.h"
+#include "engine/snapshot.h"
 
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define PROJECTS "/v1/projects"
 
@@ -207,23 +211,30 @@ do_pull(struct direct *d, const char *query, struct transport_reply *re)
 		answer_rc(re, rc, &err);
 }
 
+/* What follows the log, made when first needed. */
+static enum rc
+follow(struct direct *d, struct err *err)
+{
+	char *path;
+	enum rc rc;
+
+	if (d->follower != NULL)
+		return RC_OK;
+	if ((path = project_dir(d->dir, d->project)) == NULL)
+		return RC_FAULT;
+	rc = follower_new(path, &profile_td, &d->follower, err);
+	free(path);
+	return rc;
+}
+
 /* Hold the state as it is at the log's head. */
 static enum rc
 hold(struct direct *d, struct err *err)
 {
 	struct events_head head;
-	char *path;
 	enum rc rc;
 
-	if (d->follower == NULL) {
-		if ((path = project_dir(d->dir, d->project)) == NULL)
-			return RC_FAULT;
-		rc = follower_new(path, &profile_td, &d->follower, err);
-		free(path);
-		if (rc != RC_OK)
-			return rc;
-	}
-	if ((rc = events_head(d->log, &head, err)) != RC_OK)
+	if ((rc = follow(d, err)) != RC_OK || (rc = events_head(d->log, &head, err)) != RC_OK)
 		return rc;
 	return follower_hold(d->follower, d->log, head.visible, clock_mono_ms() + LOCK_WAIT_MS,
 	                     err);
@@ -311,6 +322,65 @@ do_conflicts(struct direct *d, const char *query, struct transport_reply *re)
 	answer_rc(re, rc, &err);
 }
 
+/* --- snapshots --- */
+
+static void
+add_hex(const unsigned char *p, size_t n, char *out, size_t size)
+{
+	struct buf b = { 0 };
+
+	buf_add_hex(&b, p, n);
+	snprintf(out, size, "%s", buf_cstr(&b) == NULL ? "" : b.p);
+	buf_free(&b);
+}
+
+static enum rc
+make_snapshot(struct direct *d, int64_t seq, const struct events_head *head,
+              const char *path, struct transport_reply *re, struct err *err)
+{
+	int64_t deadline = clock_mono_ms() + 10 * LOCK_WAIT_MS;
+	struct snapshot s;
+	char digest[2 * EVENT_DIGEST_LEN + 1];
+	enum rc rc = follow(d, err);
+
+	if (rc == RC_OK && seq > 0 && seq < head->visible)
+		rc = snapshot_replay(d->log, &profile_td, seq, deadline, path, &s, err);
+	else if (rc == RC_OK)
+		rc = snapshot_write(d->follower, d->log, head->visible, deadline, path, &s, err);
+	if (rc != RC_OK || (rc = fs_read(path, SIZE_MAX / 2, &re->body, err)) != RC_OK)
+		return rc;
+	re->snapshot_seq = s.seq;
+	add_hex(s.digest, HASH_LEN, re->snapshot_digest, sizeof(re->snapshot_digest));
+	add_hex(s.last, EVENT_DIGEST_LEN, digest, sizeof(digest));
+	if (seq == 0)
+		snprintf(re->log_last, sizeof(re->log_last), "%lld:%s", (long long)s.seq, digest);
+	snprintf(re->content_type, sizeof(re->content_type), "application/x-sqlite3");
+	return RC_OK;
+}
+
+static void
+do_snapshot(struct direct *d, const struct transport_request *rq, const char *query,
+            const struct events_head *head, struct transport_reply *re)
+{
+	struct err err = { "" };
+	struct buf path = { 0 };
+	enum rc rc;
+
+	if (head->visible == 0) {
+		answer_error(re, 404, "no_events", "no events to snapshot");
+		return;
+	}
+	buf_addf(&path, "%s/snapshot-%ld.db", d->dir, (long)getpid());
+	rc = buf_cstr(&path) == NULL ? RC_FAULT
+	    : make_snapshot(d, parameter(query, "at_seq", 0), head, path.p, re, &err);
+	answer_rc(re, rc, &err);
+	if (rc == RC_OK && into_file(rq, re, "", &err) != RC_OK)
+		answer_error(re, 500, "internal_error", err.text);
+	if (path.p != NULL)
+		unlink(path.p);
+	buf_free(&path);
+}
+
 static void
 do_status(const struct events_head *head, struct transport_reply *re)
 {
@@ -382,6 +452,8 @@ do_project(struct direct *d, const struct transport_request *rq, const char *res
 		do_pull(d, rest + 10, re);
 	else if (strncmp(rest, "/sync/conflicts?", 16) == 0)
 		do_conflicts(d, rest + 15, re);
+	else if (strncmp(rest, "/sync/snapshot", 14) == 0)
+		do_snapshot(d, rq, rest + 14, &head, re);
 	else if (strcmp(rest, "/sync/status") == 0)
 		do_status(&head, re);
 	else

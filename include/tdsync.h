@@ -53,6 +53,10 @@ struct tdsync_options {
 	const char *device_id; /* NULL: auth.json's, else one kept in td-sync.db */
 	int timeout_s;         /* of one request; 0: 30 */
 	int retries;           /* of a failure that may pass; negative: none, 0: 4 */
+	/* How many events a log has to have for a new replica to begin with a
+	 * snapshot instead of pulling them all; negative: it never does. 0:
+	 * TD_SYNC_SNAPSHOT_THRESHOLD (where 0 is never), else 100. */
+	int snapshot_threshold;
 	/* Called before each pause in which a call waits to try again: one line
 	 * that names the cause, and how long, up to a minute. NULL: never. It
 	 * must not call the library. */
@@ -86,6 +90,7 @@ struct tdsync_result {
 	int64_t pushed;      /* events the server took */
 	int64_t duplicates;  /* events it had already */
 	int64_t rejected;    /* events it refused, each kept and named by status */
+	int64_t snapshot_seq; /* it began with a snapshot of this seq; 0: no */
 	int64_t pulled;      /* events received */
 	int64_t applied;     /* events that were applied */
 	int64_t skipped;     /* events that could not be (quarantined, orphaned) */

@@ -159,6 +159,7 @@ show_result(struct cli *c, const struct tdsync_result *r)
 		add_number(c, "pushed", r->pushed);
 		add_number(c, "duplicates", r->duplicates);
 		add_number(c, "rejected", r->rejected);
+		add_number(c, "snapshot_seq", r->snapshot_seq);
 		add_number(c, "pulled", r->pulled);
 		add_number(c, "applied", r->applied);
 		add_number(c, "skipped", r->skipped);
@@ -170,6 +171,8 @@ show_result(struct cli *c, const struct tdsync_result *r)
 	buf_addf(&c->out, "pushed %" PRId64, r->pushed);
 	if (r->duplicates > 0)
 		buf_addf(&c->out, " (and %" PRId64 " the server had already)", r->duplicates);
+	if (r->snapshot_seq > 0)
+		buf_addf(&c->out, ", began with a snapshot at event %" PRId64, r->snapshot_seq);
 	buf_addf(&c->out, ", pulled %" PRId64, r->pulled);
 	if (r->skipped > 0)
 		buf_addf(&c->out, " (%" PRId64 " not applicable)", r->skipped);

@@ -8,7 +8,7 @@
  * sync_conflicts when the log writes over it. After: is it what they make of
  * it now? If not, it is written.
  */
-#include "client/work.h"
+#include "client/snapshot.h"
 
 #include "base/clock.h"
 #include "base/json.h"
@@ -614,6 +614,8 @@ fetch_run(struct work *w)
 	struct err *err = &w->t->err, failure = { "" };
 	enum tdsync_rc rc, got;
 
+	if ((rc = bootstrap_run(w)) != TDSYNC_OK)
+		return rc;
 	w->result->server_seq = w->books.cursor;
 	if ((rc = work_local(w, kinds_new(w->l, &f.kinds, err))) != TDSYNC_OK ||
 	    (rc = work_local(w, rows_new(f.kinds, &f.rows, err))) != TDSYNC_OK ||

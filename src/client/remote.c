@@ -56,13 +56,15 @@ meaning_of(int status)
 	return (struct meaning){ status, TDSYNC_NETWORK, false, "failed" };
 }
 
-static bool
-is_json(const char *content_type)
-{
-	static const char json[] = "application/json";
-	size_t n = sizeof(json) - 1;
+#define JSON "application/json"
 
-	return strncasecmp(content_type, json, n) == 0 &&
+/* Whether a Content-Type is of that type, whatever parameters it has. */
+static bool
+is_type(const char *content_type, const char *type)
+{
+	size_t n = strlen(type);
+
+	return strncasecmp(content_type, type, n) == 0 &&
 	    (content_type[n] == '\0' || content_type[n] == ';' || content_type[n] == ' ');
 }
 
@@ -108,28 +110,39 @@ remote_nonsense(const struct remote *r, const char *what, struct err *err)
 	return TDSYNC_NETWORK;
 }
 
+/* A good answer: is it of the type that was asked for? */
+static enum tdsync_rc
+judge_good(struct remote *r, struct remote_answer *a, const char *type, bool *again,
+           struct err *err)
+{
+	const char *is = a->reply.content_type;
+	char what[160];
+
+	if (is_type(is, type) && (strcmp(type, JSON) != 0 || find_json(a)))
+		return TDSYNC_OK;
+	if (is_type(is, type)) {
+		*again = true; /* cut by something on the way */
+		return remote_nonsense(r, "the answer is not whole JSON", err);
+	}
+	snprintf(what, sizeof(what), "the answer is %s, not %s", is[0] != '\0' ? is : "of no type",
+	         strcmp(type, JSON) == 0 ? "JSON" : type);
+	return remote_nonsense(r, what, err);
+}
+
 /* What an answer means; *again tells whether it may pass. */
 static enum tdsync_rc
-judge(struct remote *r, struct remote_answer *a, bool *again, struct err *err)
+judge(struct remote *r, const struct transport_request *rq, const char *type,
+      struct remote_answer *a, bool *again, struct err *err)
 {
-	char code[40], message[MESSAGE_MAX + 1], what[160];
+	char code[40], message[MESSAGE_MAX + 1];
 	struct meaning m;
-	bool json = is_json(a->reply.content_type) && find_json(a);
 
 	*again = false;
-	if (a->reply.status == 200 || a->reply.status == 201) {
-		if (json)
-			return TDSYNC_OK;
-		if (is_json(a->reply.content_type)) {
-			*again = true; /* cut by something on the way */
-			snprintf(what, sizeof(what), "the answer is not whole JSON");
-		} else {
-			snprintf(what, sizeof(what), "the answer is %s, not JSON",
-			         a->reply.content_type[0] != '\0' ? a->reply.content_type
-			         : "of no type");
-		}
-		return remote_nonsense(r, what, err);
-	}
+	if (a->reply.status == 200 || a->reply.status == 201 ||
+	    (rq->file != NULL && a->reply.status == 206))
+		return judge_good(r, a, type, again, err);
+	if (is_type(a->reply.content_type, JSON))
+		find_json(a);
 	m = meaning_of(a->reply.status);
 	*again = m.again;
 	find_error(a->json, code, message);
@@ -177,8 +190,8 @@ wait_ms(int ms)
 }
 
 static enum tdsync_rc
-send_once(struct remote *r, const struct transport_request *rq, struct remote_answer *out,
-          bool *again, struct err *err)
+send_once(struct remote *r, const struct transport_request *rq, const char *type,
+          struct remote_answer *out, bool *again, struct err *err)
 {
 	enum rc rc;
 
@@ -186,10 +199,36 @@ send_once(struct remote *r, const struct transport_request *rq, struct remote_an
 	remote_answer_free(out);
 	rc = r->transport->send(r->transport, rq, &out->reply, err);
 	if (rc == RC_OK)
-		return judge(r, out, again, err);
+		return judge(r, rq, type, out, again, err);
 	remote_answer_free(out);
 	*again = rc == RC_BUSY;
-	return rc == RC_BUSY ? TDSYNC_NETWORK : TDSYNC_FAULT;
+	return rc == RC_BUSY ? TDSYNC_NETWORK : rc == RC_UNAVAILABLE ? TDSYNC_LOCAL
+	    : TDSYNC_FAULT;
+}
+
+/* Send a request until it is answered well, or there is no hope or patience left. */
+static enum tdsync_rc
+send_all(struct remote *r, const struct transport_request *rq, const char *type,
+         struct remote_answer *out, struct err *err)
+{
+	int64_t have = 0;
+	enum tdsync_rc rc;
+	bool again;
+	int ms;
+
+	for (int n = 0;; n++) {
+		rc = send_once(r, rq, type, out, &again, err);
+		if (rq->file != NULL && rq->file->have > have && rq->file->tag[0] != '\0') {
+			have = rq->file->have;
+			n = 0; /* the next one goes on from there */
+		}
+		if (rc == TDSYNC_OK || !again || n >= r->retries)
+			return rc;
+		ms = pause_before(n, out->reply.retry_after_s);
+		if (r->waiting != NULL)
+			r->waiting(r->waiting_ctx, err->text, ms);
+		wait_ms(ms);
+	}
 }
 
 enum tdsync_rc
@@ -206,17 +245,23 @@ remote_call(struct remote *r, const char *path, struct span body, bool sync,
 		.body = body,
 		.timeout_s = r->timeout_s,
 	};
-	enum tdsync_rc rc;
-	bool again;
-	int ms;
 
-	for (int n = 0;; n++) {
-		rc = send_once(r, &rq, out, &again, err);
-		if (rc == TDSYNC_OK || !again || n >= r->retries)
-			return rc;
-		ms = pause_before(n, out->reply.retry_after_s);
-		if (r->waiting != NULL)
-			r->waiting(r->waiting_ctx, err->text, ms);
-		wait_ms(ms);
-	}
+	return send_all(r, &rq, JSON, out, err);
+}
+
+enum tdsync_rc
+remote_fetch(struct remote *r, const char *path, const char *type,
+             struct transport_file *file, struct remote_answer *out, struct err *err)
+{
+	struct transport_request rq = {
+		.method = "GET",
+		.path = path,
+		.token = r->token,
+		.log_id = r->log_id[0] != '\0' ? r->log_id : NULL,
+		.log_last = r->log_last[0] != '\0' ? r->log_last : NULL,
+		.file = file,
+		.timeout_s = r->timeout_s,
+	};
+
+	return send_all(r, &rq, type, out, err);
 }

@@ -45,6 +45,15 @@ void remote_answer_free(struct remote_answer *a);
 enum tdsync_rc remote_call(struct remote *r, const char *path, struct span body, bool sync,
                            struct remote_answer *out, struct err *err);
 
+/*
+ * The same for a file: a GET whose good answer, of the type, goes into it. After
+ * an answer that broke off the rest is asked for, again and again while something
+ * comes. TDSYNC_LOCAL: it can't be written.
+ */
+enum tdsync_rc remote_fetch(struct remote *r, const char *path, const char *type,
+                            struct transport_file *file, struct remote_answer *out,
+                            struct err *err);
+
 /* An outcome for an answer that is JSON, but not what it should be. */
 enum tdsync_rc remote_nonsense(const struct remote *r, const char *what, struct err *err);
 

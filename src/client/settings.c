@@ -3,6 +3,8 @@
 
 #include "base/fs.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -12,6 +14,8 @@
 #define DEFAULT_URL "http://localhost:8080" /* td's */
 #define AUTH_FILE "/.config/td/auth.json"
 #define AUTH_MAX 65536
+#define THRESHOLD_ENV "TD_SYNC_SNAPSHOT_THRESHOLD" /* td's, likewise */
+#define THRESHOLD 100
 #define TEXT_MAX 8192 /* of a URL, a token, a device id */
 
 /* One setting while it is looked for. */
@@ -163,4 +167,22 @@ settings_free(struct settings *s)
 	free(s->token);
 	free(s->device_id);
 	*s = (struct settings){ 0 };
+}
+
+enum rc
+settings_threshold(int given, int *out, struct err *err)
+{
+	const char *env = getenv(THRESHOLD_ENV);
+	char *end;
+	long n;
+
+	*out = given != 0 ? given : THRESHOLD;
+	if (given != 0 || env == NULL || env[0] == '\0')
+		return RC_OK;
+	errno = 0;
+	n = strtol(env, &end, 10);
+	if (*end != '\0' || errno != 0 || n < 0 || n > INT_MAX)
+		return err_set(err, RC_INVALID, THRESHOLD_ENV " is not a number of events");
+	*out = (int)n;
+	return RC_OK;
 }

@@ -14,6 +14,12 @@ struct settings {
 };
 
 /*
+ * From how many events on a new replica begins with a snapshot: what the caller
+ * said, else TD_SYNC_SNAPSHOT_THRESHOLD, else td's 100; 0 or less: never.
+ */
+enum rc settings_threshold(int given, int *out, struct err *err);
+
+/*
  * Fill *out; a NULL argument is looked up. On RC_OK settings_free() it.
  * RC_INVALID: err names what is wrong and where it came from.
  */

@@ -55,7 +55,9 @@ tdsync_open(const struct tdsync_options *options, struct tdsync **out, char *err
 	if (t == NULL || (t->dir = strdup(o->dir == NULL ? "." : o->dir)) == NULL)
 		err_set(&err, rc, "out of memory");
 	else if ((rc = settings_load(o->url, o->token, o->device_id, &t->settings,
-	                             &err)) == RC_OK)
+	                             &err)) == RC_OK &&
+	         (rc = settings_threshold(o->snapshot_threshold, &t->snapshot_threshold,
+	                                  &err)) == RC_OK)
 		rc = transport_http(t->settings.url, &t->transport, &err);
 	if (rc == RC_OK) {
 		t->timeout_s = o->timeout_s > 0 ? o->timeout_s : TIMEOUT_S;

@@ -2,11 +2,13 @@
 #include "client/transport.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <curl/curl.h>
 
@@ -27,8 +29,15 @@ struct http {
 
 /* What the callbacks of one request write to. */
 struct sink {
+	CURL *curl;
 	struct transport_reply *reply;
+	struct transport_file *file; /* NULL: everything goes into the reply */
+	int64_t from;      /* where the part begins that came, by Content-Range */
+	char tag[128];     /* ETag */
+	bool into_file;    /* the body goes there, */
+	bool begun;        /* from the place that was found for its first byte */
 	bool too_large;
+	int disk;          /* errno of a write that failed */
 };
 
 void
@@ -38,12 +47,62 @@ transport_reply_free(struct transport_reply *r)
 	*r = (struct transport_reply){ 0 };
 }
 
+/* The first bytes of a body: is it a file's, and which part of it? */
+static bool
+begin_file(struct sink *s)
+{
+	long status = 0;
+	int64_t at;
+
+	s->begun = true;
+	curl_easy_getinfo(s->curl, CURLINFO_RESPONSE_CODE, &status);
+	s->into_file = s->file != NULL && (status == 200 || status == 206);
+	if (!s->into_file)
+		return true;
+	at = status == 206 ? s->from : 0;
+	if (at > s->file->have) { /* bytes between were never here: from the start */
+		s->file->have = 0;
+		s->file->tag[0] = '\0';
+		return false;
+	}
+	if (ftruncate(s->file->fd, at) != 0 || lseek(s->file->fd, at, SEEK_SET) != at) {
+		s->disk = errno;
+		return false;
+	}
+	s->file->have = at;
+	snprintf(s->file->tag, sizeof(s->file->tag), "%s", s->tag);
+	return true;
+}
+
+static bool
+write_file(struct sink *s, const char *p, size_t n)
+{
+	ssize_t done;
+
+	for (; n > 0; p += done, n -= (size_t)done) {
+		if ((done = write(s->file->fd, p, n)) < 0) {
+			if (errno == EINTR) {
+				done = 0;
+				continue;
+			}
+			s->disk = errno;
+			return false;
+		}
+		s->file->have += done;
+	}
+	return true;
+}
+
 static size_t
 on_body(char *p, size_t size, size_t n, void *ctx)
 {
 	struct sink *s = ctx;
 
 	n *= size;
+	if (!s->begun && !begin_file(s))
+		return 0;
+	if (s->into_file)
+		return write_file(s, p, n) ? n : 0;
 	if (n > MAX_BODY - s->reply->body.len) {
 		s->too_large = true;
 		return 0;
@@ -68,27 +127,53 @@ header(const char *line, size_t len, const char *name, char *out, size_t size)
 	return true;
 }
 
+/* A decimal number from 1 on; 0 for anything else. */
+static int64_t
+whole_number(const char *text)
+{
+	char *end;
+	long long n;
+
+	errno = 0;
+	n = strtoll(text, &end, 10);
+	return errno == 0 && *end == '\0' && end != text && n > 0 ? n : 0;
+}
+
 static size_t
 on_header(char *line, size_t size, size_t n, void *ctx)
 {
-	struct transport_reply *r = ((struct sink *)ctx)->reply;
+	struct sink *s = ctx;
+	struct transport_reply *r = s->reply;
 	char value[128];
 
 	n *= size;
 	if (n > 5 && strncmp(line, "HTTP/", 5) == 0) {
 		/* A new answer begins (after a "100 Continue"). */
-		r->content_type[0] = r->log_id[0] = '\0';
+		r->content_type[0] = r->log_id[0] = r->log_last[0] = '\0';
+		r->snapshot_digest[0] = s->tag[0] = '\0';
 		r->retry_after_s = 0;
-		r->server_time = 0;
+		r->server_time = r->snapshot_seq = s->from = 0;
 	} else if (header(line, n, "Content-Type", value, sizeof(value))) {
 		snprintf(r->content_type, sizeof(r->content_type), "%.63s", value);
 	} else if (header(line, n, "X-Log-Id", value, sizeof(value))) {
 		if (strlen(value) == sizeof(r->log_id) - 1)
 			memcpy(r->log_id, value, sizeof(r->log_id));
+	} else if (header(line, n, "X-Log-Last", value, sizeof(value))) {
+		snprintf(r->log_last, sizeof(r->log_last), "%.63s", value);
+	} else if (header(line, n, "X-Snapshot-Digest", value, sizeof(value))) {
+		snprintf(r->snapshot_digest, sizeof(r->snapshot_digest), "%.64s", value);
+	} else if (header(line, n, "X-Snapshot-Seq", value, sizeof(value))) {
+		r->snapshot_seq = whole_number(value);
+	} else if (header(line, n, "Content-Range", value, sizeof(value))) {
+		if (strncmp(value, "bytes ", 6) == 0)
+			s->from = strtoll(value + 6, NULL, 10);
+	} else if (header(line, n, "ETag", value, sizeof(value))) {
+		if (value[0] == '"') /* a weak one names no bytes */
+			snprintf(s->tag, sizeof(s->tag), "%s", value);
 	} else if (header(line, n, "Retry-After", value, sizeof(value))) {
-		long s = strtol(value, NULL, 10); /* the form with a date counts as none */
+		long wait = strtol(value, NULL, 10); /* the form with a date counts as none */
 
-		r->retry_after_s = s < 0 ? 0 : s > 86400 ? 86400 : (int)s;
+		r->retry_after_s = wait < 0 ? 0 : wait > 86400 ? 86400 : (int)wait;
 	} else if (header(line, n, "Date", value, sizeof(value))) {
 		time_t t = curl_getdate(value, NULL);
 
@@ -116,7 +201,8 @@ add_header(struct curl_slist **list, const char *name, const char *value)
 static bool
 add_headers(struct curl_slist **list, const struct transport_request *rq)
 {
-	bool ok = add_header(list, "Accept: ", "application/json");
+	bool ok = add_header(list, "Accept: ", rq->file != NULL ? "application/x-sqlite3, "
+	                     "application/json" : "application/json");
 
 	if (rq->token != NULL)
 		ok = ok && add_header(list, "Authorization: Bearer ", rq->token);
@@ -126,6 +212,13 @@ add_headers(struct curl_slist **list, const struct transport_request *rq)
 		ok = ok && add_header(list, "X-Log-Last: ", rq->log_last);
 	if (rq->prefer != NULL)
 		ok = ok && add_header(list, "Prefer: ", rq->prefer);
+	if (rq->file != NULL && rq->file->have > 0 && rq->file->tag[0] != '\0') {
+		char range[40];
+
+		snprintf(range, sizeof(range), "bytes=%lld-", (long long)rq->file->have);
+		ok = ok && add_header(list, "Range: ", range);
+		ok = ok && add_header(list, "If-Range: ", rq->file->tag);
+	}
 	if (rq->body.len > 0) {
 		ok = ok && add_header(list, "Content-Type: ", "application/json");
 		ok = ok && add_header(list, "Expect:", ""); /* none: it costs a round trip */
@@ -142,6 +235,9 @@ no_answer(struct http *h, CURLcode code, const struct sink *s, struct err *err)
 {
 	if (code == CURLE_OUT_OF_MEMORY || s->reply->body.failed)
 		return err_set(err, RC_FAULT, "out of memory");
+	if (s->disk != 0)
+		return err_set(err, RC_UNAVAILABLE, "can't write what the server sends: %s",
+		               strerror(s->disk));
 	if (s->too_large)
 		return err_set(err, RC_BUSY, "%s: an answer of more than %zu MB",
 		               h->url, MAX_BODY >> 20);
@@ -170,9 +266,15 @@ perform(struct http *h, const struct transport_request *rq, struct curl_slist *h
 	curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
 	curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(c, CURLOPT_USERAGENT, "td-sync/" PACKAGE_VERSION);
-	curl_easy_setopt(c, CURLOPT_ACCEPT_ENCODING, "gzip");
+	if (rq->file == NULL)
+		curl_easy_setopt(c, CURLOPT_ACCEPT_ENCODING, "gzip");
 	curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_S);
-	curl_easy_setopt(c, CURLOPT_TIMEOUT, (long)rq->timeout_s);
+	if (rq->file == NULL) {
+		curl_easy_setopt(c, CURLOPT_TIMEOUT, (long)rq->timeout_s);
+	} else { /* as large as it is, over whatever line */
+		curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, 1L);
+		curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, (long)rq->timeout_s);
+	}
 	curl_easy_setopt(c, CURLOPT_HTTPHEADER, headers);
 	curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(c, CURLOPT_WRITEDATA, s);
@@ -191,7 +293,7 @@ http_send(struct transport *t, const struct transport_request *rq,
           struct transport_reply *reply, struct err *err)
 {
 	struct http *h = (struct http *)t;
-	struct sink s = { reply, false };
+	struct sink s = { .curl = h->curl, .reply = reply, .file = rq->file };
 	struct curl_slist *headers = NULL;
 	struct buf url = { 0 };
 	enum rc rc = RC_OK;
@@ -206,6 +308,10 @@ http_send(struct transport *t, const struct transport_request *rq,
 	code = perform(h, rq, headers, url.p, &s);
 	if (code != CURLE_OK) {
 		rc = no_answer(h, code, &s, err);
+		goto done;
+	}
+	if (!s.begun && !begin_file(&s)) { /* an empty body */
+		rc = no_answer(h, CURLE_WRITE_ERROR, &s, err);
 		goto done;
 	}
 	curl_easy_getinfo(h->curl, CURLINFO_RESPONSE_CODE, &status);

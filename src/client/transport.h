@@ -9,6 +9,18 @@
 #include "base/buf.h"
 #include "base/rc.h"
 
+/*
+ * A file that the body of a good answer goes to, as it comes. Where a part of it
+ * is there, `have` bytes of the file that `tag` names, only the rest is asked for;
+ * the server may send all of it, and then it is written anew. Afterwards `have` is
+ * what is there, also where the answer broke off.
+ */
+struct transport_file {
+	int fd;                  /* open for writing */
+	int64_t have;
+	char tag[128];           /* its ETag; "" for none: it can't be gone on with */
+};
+
 /* A request; all borrowed. */
 struct transport_request {
 	const char *method;      /* "GET", "POST" */
@@ -18,7 +30,8 @@ struct transport_request {
 	const char *log_last;    /* X-Log-Last, NULL: none */
 	const char *prefer;      /* Prefer, NULL: none */
 	struct span body;        /* empty: none */
-	int timeout_s;
+	struct transport_file *file; /* NULL: the body goes into the reply */
+	int timeout_s;           /* of the whole; with a file: without a byte */
 };
 
 /* An answer. Zero-initialise before use, transport_reply_free() after. */
@@ -27,6 +40,9 @@ struct transport_reply {
 	struct buf body;
 	char content_type[64];
 	char log_id[33];         /* X-Log-Id, "" when none */
+	char log_last[64];       /* X-Log-Last, likewise */
+	char snapshot_digest[65]; /* X-Snapshot-Digest, likewise */
+	int64_t snapshot_seq;    /* X-Snapshot-Seq, 0 when none */
 	int retry_after_s;       /* Retry-After, 0 when none */
 	int64_t server_time;     /* Date, seconds since 1970; 0 when none */
 };

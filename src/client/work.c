@@ -54,7 +54,7 @@ settle(struct work *w, struct err *err)
 {
 	struct books *b = &w->books;
 	char file[48];
-	bool moved, lost;
+	bool moved, lost, again;
 	enum rc rc;
 
 	books_file_id(w->l, file);
@@ -79,13 +79,16 @@ settle(struct work *w, struct err *err)
 	if ((rc = books_lost_offers(w->l, &lost, err)) != RC_OK)
 		return rc;
 	moved = lost || w->td.cursor != b->td_cursor || strcmp(file, b->td_file) != 0;
+	/* What the log made and removed before a snapshot is not known: where rows
+	 * may be here that nobody compared with it, only all of the log tells. */
+	again = moved && b->snapshot_seq > 0 && w->td.cursor == 0;
 	if (b->target == TARGET_NONE && moved)
 		b->target = TARGET_CURSOR;
 	if (b->target == TARGET_CURSOR && w->td.cursor == 0)
 		b->target = TARGET_HEAD;
 	else if (b->target == TARGET_HEAD && w->td.cursor > 0 && !b->rehome)
 		b->target = TARGET_CURSOR;
-	if (b->target == TARGET_CURSOR && w->td.cursor < b->cursor)
+	if (again || (b->target == TARGET_CURSOR && w->td.cursor < b->cursor))
 		return books_reset_state(w->l, b, err); /* the state can't go back */
 	/*
 	 * td undid something that was never sent: no entry says what became of

@@ -15,6 +15,7 @@ struct tdsync {
 	struct transport *transport;
 	int timeout_s;
 	int retries;
+	int snapshot_threshold; /* events from which on one begins with a snapshot */
 	void (*waiting)(void *ctx, const char *why, int ms);
 	void *waiting_ctx;
 	bool (*step)(void *ctx, const char *name);
