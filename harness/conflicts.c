@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define VALUE_MAX 240 /* bytes of a value that are shown */
 #define VALUE_LEAD 80 /* of them before the first that differs */
@@ -190,6 +191,70 @@ tell(struct run *run, struct conflict *c)
 	buf_free(&fields);
 }
 
+/* --- what the replicas have of the server --- */
+
+static struct span
+member(struct span object, const char *name)
+{
+	struct span v;
+
+	json_get(object, name, &v);
+	return v;
+}
+
+/* The text of a string, kept in a buffer; empty for anything else. */
+static struct span
+string(struct span v, struct buf *keep)
+{
+	buf_reset(keep);
+	json_string(v, keep);
+	return buf_span(keep);
+}
+
+/* Fill an author in from the server's words for him, which may be null. */
+static void
+read_author(struct span json, struct author *a, struct buf keep[3])
+{
+	a->device = string(member(json, "device_id"), &keep[0]);
+	a->user = string(member(json, "user_id"), &keep[1]);
+	a->time = string(member(json, "client_timestamp"), &keep[2]);
+	json_int64(member(json, "server_seq"), &a->seq);
+}
+
+static struct span
+json_of(sqlite3_stmt *st, int col)
+{
+	struct span v = { 0 };
+
+	json_scan(sql_col(st, col), JSON_MAX_DEPTH, &v, NULL, NULL);
+	return v;
+}
+
+/* A row of all(): kind, certain, type, id, seq, fields, kept, lost, replicas. */
+static void
+tell_record(struct run *run, sqlite3_stmt *st)
+{
+	struct conflict c = { .kind = (const char *)sqlite3_column_text(st, 0),
+	    .certain = sqlite3_column_int(st, 1) != 0, .type = sql_col(st, 2),
+	    .id = sql_col(st, 3), .seq = sqlite3_column_int64(st, 4),
+	    .where = sql_col(st, 8) };
+	struct buf keep[6] = { { 0 } }, name = { 0 };
+	struct json_iter it;
+	struct span key, field;
+
+	read_author(json_of(st, 6), &c.kept, keep);
+	read_author(json_of(st, 7), &c.lost, keep + 3);
+	c.time = c.kept.time;
+	for (json_iter_init(&it, json_of(st, 5)); json_next(&it, &key, &field);)
+		add_field(&c, string(member(field, "field"), &name), member(field, "kept"),
+		    member(field, "lost"));
+	tell(run, &c);
+	for (size_t i = 0; i < 6; i++)
+		buf_free(&keep[i]);
+	buf_free(&name);
+	buf_free(&c.fields);
+}
+
 /* --- what the replicas keep --- */
 
 /* The event that was kept says who wrote it; told while it is there. */
@@ -235,7 +300,32 @@ tell_row(struct run *run, struct events *log, sqlite3_stmt *st)
 	buf_free(&c.fields);
 }
 
-/* A table of all of them; a copy of a replica has its conflicts, too. */
+/* The server's records, as a replica has them; none, where it never synced. */
+static void
+take_records(sqlite3 *to, const struct replica *r)
+{
+	char path[PATH_LEN + 24];
+	sqlite3 *from;
+	sqlite3_stmt *st;
+
+	snprintf(path, sizeof(path), "%s/.todos/td-sync.db", r->dir);
+	if (access(path, R_OK) != 0)
+		return;
+	from = sql_open(path, false);
+	if (sql_has(from, "conflict", "fields")) {
+		st = sql_prepare(from, "SELECT id, kind, certain, type, entity, seq, fields, kept,"
+		    " lost FROM conflict ORDER BY place", "");
+		while (sql_next(&st))
+			sql_run(to, "INSERT INTO r VALUES(?,?,?,?,?,?,?,?,?,?)", "bbibbibbbs",
+			    sql_col(st, 0), sql_col(st, 1), sqlite3_column_int64(st, 2),
+			    sql_col(st, 3), sql_col(st, 4), sqlite3_column_int64(st, 5),
+			    sql_col(st, 6), sql_col(st, 7), sql_col(st, 8), r->name);
+	}
+	sql_close(from);
+}
+
+/* Tables of all of them, the server's records in r, td's in c; a copy of a
+ * replica has its conflicts, too. */
 static sqlite3 *
 all(const struct run *run)
 {
@@ -243,8 +333,11 @@ all(const struct run *run)
 	sqlite3_stmt *st;
 	size_t i;
 
-	sql_run(to, "CREATE TABLE c(type, id, seq, lost, kept, at, replica)", "");
+	sql_run(to, "CREATE TABLE c(type, id, seq, lost, kept, at, replica);"
+	    "CREATE TABLE r(name, kind, certain, type, id, seq, fields, kept, lost, replica)",
+	    "");
 	for (i = 0; i < run->n; i++) {
+		take_records(to, &run->replicas[i]);
 		from = sql_open(run->replicas[i].db, false);
 		st = sql_prepare(from, "SELECT entity_type, entity_id, server_seq, local_data,"
 		    " remote_data, overwritten_at FROM sync_conflicts ORDER BY id", "");
@@ -269,9 +362,16 @@ conflicts_tell(struct run *run)
 
 	if (events_open(server_log(&run->server, dir), &log, &err) != RC_OK)
 		log = NULL; /* lost in this run: then nobody knows who */
+	st = sql_prepare(db, "SELECT kind, certain, type, id, seq, fields, kept, lost,"
+	    " group_concat(replica, ' ') FROM r GROUP BY name, kind, type, id, fields"
+	    " ORDER BY seq, min(rowid)", "");
+	while (sql_next(&st))
+		tell_record(run, st);
+	/* What td was told of them is not told again. */
 	st = sql_prepare(db, "SELECT type, id, seq, lost, kept, min(at),"
-	    " group_concat(replica, ' ') FROM c GROUP BY type, id, seq, lost, kept"
-	    " ORDER BY seq, type, id", "");
+	    " group_concat(replica, ' ') FROM c WHERE NOT EXISTS (SELECT 1 FROM r"
+	    " WHERE r.type = c.type AND r.id = c.id AND r.seq = c.seq)"
+	    " GROUP BY type, id, seq, lost, kept ORDER BY seq, type, id", "");
 	while (sql_next(&st))
 		tell_row(run, log, st);
 	events_close(log);

@@ -2,7 +2,8 @@
  * The conflicts of a run, in one form wherever they come from: what was
  * kept, what was lost, and who wrote it. Each becomes a line of the trace:
  *
- *   kind     what happened: "replaced" or "removed", for what a replica says
+ *   kind     what happened: the server's word ("field", "delete", ...), else
+ *            "replaced" or "removed", for what a replica found by itself
  *   certain  1: the author of what was kept had not seen what was lost
  *   type, id, seq, time    the entity; the event that was kept; when
  *   where    the replicas that know of it: "A B"
@@ -16,8 +17,9 @@
 
 #include "run.h"
 
-/* Tell the trace of all conflicts of a run that has ended, each once: what the
- * replicas keep in td's sync_conflicts. */
+/* Tell the trace of all conflicts of a run that has ended, each once: the
+ * server's records, as the replicas have them, and what else they keep in td's
+ * sync_conflicts. */
 void conflicts_tell(struct run *run);
 
 #endif
