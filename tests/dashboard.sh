@@ -149,9 +149,9 @@ click '#filters button'
 click '.run.failed > summary'
 run="document.querySelector('.run.failed[open]')"
 is "a run has a lane for each replica, and the server" becomes \
-	"[...$run.querySelectorAll('.lanes div')].map(e => e.textContent)" "server,Aschema 38,Bschema 31"
+	"[...$run.querySelectorAll('.lanes div')].map(e => e.textContent)" "server,Aschema 38,Bschema 31,Cschema 38,Dschema 38"
 is "its pushes and pulls" becomes \
-	"['push', 'pull'].map(what => $run.querySelectorAll('.scroll .way.' + what).length)" "3,8"
+	"['push', 'pull'].map(what => $run.querySelectorAll('.scroll .way.' + what).length)" "3,12"
 is "its faults" becomes "$run.querySelector('.scroll .fault').textContent" lost-answer
 is "what happened to a replica" becomes "$run.querySelectorAll('.scroll .diamond').length" 2
 is "the call that failed" becomes "$run.querySelectorAll('.scroll .call.bad').length" 1
@@ -170,7 +170,7 @@ is "a text that is HTML stays a text" becomes "document.querySelectorAll('img').
 
 keys '.run.failed .scroll' '\uE010'
 is "keys go through the time line" becomes \
-	"/^[0-9.]+ m?s: B: pull request, answer 200/.test($run.querySelector('.detail').textContent)" true
+	"/^[0-9.]+ m?s: [A-D]: [a-z]+ request, answer 200/.test($run.querySelector('.detail').textContent)" true
 is "it is scrolled to there" becomes "$run.querySelector('.scroll').scrollLeft > 0" true
 click '.run.failed .scroll .on'
 is "a click on a conflict goes to its card" becomes "document.activeElement === $card" true
