@@ -95,7 +95,8 @@ run 0 --version
 out '^td-sync-admin [0-9]'
 run 0 --help
 out 'exit codes: 0'
-for words in init 'user add' 'user list' 'project add' 'project list' 'profile check' \
+for words in init 'user add' 'user list' 'project add' 'project list' 'project verify' \
+	'project rebuild' 'project conflicts' 'project skipped' 'profile check' \
 	'profile list' 'member set' \
 	'member remove' 'member list' 'token create' 'token list' 'token revoke' \
 	'key create' 'key rotate' 'key list'; do

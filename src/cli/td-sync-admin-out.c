@@ -29,6 +29,20 @@ out_string(struct buf *line, const char *name, const char *value)
 }
 
 void
+out_span(struct buf *line, const char *name, struct span value)
+{
+	name_member(line, name);
+	buf_add_json(line, value);
+}
+
+void
+out_int(struct buf *line, const char *name, int64_t n)
+{
+	name_member(line, name);
+	buf_add_int(line, n);
+}
+
+void
 out_time(struct buf *line, const char *name, int64_t sec)
 {
 	char text[TIME_TEXT];

@@ -7,10 +7,8 @@
 
 #include <stdio.h>
 
-/* The folder of the profiles: --profiles, else the server's, as td-sync.conf
- * in the data folder and the environment have it. */
-static enum rc
-find_folder(struct admin *a, char out[PATH_MAX])
+enum rc
+admin_profiles(struct admin *a, char out[PATH_MAX])
 {
 	struct config config;
 	enum rc rc = RC_OK;
@@ -33,7 +31,7 @@ admin_profile(struct admin *a, const char *name)
 	struct err why;
 	enum rc rc;
 
-	if ((rc = find_folder(a, folder)) != RC_OK)
+	if ((rc = admin_profiles(a, folder)) != RC_OK)
 		return rc;
 	installed_init(&in, folder);
 	rc = installed_get(&in, name, &p, &why);
@@ -154,7 +152,7 @@ profile_list_run(struct admin *a)
 	struct listing l = { .a = a };
 	enum rc rc;
 
-	if ((rc = find_folder(a, folder)) != RC_OK)
+	if ((rc = admin_profiles(a, folder)) != RC_OK)
 		return admin_fail(a, rc);
 	installed_init(&l.in, folder);
 	rc = installed_each(&l.in, show_one, &l, &a->err);

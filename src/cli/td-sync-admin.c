@@ -87,6 +87,14 @@ static const struct command commands[] = {
 	  "make a project; prints its id", project_add_run },
 	{ "project", "list", "", 0, 0, 0, "list projects, deleted ones too",
 	  project_list_run },
+	{ "project", "verify", "PROJECT", 1, BIT(O_PROFILES), 0,
+	  "check its log, its state and its snapshots", project_verify_run },
+	{ "project", "rebuild", "PROJECT", 1, BIT(O_PROFILES), 0,
+	  "make its state anew from its log", project_rebuild_run },
+	{ "project", "conflicts", "PROJECT", 1, BIT(O_PROFILES), 0,
+	  "list what was lost where two edited at once", project_conflicts_run },
+	{ "project", "skipped", "PROJECT", 1, BIT(O_PROFILES), 0,
+	  "list events that could not be applied", project_skipped_run },
 	{ "profile", "check", "FILE", 1, 0, 0, "tell what is wrong with a profile's file",
 	  profile_check_run, true },
 	{ "profile", "list", "", 0, BIT(O_PROFILES), 0, "list the profiles that there are",
@@ -236,7 +244,7 @@ show_help(const struct command *c)
 			show_option((enum option_id)o);
 	printf("\nexit codes: 0 done; 1 the environment failed (disk, lock, no data"
 	    " folder);\n2 usage; 3 not found; 4 conflict (there already, last owner,"
-	    " revoked already);\n5 invalid value\n");
+	    " revoked already);\n5 invalid value; 6 verify found something wrong\n");
 }
 
 static int

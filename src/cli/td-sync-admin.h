@@ -7,6 +7,10 @@
 #define TDSYNC_CLI_ADMIN_H
 
 #include "auth/auth.h"
+#include "engine/follow.h"
+#include "profiles/installed.h"
+
+#include <limits.h>
 
 /* How the command ends; documented in --help and the man page. */
 enum {
@@ -14,7 +18,8 @@ enum {
 	EXIT_USAGE = 2,       /* the command line makes no sense */
 	EXIT_NOT_FOUND = 3,   /* no such user, project, member, token */
 	EXIT_CONFLICT = 4,    /* it is there already, or not in the needed state */
-	EXIT_INVALID = 5      /* a value that can't be taken */
+	EXIT_INVALID = 5,     /* a value that can't be taken */
+	EXIT_WRONG = 6        /* verify: something is not what it should be */
 };
 
 /* A command's options and arguments, and what it opened. */
@@ -55,15 +60,36 @@ enum rc admin_project(struct admin *a, const char *id_or_slug, struct project *o
 /* The user of that address. RC_NOT_FOUND: a->err names it. */
 enum rc admin_user(struct admin *a, const char *email, struct user *out);
 
+/* The folder of the profiles: --profiles, else the server's, as td-sync.conf
+ * in the data folder and the environment have it. */
+enum rc admin_profiles(struct admin *a, char out[PATH_MAX]);
+
 /* Whether a profile is there, and right. RC_NOT_FOUND: a->err names those that
  * are there. */
 enum rc admin_profile(struct admin *a, const char *name);
+
+/* A project's log, and what follows it. */
+struct view {
+	struct admin *a;
+	char id[ID_MAX];
+	char dir[PATH_MAX], profiles[PATH_MAX];
+	struct installed in;
+	struct events *log;
+	const struct profile *profile; /* NULL: it is for none */
+	struct follower *f;            /* NULL: likewise */
+};
+
+/* Open the project that a->args[0] names. admin_view_close() it in any case. */
+enum rc admin_view(struct admin *a, struct view *v);
+void admin_view_close(struct view *v);
 
 /* --- what they print; td-sync-admin-out.c --- */
 
 /* An object of one line: out_begin(), members, out_end() prints it. */
 void out_begin(struct buf *line);
 void out_string(struct buf *line, const char *name, const char *value);
+void out_span(struct buf *line, const char *name, struct span value);
+void out_int(struct buf *line, const char *name, int64_t n);
 void out_time(struct buf *line, const char *name, int64_t sec); /* 0: left out */
 void out_raw(struct buf *line, const char *name, const char *json);
 void out_end(struct buf *line);
@@ -87,6 +113,10 @@ int user_add_run(struct admin *a);
 int user_list_run(struct admin *a);
 int project_add_run(struct admin *a);
 int project_list_run(struct admin *a);
+int project_rebuild_run(struct admin *a);
+int project_skipped_run(struct admin *a);
+int project_conflicts_run(struct admin *a);
+int project_verify_run(struct admin *a);
 int profile_check_run(struct admin *a);
 int profile_list_run(struct admin *a);
 int member_set_run(struct admin *a);

@@ -23,6 +23,7 @@ struct job {
 	struct applier *a;
 	struct table *t;
 	const struct event *ev;
+	bool valid;         /* its payload is JSON */
 	struct deed *d;
 	enum applied *what;
 	struct err *err;
@@ -873,9 +874,22 @@ act(struct job *j)
 	return err_set(j->err, RC_FAULT, "an event without an action");
 }
 
+/* A disk may have changed what was judged when it came; what is no JSON must not
+ * be walked over. */
+static bool
+is_json(struct span payload)
+{
+	struct span value, rest;
+
+	return json_scan(payload, JSON_MAX_DEPTH, &value, &rest, NULL) == RC_OK &&
+	       rest.len == 0;
+}
+
 static enum rc
 apply(struct job *j)
 {
+	if (!j->valid && j->t != NULL)
+		return quarantine(j, "the payload is not JSON");
 	if (j->t == NULL || j->t->entity->held_back) {
 		*j->what = APPLIED_BAD;
 		return err_set(j->err, RC_OK, "invalid entity type: \"%.*s\"",
@@ -894,8 +908,8 @@ applier_apply(struct applier *a, const struct event *ev, enum applied *what,
 {
 	struct deed *d = &a->deed;
 	struct err unread = { "" };
-	struct job j = { .a = a, .ev = ev, .d = d, .what = what,
-	                 .err = err != NULL ? err : &unread };
+	struct job j = { .a = a, .ev = ev, .valid = is_json(ev->payload), .d = d,
+	                 .what = what, .err = err != NULL ? err : &unread };
 	enum rc rc;
 
 	*what = APPLIED;
@@ -905,7 +919,7 @@ applier_apply(struct applier *a, const struct event *ev, enum applied *what,
 	d->table = j.t;
 	d->has_row = d->has_before = d->whole = false;
 	d->set = 0;
-	if (a->done != NULL && j.t != NULL && ev->action >= ACTION_DELETE &&
+	if (a->done != NULL && j.t != NULL && ev->action >= ACTION_DELETE && j.valid &&
 	    json_type(ev->payload) == JSON_OBJECT)
 		read_payload(&j); /* for who looks on; it isn't needed here */
 	rc = apply(&j);
@@ -923,7 +937,7 @@ applier_read(struct applier *a, const struct event *ev, struct deed *out)
 	out->table = j.t;
 	out->has_row = out->has_before = out->whole = false;
 	out->set = 0;
-	if (j.t == NULL || json_type(ev->payload) != JSON_OBJECT)
+	if (j.t == NULL || json_type(ev->payload) != JSON_OBJECT || !is_json(ev->payload))
 		return;
 	read_payload(&j);
 	if (ev->action == ACTION_UPDATE && out->has_row && out->has_before)

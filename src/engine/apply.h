@@ -43,8 +43,7 @@ enum rc applier_new(sqlite3 *db, const char *schema, const struct profile *p,
 void applier_free(struct applier *a);
 
 /*
- * Apply one event. Needs an open transaction, and a payload that json_scan()
- * passed once. RC_OK: *what says what became of it, and err the sentence for
+ * Apply one event. Needs an open transaction. RC_OK: *what says what became of it, and err the sentence for
  * one that was not applied (in td's words where it has some); nothing of such
  * an event is left in the tables. Anything else is the environment's failure:
  * roll the transaction back.

@@ -27,6 +27,7 @@ struct follower {
 	struct recorder *recorder;
 	struct events *log;       /* that is applied */
 	const struct follow_limits *limits;
+	int64_t to;               /* no further than the event there; mostly INT64_MAX */
 	bool stopped;             /* before an event that is too large */
 	struct sum *sums;         /* of all tables, as of the event before */
 	struct sum *now;          /* with the changes of the event at hand */
@@ -64,6 +65,7 @@ follower_new(const char *dir, const struct profile *p, struct follower **out,
 	if (f == NULL)
 		return no_memory(err);
 	f->profile = p;
+	f->to = INT64_MAX;
 	follow_mark(p, mark);
 	profile_schema(p, "main", &schema);
 	kind.schema = buf_cstr(&schema);
@@ -296,6 +298,13 @@ apply_event(void *ctx, const struct event *ev, bool *stop)
 	return RC_OK;
 }
 
+/* Where the state is to be brought, of a log with that head. */
+static int64_t
+target(const struct follower *f, const struct events_head *head)
+{
+	return head->visible < f->to ? head->visible : f->to;
+}
+
 /* A transaction; *done: the log's head was reached. */
 static enum rc
 apply_batch(struct follower *f, bool *done, struct err *err)
@@ -314,7 +323,7 @@ apply_batch(struct follower *f, bool *done, struct err *err)
 		rc = load_sums(f, err);
 	sqlite3_preupdate_hook(state_db(f->state), on_change, f);
 	if (rc == RC_OK)
-		rc = events_walk(f->log, state_seq(f->state), INT64_MAX, false, &head,
+		rc = events_walk(f->log, state_seq(f->state), f->to, false, &head,
 		                 apply_event, f, err);
 	sqlite3_preupdate_hook(state_db(f->state), NULL, NULL);
 	if (rc != RC_OK && f->why.text[0] != '\0')
@@ -322,7 +331,7 @@ apply_batch(struct follower *f, bool *done, struct err *err)
 	if (rc == RC_OK && f->events > 0)
 		rc = save_sums(f, 0, err);
 	if (rc == RC_OK) {
-		*done = state_seq(f->state) >= head.visible;
+		*done = state_seq(f->state) >= target(f, &head);
 		rc = state_commit(f->state, err);
 	} else {
 		state_rollback(f->state);
@@ -384,7 +393,7 @@ follower_run(struct follower *f, struct events *log, const struct follow_limits 
 	/* Who came meanwhile and found the lock taken has left it to us: so the
 	 * head is looked at once more after it was let go. */
 	while ((rc = events_head(log, &head, err)) == RC_OK &&
-	       !stands_at(f, log, head.visible)) {
+	       !stands_at(f, log, target(f, &head))) {
 		if ((rc = state_lock(f->state, log, limits->lock_ms, err)) != RC_OK)
 			return rc;
 		rc = apply_all(f, log, limits, err);
@@ -394,6 +403,18 @@ follower_run(struct follower *f, struct events *log, const struct follow_limits 
 		else if (rc != RC_OK || f->stopped || clock_mono_ms() >= limits->until_ms)
 			break;
 	}
+	return rc;
+}
+
+enum rc
+follower_run_to(struct follower *f, struct events *log, int64_t seq,
+                const struct follow_limits *limits, struct err *err)
+{
+	enum rc rc;
+
+	f->to = seq;
+	rc = follower_run(f, log, limits, err);
+	f->to = INT64_MAX;
 	return rc;
 }
 

@@ -38,6 +38,10 @@ struct follow_limits {
 enum rc follower_run(struct follower *f, struct events *log,
                      const struct follow_limits *limits, struct err *err);
 
+/* The same, but no further than an event of that seq. */
+enum rc follower_run_to(struct follower *f, struct events *log, int64_t seq,
+                        const struct follow_limits *limits, struct err *err);
+
 /*
  * Hold the state as it is at `seq` or later (a log's `visible`), bringing it
  * there if need be; all waits and work end at the deadline: RC_BUSY. On RC_OK

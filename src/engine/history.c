@@ -169,9 +169,10 @@ add_conflict(void *ctx, const struct state_conflict *c, bool *stop, struct err *
 static void
 add_restored(struct buf *out, const struct event *ev)
 {
-	struct span conflict;
+	struct span payload, conflict;
 
-	if (!json_get(ev->payload, "restored_conflict", &conflict) ||
+	if (json_scan(ev->payload, JSON_MAX_DEPTH, &payload, NULL, NULL) != RC_OK ||
+	    !json_get(payload, "restored_conflict", &conflict) ||
 	    json_type(conflict) != JSON_STRING)
 		return;
 	buf_add_str(out, ",\"restored_conflict\":");

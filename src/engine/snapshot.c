@@ -233,13 +233,12 @@ replay_log(struct replay *r, struct events *log, int64_t seq, struct snapshot *o
 }
 
 static enum rc
-sum_up(struct applier *a, struct snapshot *out, struct err *err)
+sum_up(struct tables *all, unsigned char digest[HASH_LEN], struct err *err)
 {
-	struct tables *all = applier_tables(a);
 	struct sum *sums = calloc(all->n, sizeof(*sums));
 	enum rc rc = sums == NULL ? no_memory(err) : sums_scan_all(all, sums, err);
 
-	if (rc == RC_OK && sums_digest(all, sums, out->digest) != RC_OK)
+	if (rc == RC_OK && sums_digest(all, sums, digest) != RC_OK)
 		rc = no_memory(err);
 	free(sums);
 	return rc;
@@ -257,8 +256,40 @@ snapshot_replay(struct events *log, const struct profile *p, int64_t seq,
 	if (rc == RC_OK && (rc = add_seeds(r.db, p, err)) == RC_OK &&
 	    (rc = applier_new(r.db, "main", p, &r.applier, err)) == RC_OK &&
 	    (rc = replay_log(&r, log, seq, out, err)) == RC_OK)
-		rc = sum_up(r.applier, out, err);
+		rc = sum_up(applier_tables(r.applier), out->digest, err);
 	applier_free(r.applier);
 	sqlite3_close(r.db);
 	return rc;
+}
+
+/* --- looking at one --- */
+
+static enum rc
+check_rows(sqlite3 *db, const struct profile *p, const struct snapshot *s,
+           struct buf *wrong, struct err *err)
+{
+	unsigned char digest[HASH_LEN];
+	struct tables all = { 0 };
+	enum rc rc = tables_read(&all, db, "main", p, err);
+
+	if (rc == RC_OK)
+		rc = sum_up(&all, digest, err);
+	if (rc == RC_OK && memcmp(digest, s->digest, HASH_LEN) != 0)
+		buf_add_str(wrong, "its rows are not those that its digest is of");
+	tables_free(&all);
+	return rc;
+}
+
+enum rc
+snapshot_check(const char *path, const struct profile *p, const struct snapshot *s,
+               struct buf *wrong, struct err *err)
+{
+	sqlite3 *db = NULL;
+	enum rc rc = db_open(path, DB_KEPT, &db, err);
+
+	buf_reset(wrong);
+	if (rc == RC_OK && (rc = db_check(db, wrong, err)) == RC_OK && wrong->len == 0)
+		rc = check_rows(db, p, s, wrong, err);
+	sqlite3_close(db);
+	return rc == RC_OK && wrong->failed ? no_memory(err) : rc;
 }

@@ -37,4 +37,11 @@ enum rc snapshot_replay(struct events *log, const struct profile *p, int64_t seq
                         int64_t deadline_ms, const char *path, struct snapshot *out,
                         struct err *err);
 
+/*
+ * Look at a snapshot's file: SQLite's own check, and whether its rows are those that
+ * its digest is of. `wrong` (reset first): what is wrong, empty for nothing.
+ */
+enum rc snapshot_check(const char *path, const struct profile *p,
+                       const struct snapshot *s, struct buf *wrong, struct err *err);
+
 #endif

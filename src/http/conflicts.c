@@ -23,43 +23,42 @@ tag_of(const struct request *r, struct follower *f, int64_t after, int64_t limit
 	return sync_tag(r, what, after, limit, seq, out);
 }
 
-static enum rc
-write_page(struct request *r, int64_t after, int64_t limit)
-{
-	struct events *log = r->project->log;
-	char tag[SYNC_TAG];
-	struct follower *f;
-	enum rc rc;
+/* What is asked for. */
+struct asked {
+	int64_t after, limit;
+};
 
-	if ((rc = sync_state(r, &f)) != RC_OK)
-		return rc;
-	rc = conflict_page_write(f, log, after, limit, false, &r->out, &r->err);
-	if (rc == RC_TOO_LARGE && (rc = request_take_large(r)) == RC_OK)
-		rc = conflict_page_write(f, log, after, limit, true, &r->out, &r->err);
-	tag_of(r, f, after, limit, state_seq(follower_state(f)), tag);
-	sync_state_let_go(r, f);
-	if (rc != RC_OK)
-		return rc;
-	reply_header(r, "ETag", tag);
-	r->status = 200;
-	return RC_OK;
+static enum rc
+write_page(struct request *r, struct follower *f, bool large, const void *what)
+{
+	const struct asked *a = what;
+	char tag[SYNC_TAG];
+	enum rc rc = conflict_page_write(f, r->project->log, a->after, a->limit, large, &r->out,
+	                                 &r->err);
+
+	if (rc == RC_OK)
+		reply_header(r, "ETag", tag_of(r, f, a->after, a->limit,
+		                               state_seq(follower_state(f)), tag));
+	return rc;
 }
 
 enum rc
 conflicts_run(struct request *r)
 {
-	int64_t after, limit;
+	struct asked a;
 	struct follower *f;
 	char tag[SYNC_TAG];
 	enum rc rc;
 
-	if ((rc = sync_query(r, &after, &limit)) != RC_OK ||
+	if ((rc = sync_query(r, &a.after, &a.limit)) != RC_OK ||
 	    (rc = sync_begin(r, false)) != RC_OK ||
-	    (rc = sync_cursor(r, after)) != RC_OK ||
+	    (rc = sync_cursor(r, a.after)) != RC_OK ||
 	    (rc = sync_follower(r, &f)) != RC_OK)
 		return rc;
-	if (!reply_matches(r, tag_of(r, f, after, limit, r->head.visible, tag)))
-		return write_page(r, after, limit);
+	if (!reply_matches(r, tag_of(r, f, a.after, a.limit, r->head.visible, tag))) {
+		r->status = 200;
+		return sync_read(r, write_page, &a);
+	}
 	reply_header(r, "ETag", tag);
 	r->status = 304;
 	return RC_OK;

@@ -4,40 +4,36 @@
 #include "engine/history.h"
 #include "http/sync.h"
 
-static enum rc
-write_history(struct request *r, const struct profile_entity *e, int64_t after,
-              int64_t limit)
-{
-	struct events *log = r->project->log;
-	struct span id = r->entity_id;
-	struct follower *f;
-	enum rc rc;
+/* What is asked for. */
+struct asked {
+	const struct profile_entity *entity;
+	int64_t after, limit;
+};
 
-	if ((rc = sync_state(r, &f)) != RC_OK)
-		return rc;
-	rc = history_write(f, log, e, id, after, limit, false, &r->out, &r->err);
-	if (rc == RC_TOO_LARGE && (rc = request_take_large(r)) == RC_OK)
-		rc = history_write(f, log, e, id, after, limit, true, &r->out, &r->err);
-	sync_state_let_go(r, f);
-	r->status = 200;
-	return rc;
+static enum rc
+write_history(struct request *r, struct follower *f, bool large, const void *what)
+{
+	const struct asked *a = what;
+
+	return history_write(f, r->project->log, a->entity, r->entity_id, a->after, a->limit,
+	                     large, &r->out, &r->err);
 }
 
 enum rc
 history_run(struct request *r)
 {
-	const struct profile_entity *e;
-	int64_t after, limit;
+	struct asked a;
 	struct follower *f;
 	enum rc rc;
 
-	if ((rc = sync_query(r, &after, &limit)) != RC_OK ||
+	if ((rc = sync_query(r, &a.after, &a.limit)) != RC_OK ||
 	    (rc = sync_begin(r, false)) != RC_OK ||
-	    (rc = sync_cursor(r, after)) != RC_OK ||
+	    (rc = sync_cursor(r, a.after)) != RC_OK ||
 	    (rc = sync_follower(r, &f)) != RC_OK)
 		return rc;
-	e = profile_entity(follower_profile(f), r->entity_type);
-	if (e == NULL || e->held_back)
+	a.entity = profile_entity(follower_profile(f), r->entity_type);
+	if (a.entity == NULL || a.entity->held_back)
 		return err_set(&r->err, RC_NOT_FOUND, "no entities of that type are known here");
-	return write_history(r, e, after, limit);
+	r->status = 200;
+	return sync_read(r, write_history, &a);
 }

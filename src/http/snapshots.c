@@ -285,6 +285,26 @@ snapshots_open(const struct snapshot_key *key, bool whole, struct snapshot_file 
 	return RC_NOT_FOUND;
 }
 
+enum rc
+snapshots_each(const struct snapshot_key *key, snapshots_visit *visit, void *ctx)
+{
+	struct snapshot_file f;
+	char path[FULL_NAME];
+	int64_t seq = INT64_MAX;
+	const char *wrong;
+	enum rc rc = RC_OK;
+
+	while (rc == RC_OK && (seq = newest_below(key, seq)) >= 0) {
+		f = (struct snapshot_file){ .fd = -1 };
+		wrong = open_one(key, seq, true, &f);
+		close_file(&f);
+		seq_name(key, seq, ".db", path);
+		if (wrong == NULL || access(path, F_OK) == 0) /* else it made room */
+			rc = visit(ctx, seq, path, &f.what, wrong);
+	}
+	return rc;
+}
+
 /* --- making --- */
 
 static enum rc

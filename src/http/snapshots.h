@@ -53,6 +53,15 @@ void snapshots_name(const struct snapshot_key *key, int64_t seq, char out[SNAPSH
 enum rc snapshots_open(const struct snapshot_key *key, bool whole,
                        struct snapshot_file *out, struct err *err);
 
+/*
+ * Called for each that is kept, the newest first: its file, and what is wrong with
+ * it (all of it is looked at), NULL for nothing. `what` is zero where that is not
+ * known. Anything but RC_OK ends it with that outcome.
+ */
+typedef enum rc snapshots_visit(void *ctx, int64_t seq, const char *path,
+                                const struct snapshot *what, const char *wrong);
+enum rc snapshots_each(const struct snapshot_key *key, snapshots_visit *visit, void *ctx);
+
 /* Wait until nobody else makes one of the project. On RC_OK lock_close() it. */
 enum rc snapshots_lock(const struct snapshot_key *key, int64_t deadline_ms,
                        struct lock **out, struct err *err);

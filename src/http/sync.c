@@ -218,6 +218,25 @@ sync_state_let_go(struct request *r, struct follower *f)
 }
 
 enum rc
+sync_read(struct request *r, sync_write *write, const void *what)
+{
+	struct follower *f;
+	enum rc rc;
+
+	for (int i = 0; i < 2; i++) {
+		if ((rc = sync_state(r, &f)) != RC_OK)
+			return rc;
+		rc = write(r, f, false, what);
+		if (rc == RC_TOO_LARGE && (rc = request_take_large(r)) == RC_OK)
+			rc = write(r, f, true, what);
+		sync_state_let_go(r, f);
+		if (rc == RC_OK || !state_damaged(follower_state(f)))
+			break;
+	}
+	return rc;
+}
+
+enum rc
 sync_confirm(struct request *r)
 {
 	if (memcmp(events_log_id(r->project->log), r->head.log_id, LOG_ID_LEN) != 0)

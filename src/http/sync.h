@@ -56,6 +56,16 @@ enum rc sync_follow(struct request *r, int64_t seq, int64_t deadline_ms,
 enum rc sync_state(struct request *r, struct follower **out);
 void sync_state_let_go(struct request *r, struct follower *f);
 
+/*
+ * Write an answer to r->out from the state and the log, which are held meanwhile.
+ * `large`: a place for what is larger than a page is taken; without, RC_TOO_LARGE
+ * asks for one. Called again where that was so, or where the state was found
+ * damaged and is made anew.
+ */
+typedef enum rc sync_write(struct request *r, struct follower *f, bool large,
+                           const void *what);
+enum rc sync_read(struct request *r, sync_write *write, const void *what);
+
 /* A place among those who wait for the project's state; place_leave() it. RC_BUSY:
  * all are taken. */
 enum rc sync_wait(struct request *r, int *place);

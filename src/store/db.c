@@ -87,6 +87,8 @@ configure(sqlite3 *db, enum db_mode mode, struct err *err)
 		return db_rc(db, code, "database", err);
 	if (has_wal(mode))
 		return configure_wal(db, mode, err);
+	if (mode == DB_KEPT)
+		return RC_OK;
 	if (mode == DB_ADVICE)
 		return db_exec(db, "PRAGMA journal_mode=DELETE; PRAGMA synchronous=OFF;", err);
 	return db_exec(db, "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=MEMORY;"
@@ -185,7 +187,10 @@ db_open(const char *path, enum db_mode mode, sqlite3 **out, struct err *err)
 		               "%s lies on a network file system (%s), where SQLite's WAL "
 		               "does not work: move the data folder to a local disk",
 		               path, network);
-	rc = open_file(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, mode, out, &why);
+	if (mode == DB_KEPT)
+		rc = open_immutable(path, mode, out, &why);
+	else
+		rc = open_file(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, mode, out, &why);
 	if (rc == RC_UNAVAILABLE && has_wal(mode) && fs_read_only(path) &&
 	    fs_identify(path, &id))
 		rc = open_immutable(path, mode, out, &why);
@@ -294,6 +299,83 @@ db_damaged(sqlite3 *db)
 	int code = sqlite3_errcode(db) & 0xff;
 
 	return code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
+}
+
+/* Whether two statements stand on the same row. */
+static bool
+same_row(sqlite3_stmt *a, sqlite3_stmt *b)
+{
+	for (int i = 0; i < sqlite3_column_count(a); i++)
+		if (sqlite3_column_type(a, i) != sqlite3_column_type(b, i) ||
+		    !span_eq(db_span(a, i), db_span(b, i)))
+			return false;
+	return true;
+}
+
+/* The lower of the names that two statements stand on; one may have no row. */
+static void
+add_name(sqlite3_stmt *a, bool has_a, sqlite3_stmt *b, bool has_b, struct buf *out)
+{
+	struct span x = has_a ? db_span(a, 0) : (struct span){ NULL, 0 };
+	struct span y = has_b ? db_span(b, 0) : (struct span){ NULL, 0 };
+	size_t n = x.len < y.len ? x.len : y.len;
+	int order = !has_b ? -1 : !has_a ? 1 : n == 0 ? 0 : memcmp(x.p, y.p, n);
+
+	buf_add_span(out, order < 0 || (order == 0 && x.len <= y.len) ? x : y);
+	if (out->len == 0)
+		buf_add_str(out, "''");
+}
+
+enum rc
+db_compare(sqlite3 *a, sqlite3 *b, const char *sql, int64_t *rows, struct buf *odd,
+           struct err *err)
+{
+	sqlite3_stmt *sa = NULL, *sb = NULL;
+	bool has_a = true, has_b = true;
+	enum rc rc;
+
+	*rows = 0;
+	buf_reset(odd);
+	if ((rc = db_prepare(a, sql, &sa, err)) == RC_OK)
+		rc = db_prepare(b, sql, &sb, err);
+	while (rc == RC_OK && odd->len == 0 && (rc = db_step(sa, &has_a, err)) == RC_OK &&
+	       (rc = db_step(sb, &has_b, err)) == RC_OK && (has_a || has_b)) {
+		if (has_a && has_b && same_row(sa, sb))
+			++*rows;
+		else
+			add_name(sa, has_a, sb, has_b, odd);
+	}
+	sqlite3_finalize(sa);
+	sqlite3_finalize(sb);
+	return rc;
+}
+
+/* The rows of a query as text, until there is some. */
+static enum rc
+add_rows(sqlite3 *db, const char *sql, struct buf *out, struct err *err)
+{
+	sqlite3_stmt *st = NULL;
+	bool row;
+	enum rc rc = db_prepare(db, sql, &st, err);
+
+	while (rc == RC_OK && out->len == 0 && (rc = db_step(st, &row, err)) == RC_OK && row)
+		buf_add_span(out, db_span(st, 0));
+	sqlite3_finalize(st);
+	return rc;
+}
+
+enum rc
+db_check(sqlite3 *db, struct buf *wrong, struct err *err)
+{
+	enum rc rc;
+
+	buf_reset(wrong);
+	rc = add_rows(db, "SELECT integrity_check FROM pragma_integrity_check(1)"
+	              " WHERE integrity_check <> 'ok'", wrong, err);
+	if (rc == RC_OK)
+		rc = add_rows(db, "SELECT \"table\" || ' breaks a foreign key to ' || parent"
+		              " FROM pragma_foreign_key_check LIMIT 1", wrong, err);
+	return rc;
 }
 
 void

@@ -19,6 +19,7 @@ enum db_mode {
 	DB_ADVICE,   /* journal_mode=DELETE, synchronous=OFF, never waited for: may be lost */
 	DB_DRAFT,    /* a new file that nobody else has yet: no locks, no syncs, a
 	              * journal in memory */
+	DB_KEPT,     /* one that nobody changes any more: only read */
 };
 
 /*
@@ -80,6 +81,18 @@ enum rc db_run(sqlite3_stmt *st, struct err *err);
 /* Whether the last call on the connection found the file to be damaged, or no
  * database at all. */
 bool db_damaged(sqlite3 *db);
+
+/*
+ * Step two databases through the same query, whose first column names a row, up to
+ * the first row that is not the same on both sides. *rows: how many were. `odd`
+ * (reset first): the name of that row, of two names the lower; empty: none.
+ */
+enum rc db_compare(sqlite3 *a, sqlite3 *b, const char *sql, int64_t *rows,
+                   struct buf *odd, struct err *err);
+
+/* What SQLite finds wrong with a database and its indexes, or with its foreign
+ * keys, in `wrong` (reset first); empty: nothing. Reads all of it. */
+enum rc db_check(sqlite3 *db, struct buf *wrong, struct err *err);
 
 /* Reset and forget bindings; NULL is fine. */
 void db_reset(sqlite3_stmt *st);

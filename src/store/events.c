@@ -674,6 +674,12 @@ events_large_next(struct events *e, int64_t after, int64_t *bytes, struct err *e
 }
 
 enum rc
+events_check(struct events *e, struct buf *wrong, struct err *err)
+{
+	return db_check(e->db, wrong, err);
+}
+
+enum rc
 events_digest(struct events *e, int64_t seq, unsigned char out[EVENT_DIGEST_LEN],
               struct err *err)
 {

@@ -197,6 +197,9 @@ enum rc events_glance(struct events *e, int64_t seq, struct event *out, struct e
 /* The last seq before this one of an event that is not parked; 0: none. */
 enum rc events_before(struct events *e, int64_t seq, int64_t *out, struct err *err);
 
+/* What SQLite finds wrong with the database, db_check(): empty for nothing. */
+enum rc events_check(struct events *e, struct buf *wrong, struct err *err);
+
 /*
  * The digest of the event at a seq. RC_NOT_FOUND when there is none.
  */

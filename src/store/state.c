@@ -428,6 +428,8 @@ state_unlock(struct state *s)
 {
 	if (s->writing)
 		state_rollback(s);
+	if (s->db != NULL && db_damaged(s->db))
+		s->damaged = true; /* by what was read last */
 	lock_release(s->lock);
 }
 
@@ -781,5 +783,40 @@ state_walk_sums(struct state *s, int64_t seq, state_visit_sum *visit, void *ctx,
 			break;
 	}
 	db_reset(st);
+	return rc;
+}
+
+/* --- comparing --- */
+
+enum rc
+state_compare(struct state *a, struct state *b, int64_t *conflicts, int64_t *skipped,
+              struct buf *odd, struct err *err)
+{
+	int64_t versions, sums;
+	const struct {
+		const char *what, *sql;
+		int64_t *rows;
+	} all[] = {
+		{ "conflict", "SELECT seq || '-' || n, * FROM tdsync_conflict ORDER BY seq, n",
+		  conflicts },
+		{ "skipped event", "SELECT * FROM tdsync_skipped ORDER BY seq", skipped },
+		{ "version", "SELECT id || ' at ' || seq, * FROM tdsync_version"
+		             " ORDER BY type, id, seq", &versions },
+		{ "sum", "SELECT type || ' at ' || seq, * FROM tdsync_sum ORDER BY seq, type",
+		  &sums },
+	};
+	struct buf name = { 0 };
+	enum rc rc = RC_OK;
+
+	buf_reset(odd);
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]) && rc == RC_OK; i++) {
+		rc = db_compare(a->db, b->db, all[i].sql, all[i].rows, &name, err);
+		if (rc != RC_OK || name.len == 0)
+			continue;
+		buf_addf(odd, "%s ", all[i].what);
+		buf_add_span(odd, buf_span(&name));
+		break;
+	}
+	buf_free(&name);
 	return rc;
 }

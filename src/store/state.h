@@ -162,6 +162,15 @@ typedef enum rc state_visit_sum(void *ctx, int type, int64_t rows,
 enum rc state_walk_sums(struct state *s, int64_t seq, state_visit_sum *visit, void *ctx,
                         struct err *err);
 
+/*
+ * Compare what two states that are held at the same seq keep beside the tables of
+ * the profile: the events of each row, conflicts, skipped events, sums. `odd`
+ * (reset first): the first that is not the same, as "conflict 42-1"; empty: none.
+ * *conflicts and *skipped: how many there are.
+ */
+enum rc state_compare(struct state *a, struct state *b, int64_t *conflicts,
+                      int64_t *skipped, struct buf *odd, struct err *err);
+
 /* A statement of state.c, for its test: that each compiles. NULL past the end. */
 const char *state_query(size_t i);
 
