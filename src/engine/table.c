@@ -365,12 +365,16 @@ table_need(struct tables *all, struct table *t, enum table_sql which,
 		              " WHERE id = ?2",
 		        (const char *const[]){ schema, table });
 		break;
-	case SQL_PATH: /* an entity reaches itself */
+	case SQL_PATH: /* an entity reaches itself; else an edge must lead to it, which
+	                * most new ones that others depend on have none of */
 		add_sql(&sql, "WITH RECURSIVE reached(id) AS (VALUES (?1)"
 		              " UNION SELECT t.%s FROM reached JOIN %s.%s AS t"
 		              " ON t.%s = reached.id AND t.%s = ?3)"
-		              " SELECT 1 FROM reached WHERE id = ?2",
-		        (const char *const[]){ e->to, schema, table, e->from, e->relation });
+		              " SELECT 1 WHERE (?1 = ?2 OR EXISTS (SELECT 1 FROM %s.%s"
+		              " WHERE %s = ?2 AND %s = ?3))"
+		              " AND EXISTS (SELECT 1 FROM reached WHERE id = ?2)",
+		        (const char *const[]){ e->to, schema, table, e->from, e->relation,
+		                               schema, table, e->to, e->relation });
 		break;
 	case SQL_CUT:
 		add_sql(&sql, "DELETE FROM %s.%s WHERE %s = ?1 AND %s = ?2 AND %s = ?3",

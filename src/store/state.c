@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define FORMAT 1 /* of our own tables; another one is made anew */
+#define FORMAT 2 /* of what is ours; another one is made anew */
 
 /* When to checkpoint, in pages of WAL. */
 #define WAL_TRY 1024       /* 4 MiB */
@@ -282,6 +282,37 @@ has_schema(struct state *s, bool *yes, struct err *err)
 	return rc;
 }
 
+/*
+ * Indexes for the profile's foreign keys, where it has none. Each row that is
+ * deleted, and REPLACE deletes, is looked for among those that refer to it: else
+ * by reading all of them.
+ */
+static enum rc
+index_keys(struct state *s, struct err *err)
+{
+	static const char missing[] =
+	    "SELECT DISTINCT 'CREATE INDEX \"tdsync_' || t.name || '_' || k.\"from\" || '\" ON \"'"
+	    " || t.name || '\"(\"' || k.\"from\" || '\")'"
+	    " FROM sqlite_schema AS t, pragma_foreign_key_list(t.name) AS k"
+	    " WHERE t.type = 'table' AND k.seq = 0 AND NOT EXISTS ("
+	    "  SELECT 1 FROM pragma_index_list(t.name) AS i, pragma_index_info(i.name) AS c"
+	    "  WHERE i.partial = 0 AND c.seqno = 0 AND c.name = k.\"from\")";
+	struct buf sql = { 0 };
+	sqlite3_stmt *st = NULL;
+	bool row = false;
+	enum rc rc = db_prepare(s->db, missing, &st, err);
+
+	while (rc == RC_OK && (rc = db_step(st, &row, err)) == RC_OK && row) {
+		buf_add_span(&sql, db_span(st, 0));
+		buf_add_byte(&sql, ';');
+	}
+	sqlite3_finalize(st);
+	if (rc == RC_OK)
+		rc = buf_cstr(&sql) == NULL ? no_memory(err) : db_exec(s->db, sql.p, err);
+	buf_free(&sql);
+	return rc;
+}
+
 /* The tables of an empty state, in one transaction. */
 static enum rc
 write_schema(struct state *s, struct events *log, struct err *err)
@@ -297,7 +328,8 @@ write_schema(struct state *s, struct events *log, struct err *err)
 	    (rc = db_exec(s->db, "BEGIN IMMEDIATE", err)) != RC_OK)
 		return rc;
 	if ((rc = db_exec(s->db, schema, err)) == RC_OK &&
-	    (rc = db_exec(s->db, s->schema, err)) == RC_OK)
+	    (rc = db_exec(s->db, s->schema, err)) == RC_OK &&
+	    (rc = index_keys(s, err)) == RC_OK)
 		rc = db_prepare(s->db, place, &st, err);
 	if (rc == RC_OK) {
 		db_bind_int(st, ":format", FORMAT);
