@@ -341,6 +341,7 @@ struct search {
 	                             * has made it anew since */
 	bool ended_by_device;
 	bool knew;                  /* there were earlier events at all */
+	bool until_own;             /* the author's own last event is wanted, too */
 };
 
 /* Read the rows of an event's payload. */
@@ -424,17 +425,22 @@ look_at(void *ctx, int64_t seq, enum version_what what, bool *stop, struct err *
 	look_at_writer(s, &past, own);
 	if (past.action == ACTION_CREATE)
 		s->made = seq;
+	/* A row that is written all the time has many events: not all are read. */
+	*stop = s->wanted == 0 && (!s->until_own || (s->ev->action == ACTION_CREATE &&
+	                                             s->own_device != 0));
 	return RC_OK;
 }
 
-/* Look for the writers of some columns of a row, before the event at hand. */
+/* Look for the writers of some columns of a row, before the event at hand; and,
+ * `until_own`, for what its author itself did last and when the row was made. */
 static enum rc
 search(struct recorder *r, const struct event *ev, const struct table *t, struct span id,
-       uint64_t wanted, struct search *s, struct err *err)
+       uint64_t wanted, bool until_own, struct search *s, struct err *err)
 {
 	enum rc rc;
 
-	*s = (struct search){ .r = r, .ev = ev, .table = t, .wanted = wanted };
+	*s = (struct search){ .r = r, .ev = ev, .table = t, .wanted = wanted,
+	                      .until_own = until_own };
 	rc = state_walk_versions(r->state, number_of(r, t), id, ev->seq, LOOK_BACK, look_at,
 	                         s, err);
 	events_got(r->log);
@@ -622,7 +628,8 @@ judge_write(struct recorder *r, const struct deed *d, struct err *err)
 
 	if (columns == 0)
 		return RC_OK;
-	if ((rc = search(r, d->ev, d->table, d->ev->id, columns, &s, err)) != RC_OK)
+	rc = search(r, d->ev, d->table, d->ev->id, columns, !d->has_before, &s, err);
+	if (rc != RC_OK)
 		return rc;
 	columns = of_others(&s, d, columns);
 	begin(r, &c, d->whole ? CONFLICT_CREATE : CONFLICT_FIELD, d->has_before);
@@ -647,7 +654,8 @@ judge_delete(struct recorder *r, const struct deed *d, struct err *err)
 
 	if (columns == 0)
 		return RC_OK;
-	if ((rc = search(r, d->ev, d->table, d->ev->id, columns, &s, err)) != RC_OK)
+	rc = search(r, d->ev, d->table, d->ev->id, columns, !d->has_before, &s, err);
+	if (rc != RC_OK)
 		return rc;
 	columns = of_others(&s, d, columns);
 	begin(r, &c, CONFLICT_DELETE, d->has_before);
@@ -690,7 +698,7 @@ judge_edit_of_deleted(struct recorder *r, const struct deed *d, struct err *err)
 	struct search s;
 	enum rc rc;
 
-	if ((rc = search(r, d->ev, t, d->ev->id, deleted, &s, err)) != RC_OK)
+	if ((rc = search(r, d->ev, t, d->ev->id, deleted, false, &s, err)) != RC_OK)
 		return rc;
 	if (s.writer[t->deleted_at] == 0 || (s.by_device & deleted) != 0)
 		return RC_OK;
@@ -723,7 +731,7 @@ judge_missing(struct recorder *r, const struct deed *d, struct err *err)
 
 	if (!d->has_row)
 		return RC_OK;
-	if ((rc = search(r, d->ev, d->table, d->ev->id, 0, &s, err)) != RC_OK)
+	if ((rc = search(r, d->ev, d->table, d->ev->id, 0, false, &s, err)) != RC_OK)
 		return rc;
 	if (s.ended == 0 || s.ended_by_device)
 		return RC_OK;
@@ -760,7 +768,7 @@ judge_gone(struct recorder *r, const struct deed *d, const struct old_row *o,
 	struct search s;
 	enum rc rc;
 
-	if ((rc = search(r, d->ev, o->table, id, 0, &s, err)) != RC_OK)
+	if ((rc = search(r, d->ev, o->table, id, 0, false, &s, err)) != RC_OK)
 		return rc;
 	if (s.written_by_device && (hard || o->table == d->table))
 		return RC_OK;
@@ -815,7 +823,7 @@ judge_orphan(struct recorder *r, const struct deed *d, struct err *err)
 
 		if (t == NULL || !json_string(d->row.values[p->column], &id))
 			continue;
-		rc = search(r, d->ev, t, buf_span(&id), 0, &s, err);
+		rc = search(r, d->ev, t, buf_span(&id), 0, false, &s, err);
 		if (rc == RC_OK && s.ended > ended && !s.ended_by_device)
 			ended = s.ended;
 		buf_free(&id);
@@ -837,7 +845,7 @@ look_at_edge(void *ctx, struct span id, struct err *err)
 {
 	struct closing *c = ctx;
 	struct search s;
-	enum rc rc = search(c->r, c->d->ev, c->d->table, id, 0, &s, err);
+	enum rc rc = search(c->r, c->d->ev, c->d->table, id, 0, false, &s, err);
 
 	if (rc == RC_OK && s.written > c->seq) {
 		c->seq = s.written;
