@@ -15,6 +15,12 @@
 #define BATCH_EVENTS 1000
 #define BATCH_MS 100
 
+/* The same where memory is no concern: ids are random, so events touch pages all
+ * over the state; a page that many of them touch is read and written once. */
+#define BULK_EVENTS 20000
+#define BULK_MS 2000
+#define BULK_CACHE (64 << 20)
+
 /* What is applied with the log's lock held, where pushes wait for it. */
 #define LOCKED_EVENTS 200
 #define LOCKED_PAYLOAD (1 << 20)
@@ -34,7 +40,7 @@ struct follower {
 	bool loaded;              /* sums are those of the state */
 	bool failed;              /* no memory in the hook */
 	struct buf scratch;
-	int64_t began_ms, events; /* of the transaction, */
+	int64_t end_ms, events;   /* of the transaction, */
 	int64_t most;             /* which has no more than these */
 	struct err why;           /* of an event that could not be applied */
 };
@@ -294,7 +300,7 @@ apply_event(void *ctx, const struct event *ev, bool *stop)
 	if (rc != RC_OK)
 		return rc;
 	state_set_seq(f->state, ev);
-	*stop = ++f->events >= f->most || clock_mono_ms() >= f->began_ms + BATCH_MS;
+	*stop = ++f->events >= f->most || clock_mono_ms() >= f->end_ms;
 	return RC_OK;
 }
 
@@ -303,6 +309,17 @@ static int64_t
 target(const struct follower *f, const struct events_head *head)
 {
 	return head->visible < f->to ? head->visible : f->to;
+}
+
+/* When a transaction that begins now is to end. */
+static int64_t
+end_of_batch(const struct follower *f)
+{
+	int64_t now = clock_mono_ms(), end = now + BATCH_MS;
+
+	if (f->limits->max_payload == 0 && f->limits->until_ms > end)
+		end = f->limits->until_ms < now + BULK_MS ? f->limits->until_ms : now + BULK_MS;
+	return end;
 }
 
 /* A transaction; *done: the log's head was reached. */
@@ -315,7 +332,7 @@ apply_batch(struct follower *f, bool *done, struct err *err)
 	*done = false;
 	if ((rc = state_begin(f->state, err)) != RC_OK)
 		return rc;
-	f->began_ms = clock_mono_ms();
+	f->end_ms = end_of_batch(f);
 	f->events = 0;
 	f->failed = false;
 	f->why.text[0] = '\0';
@@ -359,15 +376,19 @@ static enum rc
 apply_all(struct follower *f, struct events *log, const struct follow_limits *limits,
           struct err *err)
 {
-	bool done = false;
-	enum rc rc = start(f, log, limits, BATCH_EVENTS, err);
+	bool bulk = limits->max_payload == 0, done = false;
+	enum rc rc = start(f, log, limits, bulk ? BULK_EVENTS : BATCH_EVENTS, err);
 
+	if (bulk)
+		state_cache(f->state, BULK_CACHE);
 	while (rc == RC_OK && !done && !f->stopped) {
 		if ((rc = apply_batch(f, &done, err)) == RC_OK)
 			state_maintain(f->state);
 		if (clock_mono_ms() >= limits->until_ms)
 			break;
 	}
+	if (bulk)
+		state_cache(f->state, 0);
 	return rc;
 }
 

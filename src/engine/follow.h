@@ -27,8 +27,10 @@ void follower_free(struct follower *f);
 struct follow_limits {
 	int64_t lock_ms;    /* wait until then for whoever is at it already */
 	int64_t until_ms;   /* begin no batch after that */
-	size_t max_payload; /* stop before an event larger than this, 0: none is:
-	                     * to apply one takes some four times its memory */
+	size_t max_payload; /* stop before an event larger than this: to apply one
+	                     * takes some four times its memory. 0: none is, and
+	                     * memory is no concern: 64 MB may go into pages of the
+	                     * state, for as long as events are applied */
 };
 
 /*

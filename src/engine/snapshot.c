@@ -13,10 +13,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Pages that a copy may hold in memory: 8 MB. */
-#define CACHE_KIB "8000"
+/* Memory for pages of the file: of a copy, which comes and goes in order; of a
+ * replay, whose rows come at random. */
+#define COPY_CACHE_KIB "8000"
+#define REPLAY_CACHE_KIB "48000"
 
-/* A transaction of a replay. */
+/* A transaction of a replay: what it changes is in memory twice. */
 #define BATCH_EVENTS 1000
 
 static enum rc
@@ -81,7 +83,7 @@ attach(sqlite3 *db, const char *path, struct err *err)
 	return rc != RC_OK ? rc
 	    : db_exec(db, "PRAGMA snapshot.locking_mode=EXCLUSIVE;"
 	                  "PRAGMA snapshot.journal_mode=OFF;"
-	                  "PRAGMA snapshot.cache_size=-" CACHE_KIB, err);
+	                  "PRAGMA snapshot.cache_size=-" COPY_CACHE_KIB, err);
 }
 
 /* With the same schema on both sides, rows and index entries go over as they
@@ -253,7 +255,9 @@ snapshot_replay(struct events *log, const struct profile *p, int64_t seq,
 	enum rc rc = make_database(p, path, &r.db, err);
 
 	*out = (struct snapshot){ 0 };
-	if (rc == RC_OK && (rc = add_seeds(r.db, p, err)) == RC_OK &&
+	if (rc == RC_OK &&
+	    (rc = db_exec(r.db, "PRAGMA cache_size=-" REPLAY_CACHE_KIB, err)) == RC_OK &&
+	    (rc = add_seeds(r.db, p, err)) == RC_OK &&
 	    (rc = applier_new(r.db, "main", p, &r.applier, err)) == RC_OK &&
 	    (rc = replay_log(&r, log, seq, out, err)) == RC_OK)
 		rc = sum_up(applier_tables(r.applier), out->digest, err);

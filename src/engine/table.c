@@ -102,6 +102,17 @@ read_parent(sqlite3 *db, struct table *t, sqlite3_stmt *st, struct err *err)
 	return RC_OK;
 }
 
+/* Whether an index that begins with this column finds edges by their ends. */
+static enum rc
+read_reverse(sqlite3 *db, struct table *t, sqlite3_stmt *st, struct err *err)
+{
+	(void)db;
+	(void)err;
+	if (span_is(db_span(st, 0), t->entity->edge->to))
+		t->finds_to = true;
+	return RC_OK;
+}
+
 typedef enum rc read_one(sqlite3 *db, struct table *t, sqlite3_stmt *st,
                          struct err *err);
 
@@ -138,6 +149,10 @@ read_table(struct tables *all, struct table *t, struct err *err)
 	    " WHERE on_delete = 'CASCADE' AND NOT EXISTS ("
 	    "  SELECT 1 FROM pragma_foreign_key_list(:table, :schema) AS m"
 	    "  WHERE m.id = k.id AND m.seq > 0) ORDER BY id";
+	/* Of each index the column that it begins with. */
+	static const char reverse[] =
+	    "SELECT c.name FROM pragma_index_list(:table, :schema) AS i,"
+	    " pragma_index_info(i.name, :schema) AS c WHERE c.seqno = 0 AND i.partial = 0";
 	const struct profile_edge *edge = t->entity->edge;
 	enum rc rc;
 
@@ -156,7 +171,7 @@ read_table(struct tables *all, struct table *t, struct err *err)
 	t->from = edge == NULL ? -1 : column_named(t, edge->from);
 	t->to = edge == NULL ? -1 : column_named(t, edge->to);
 	t->relation = edge == NULL ? -1 : column_named(t, edge->relation);
-	return RC_OK;
+	return edge == NULL ? RC_OK : read_all(all, t, reverse, read_reverse, err);
 }
 
 enum rc
@@ -365,16 +380,16 @@ table_need(struct tables *all, struct table *t, enum table_sql which,
 		              " WHERE id = ?2",
 		        (const char *const[]){ schema, table });
 		break;
-	case SQL_PATH: /* an entity reaches itself; else an edge must lead to it, which
-	                * most new ones that others depend on have none of */
+	case SQL_PATH: /* an entity reaches itself */
 		add_sql(&sql, "WITH RECURSIVE reached(id) AS (VALUES (?1)"
 		              " UNION SELECT t.%s FROM reached JOIN %s.%s AS t"
-		              " ON t.%s = reached.id AND t.%s = ?3)"
-		              " SELECT 1 WHERE (?1 = ?2 OR EXISTS (SELECT 1 FROM %s.%s"
-		              " WHERE %s = ?2 AND %s = ?3))"
-		              " AND EXISTS (SELECT 1 FROM reached WHERE id = ?2)",
-		        (const char *const[]){ e->to, schema, table, e->from, e->relation,
-		                               schema, table, e->to, e->relation });
+		              " ON t.%s = reached.id AND t.%s = ?3) SELECT 1 WHERE ",
+		        (const char *const[]){ e->to, schema, table, e->from, e->relation });
+		if (t->finds_to) /* most have no edge that leads to them: no need to look */
+			add_sql(&sql, "(?1 = ?2 OR EXISTS (SELECT 1 FROM %s.%s WHERE %s = ?2"
+			              " AND %s = ?3)) AND ",
+			        (const char *const[]){ schema, table, e->to, e->relation });
+		buf_add_str(&sql, "EXISTS (SELECT 1 FROM reached WHERE id = ?2)");
 		break;
 	case SQL_CUT:
 		add_sql(&sql, "DELETE FROM %s.%s WHERE %s = ?1 AND %s = ?2 AND %s = ?3",

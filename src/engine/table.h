@@ -64,6 +64,7 @@ struct table {
 	int n_parents;
 	int deleted_at, updated_at, parent; /* columns, -1: there is none */
 	int from, to, relation;             /* of the edge rule, likewise */
+	bool finds_to;           /* an index finds edges by where they lead */
 	sqlite3_stmt *sql[SQL__MAX];
 	struct update updates[TABLE_UPDATES];
 	size_t next_update;      /* the one to give up next when all are taken */

@@ -171,23 +171,16 @@ wait_or_make(struct request *r, const struct snapshot_key *key, bool whole,
 	return rc;
 }
 
-/*
- * Of those who may wait for a project, half may be here: they may wait for long,
- * and pushes never for them.
- */
 static enum rc
 find_or_make(struct request *r, const struct snapshot_key *key, bool whole,
              struct snapshot_file *out)
 {
-	char path[PATH_MAX + sizeof("/" WAITERS_FILE)];
-	int n = r->server->max_waiting / 2 + 1; /* one more makes it */
 	enum rc rc;
 
 	if (snapshots_open(key, whole, out, &r->err) == RC_OK)
 		return RC_OK;
-	snprintf(path, sizeof(path), "%s/" WAITERS_FILE, r->project->dir);
-	if (place_take(path, n, &r->waiter_place) != RC_OK)
-		return err_set(&r->err, RC_BUSY, "%d requests wait for a snapshot already", n);
+	if ((rc = sync_wait(r, &r->waiter_place)) != RC_OK)
+		return rc;
 	rc = wait_or_make(r, key, whole, out);
 	place_leave(r->waiter_place);
 	r->waiter_place = -1;

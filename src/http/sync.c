@@ -138,22 +138,23 @@ sync_follower(struct request *r, struct follower **out)
 enum rc
 sync_follow(struct request *r, int64_t seq, int64_t deadline_ms, struct follower **out)
 {
-	struct follow_limits limits = { deadline_ms, deadline_ms, SYNC_SMALL_PAYLOAD };
+	struct follow_limits limits = { deadline_ms, clock_mono_ms(), SYNC_SMALL_PAYLOAD };
 	struct events *log = r->project->log;
-	int64_t bytes;
 	enum rc rc = projects_follower(&r->server->projects, r->project, out, &r->err);
 
-	if (rc == RC_OK)
+	if (rc == RC_OK) /* most of the time there is little to do */
 		rc = follower_run(*out, log, &limits, &r->err);
 	if (rc != RC_OK || state_seq(follower_state(*out)) >= seq)
 		return rc;
-	rc = events_large_next(log, state_seq(follower_state(*out)), &bytes, &r->err);
-	if (rc != RC_OK || bytes <= SYNC_SMALL_PAYLOAD) /* it was the time */
-		return rc;
-	if ((rc = request_take_large(r)) != RC_OK)
-		return rc;
-	limits.max_payload = 0;
-	return follower_run(*out, log, &limits, &r->err);
+	/* Much, or something large: with a place it may take memory. */
+	if (request_take_large(r) == RC_OK)
+		limits.max_payload = 0;
+	limits.until_ms = deadline_ms;
+	rc = follower_run(*out, log, &limits, &r->err);
+	if (rc == RC_OK && limits.max_payload > 0 && clock_mono_ms() < deadline_ms &&
+	    state_seq(follower_state(*out)) < seq)
+		rc = request_take_large(r); /* it stopped before something large */
+	return rc;
 }
 
 enum rc

@@ -14,6 +14,8 @@
 
 #define FORMAT 2 /* of what is ours; another one is made anew */
 
+#define CACHE_KIB (size_t)2000 /* SQLite's own default */
+
 /* When to checkpoint, in pages of WAL. */
 #define WAL_TRY 1024       /* 4 MiB */
 #define WAL_TRUNCATE 16384 /* 64 MiB: and cut the file, if no reader is in the way */
@@ -578,6 +580,17 @@ unsigned
 state_opened(const struct state *s)
 {
 	return s->opened;
+}
+
+void
+state_cache(struct state *s, size_t bytes)
+{
+	char sql[64];
+
+	snprintf(sql, sizeof(sql), "PRAGMA cache_size = -%zu",
+	         bytes > 0 ? bytes / 1024 : CACHE_KIB);
+	if (s->db != NULL)
+		db_exec(s->db, sql, NULL);
 }
 
 void

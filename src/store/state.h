@@ -74,6 +74,10 @@ void state_let_go(struct state *s);
 sqlite3 *state_db(struct state *s);
 unsigned state_opened(const struct state *s);
 
+/* How many bytes of the file's pages may be kept in memory; 0: as many as at
+ * first, 2 MB. */
+void state_cache(struct state *s, size_t bytes);
+
 /* Give back the memory that caches pages of the file. */
 void state_relax(struct state *s);
 
