@@ -38,14 +38,18 @@ after(struct request *r)
 }
 
 /*
- * The answer says which log took the events. A restore that came between
- * makes that unknown: then the caller sends again, which costs nothing.
+ * The answer says which log took the events. Where the caller said which one it
+ * knows, and a restore came between, it sends again, which costs nothing.
  */
 static enum rc
 confirm_log(struct request *r)
 {
-	if (memcmp(events_log_id(r->project->log), r->head.log_id, LOG_ID_LEN) != 0)
+	const unsigned char *id = events_log_id(r->project->log);
+
+	if (r->has_head && memcmp(id, r->head.log_id, LOG_ID_LEN) != 0)
 		return err_set(&r->err, RC_BUSY, "the log was replaced during a push");
+	memcpy(r->head.log_id, id, LOG_ID_LEN);
+	r->has_head = true;
 	return RC_OK;
 }
 
@@ -92,14 +96,18 @@ push_run(struct request *r)
 	struct push *p = NULL;
 	enum rc rc;
 
-	if ((rc = sync_begin(r, false)) != RC_OK)
-		return rc;
-	rc = push_parse(&r->body, r->project->profile, rules, &p, &r->err);
+	/* Who claims nothing is not compared with the log: its head is read once,
+	 * under the lock. */
+	rc = sync_claims(r) ? sync_begin(r, false) : sync_open(r);
 	if (rc != RC_OK)
 		return rc;
-	rc = append(r, p);
+	rc = push_parse(&r->body, r->project->profile, rules, &p, &r->err);
+	if (rc == RC_OK)
+		rc = append(r, p);
 	if (rc == RC_OK)
 		rc = confirm_log(r);
+	else if (!r->has_head)
+		r->has_head = events_head(r->project->log, &r->head, NULL) == RC_OK;
 	if (rc == RC_OK) {
 		r->status = 200;
 		r->seq = push_newest_us(p);

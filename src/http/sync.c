@@ -5,6 +5,9 @@
 
 #include <string.h>
 
+#define ID "HTTP_X_LOG_ID"
+#define LAST "HTTP_X_LOG_LAST"
+
 /* "SEQ:DIGEST", the last event the caller has. */
 static bool
 parse_last(const char *text, int64_t *seq, unsigned char digest[EVENT_DIGEST_LEN])
@@ -40,8 +43,8 @@ check_last(struct request *r, const char *text)
 static enum rc
 check_known(struct request *r)
 {
-	const char *id = request_header(r, "HTTP_X_LOG_ID");
-	const char *last = request_header(r, "HTTP_X_LOG_LAST");
+	const char *id = request_header(r, ID);
+	const char *last = request_header(r, LAST);
 	unsigned char theirs[LOG_ID_LEN];
 
 	if (id != NULL && !id_unhex(span_of(id), theirs, LOG_ID_LEN))
@@ -54,13 +57,24 @@ check_known(struct request *r)
 }
 
 enum rc
+sync_open(struct request *r)
+{
+	return projects_get(&r->server->projects, r->project_id, &r->project, &r->err);
+}
+
+bool
+sync_claims(const struct request *r)
+{
+	return request_header(r, ID) != NULL || request_header(r, LAST) != NULL;
+}
+
+enum rc
 sync_begin(struct request *r, bool hold)
 {
 	struct events *log;
 	enum rc rc;
 
-	rc = projects_get(&r->server->projects, r->project_id, &r->project, &r->err);
-	if (rc != RC_OK)
+	if ((rc = sync_open(r)) != RC_OK)
 		return rc;
 	log = r->project->log;
 	if (hold && (rc = events_hold(log, &r->err)) != RC_OK)

@@ -4,6 +4,12 @@
 
 #include "http/request.h"
 
+/* Open the project's log: r->project. */
+enum rc sync_open(struct request *r);
+
+/* Whether the caller says what it knows of the log. */
+bool sync_claims(const struct request *r);
+
 /*
  * Open the project's log and read its head (r->project, r->head), then
  * compare with what the caller says it knows (X-Log-Id, X-Log-Last;
