@@ -92,6 +92,7 @@ static void
 add_locations(struct buf *b, const char *dir)
 {
 	buf_addf(b, "\tlocation = " PLACE_HELLO " { fastcgi_pass unix:%s/hello; }\n", dir);
+	buf_addf(b, "\tlocation = " PLACE_INSERT " { fastcgi_pass unix:%s/insert; }\n", dir);
 	buf_addf(b, "\tlocation = " PLACE_FILE " { alias %s/page; gzip off;"
 	         " default_type application/json; }\n", dir);
 	buf_addf(b, "\tlocation = " PLACE_FILE_GZIP " { alias %s/page.gz; gzip off;"

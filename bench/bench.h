@@ -50,6 +50,7 @@ struct place {
 /* What else nginx has there: a worker behind the socket `hello` in the site's
  * folder (hello.h), and files of it, one compressed. */
 #define PLACE_HELLO "/bench/hello"
+#define PLACE_INSERT "/bench/insert"
 #define PLACE_FILE "/bench/page"
 #define PLACE_FILE_GZIP "/bench/page.gz"
 

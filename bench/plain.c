@@ -7,6 +7,7 @@
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 struct plain {
 	sqlite3 *db;
@@ -14,10 +15,12 @@ struct plain {
 	int64_t seq;
 };
 
+static const char pragmas[] =
+    "PRAGMA journal_mode=WAL;"
+    "PRAGMA synchronous=FULL;";
+
 /* The columns of events.db (store/events.c). */
 static const char schema[] =
-    "PRAGMA journal_mode=WAL;"
-    "PRAGMA synchronous=FULL;"
     "CREATE TABLE event("
     " seq INTEGER PRIMARY KEY,"
     " author INTEGER NOT NULL,"
@@ -52,19 +55,34 @@ prepare(sqlite3 *db, const char *sql)
 	return st;
 }
 
-struct plain *
-plain_new(const char *path)
+/* Open it, where it is new with its tables. */
+static struct plain *
+open_it(const char *path, bool is_new)
 {
 	struct plain *p = calloc(1, sizeof(*p));
 
 	if (p == NULL)
 		abort();
 	must(NULL, sqlite3_open(path, &p->db));
-	must(p->db, sqlite3_exec(p->db, schema, NULL, NULL, NULL));
+	must(p->db, sqlite3_exec(p->db, pragmas, NULL, NULL, NULL));
+	if (is_new)
+		must(p->db, sqlite3_exec(p->db, schema, NULL, NULL, NULL));
 	p->insert = prepare(p->db, "INSERT INTO event VALUES (?,?,?,?,?,?,?,?,?,?,?,?)");
 	p->begin = prepare(p->db, "BEGIN IMMEDIATE");
 	p->commit = prepare(p->db, "COMMIT");
 	return p;
+}
+
+struct plain *
+plain_new(const char *path)
+{
+	return open_it(path, true);
+}
+
+struct plain *
+plain_open(const char *path)
+{
+	return open_it(path, false);
 }
 
 void
@@ -90,15 +108,18 @@ text(sqlite3_stmt *st, int i, struct span s)
 	sqlite3_bind_text64(st, i, s.p, s.len, SQLITE_STATIC, SQLITE_UTF8);
 }
 
+/* By several processes each author has numbers of his own, and SQLite gives the
+ * row's. */
 static void
-insert(struct plain *p, const struct event *ev, int64_t now_us)
+insert(struct plain *p, const struct event *ev, int64_t author, int64_t now_us)
 {
 	sqlite3_stmt *st = p->insert;
 
 	p->seq++;
-	sqlite3_bind_int64(st, 1, p->seq);
-	sqlite3_bind_int64(st, 2, 1);
-	sqlite3_bind_int64(st, 3, SAMPLE_FIRST + p->seq);
+	if (author == 0)
+		sqlite3_bind_int64(st, 1, p->seq);
+	sqlite3_bind_int64(st, 2, author);
+	sqlite3_bind_int64(st, 3, (author << 32) + SAMPLE_FIRST + p->seq);
 	sqlite3_bind_blob(st, 4, ev->digest, EVENT_DIGEST_LEN, SQLITE_STATIC);
 	sqlite3_bind_int64(st, 5, ev->action);
 	sqlite3_bind_int64(st, 6, 0);
@@ -122,11 +143,19 @@ plain_insert(struct plain *p, size_t batch, double seconds, size_t *rows)
 
 		run(p, p->begin);
 		for (size_t i = 0; i < batch; i++)
-			insert(p, sample_event(i), now_us);
+			insert(p, sample_event(i), 0, now_us);
 		run(p, p->commit);
 		*rows += batch;
 	} while ((now = clock_mono_us()) < end);
 	return (double)*rows * 1e6 / (double)(now - start);
+}
+
+void
+plain_add(struct plain *p)
+{
+	run(p, p->begin);
+	insert(p, sample_event(0), getpid(), clock_now_us());
+	run(p, p->commit);
 }
 
 /* --- reading --- */

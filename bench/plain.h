@@ -14,6 +14,11 @@ struct plain; /* fields are private to plain.c */
 /* Make an empty database at the path. It aborts where it can't. */
 struct plain *plain_new(const char *path);
 
+/* Open one that is there, for plain_add(), which inserts one sample in a
+ * transaction: by several processes, but one at a time. */
+struct plain *plain_open(const char *path);
+void plain_add(struct plain *p);
+
 /* Close it; the files stay. */
 void plain_free(struct plain *p);
 

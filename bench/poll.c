@@ -60,7 +60,7 @@ poll_rows(struct bench *b)
 	bench_warm_up(b, &p, clients[STATUS], CLIENTS);
 	snprintf(socket, sizeof(socket), "%s/hello", p.site.dir);
 	/* As many as ours are by now. */
-	hello_start(&hello, socket, site_workers(&p.site, NULL, 0));
+	hello_start(&hello, socket, site_workers(&p.site, NULL, 0), NULL);
 	bench_warm_up(b, &p, clients[HELLO], CLIENTS);
 	measure(b, &p, clients);
 	hello_stop(&hello);

@@ -1,10 +1,12 @@
 /*
  * Rows push/EVENTS/CLIENTS/PROJECTS: pushes against the plain loop that inserts
- * the same rows; push/EVENTS/eight: eight clients of eight projects against
- * eight of one; first/push: the first event of a project.
+ * the same rows; push/1/CLIENTS/least: the least that does the same over HTTP;
+ * push/EVENTS/eight: eight clients of eight projects against eight of one;
+ * first/push: the first event of a project.
  */
 #include "bench/bench.h"
 
+#include "bench/hello.h"
 #include "bench/plain.h"
 #include "tests/temp.h"
 
@@ -202,6 +204,68 @@ size_rows(struct bench *b, struct place *p, size_t s)
 	free(cells);
 }
 
+#define LEAST 8 /* clients, and workers */
+
+/*
+ * What single events could be at best through this nginx: a worker that does
+ * nothing but insert one. Beside the plain loop, for one client and for eight.
+ */
+static void
+least_rows(struct bench *b, struct place *p)
+{
+	static const struct { const char *id; size_t clients; } rows[] = {
+		{ "push/1/1/least", 1 }, { "push/1/8/least", LEAST },
+	};
+	struct load_client clients[2][LEAST];
+	double ratios[2][ROUNDS_MAX], rates[2][ROUNDS_MAX], plain[ROUNDS_MAX];
+	char socket[PATH_MAX + 8], path[PATH_MAX + 32], body[1200];
+	struct reference ref = { 0 };
+	struct sum sums[2] = { 0 };
+	struct hello workers;
+
+	if (!bench_wants(b, rows[0].id) && !bench_wants(b, rows[1].id))
+		return;
+	memset(body, ' ', sizeof(body)); /* as large as a push of one event */
+	snprintf(socket, sizeof(socket), "%s/insert", p->site.dir);
+	snprintf(path, sizeof(path), "%s/least.db", p->site.dir);
+	plain_free(plain_new(path));
+	hello_start(&workers, socket, LEAST, path);
+	snprintf(path, sizeof(path), "%s/plain-least.db", p->site.dir);
+	ref.plain = plain_new(path);
+	for (size_t i = 0; i < 2; i++)
+		for (size_t k = 0; k < LEAST; k++) {
+			struct load_client *c = &clients[i][k];
+
+			*c = (struct load_client){ .body = { body, sizeof(body) } };
+			load_head(&c->head, "POST", PLACE_INSERT, p->token, NULL, sizeof(body));
+		}
+	bench_warm_up(b, p, clients[1], LEAST);
+	for (size_t r = 0; r < b->rounds && !b->failed; r++) {
+		plain[r] = reference_run(b, p, &ref, 1);
+		for (size_t i = 0; i < 2; i++) {
+			rates[i][r] = bench_slot(b, p, clients[i], rows[i].clients, b->slot, 1,
+			                         &sums[i]);
+			ratios[i][r] = rates[i][r] / plain[r];
+		}
+	}
+	for (size_t i = 0; i < 2; i++) {
+		struct row *row;
+
+		if (!bench_wants(b, rows[i].id))
+			continue;
+		row = table_add(&b->table, rows[i].id, bench_median(ratios[i], b->rounds), "x",
+		                AIM_NONE, 0);
+		bench_figures(row, clients[i], rows[i].clients, &sums[i], 0);
+		row->figures[F_CPU] = NAN; /* ours did nothing */
+		row->figures[F_RATE] = bench_median(rates[i], b->rounds);
+		row->figures[F_REFERENCE] = bench_median(plain, b->rounds);
+	}
+	for (size_t i = 0; i < 2; i++)
+		clients_free(clients[i], LEAST);
+	plain_free(ref.plain);
+	hello_stop(&workers);
+}
+
 void
 push_rows(struct bench *b)
 {
@@ -217,6 +281,7 @@ push_rows(struct bench *b)
 		bench_say("pushes of %zu events", sizes[s].events);
 		size_rows(b, &p, s);
 	}
+	least_rows(b, &p);
 	place_stop(b, &p);
 }
 

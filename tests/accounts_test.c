@@ -732,6 +732,57 @@ START_TEST(access_tells_all_of_a_request_in_one_read)
 }
 END_TEST
 
+#define ASKED 600 /* more than are known by heart */
+
+/* What is known from the last time is what is so now, whoever changed it. */
+START_TEST(access_that_was_asked_for_before_is_never_an_old_one)
+{
+	struct user u = user("u@example.com"), v = user("v@example.com");
+	char id[ASKED][ID_MAX];
+	struct accounts *other;
+	struct member m;
+
+	project("p_1", "one", u.id);
+	project("p_2", "two", v.id);
+	ok(member_add(a, "p_1", v.id, ROLE_READER, u.id, &m, &err));
+	token("ak_u", u.id);
+	token("ak_v", v.id);
+	for (int i = 0; i < ASKED; i++) {
+		snprintf(id[i], ID_MAX, "ak_%d", i);
+		token(id[i], i % 2 == 0 ? u.id : v.id);
+	}
+	for (int i = 0; i < 2 * ASKED; i++) {
+		const char *who = i % 2 == 0 ? u.id : v.id;
+
+		ck_assert_int_eq(access_of(id[i % ASKED], who, "p_1").role,
+		                 i % 2 == 0 ? ROLE_OWNER : ROLE_READER);
+		ck_assert_int_eq(access_of(id[i % ASKED], who, "p_2").role,
+		                 i % 2 == 0 ? ROLE_NONE : ROLE_OWNER);
+		ck_assert(!access_of(id[i % ASKED], who, NULL).project_known);
+	}
+	ok(accounts_open(dir, &other, &err));
+	for (int i = 0; i < 6; i++) {
+		struct accounts *writer = i % 2 == 0 ? a : other;
+
+		ok(member_change(writer, "p_1", v.id, i % 2 == 0 ? ROLE_WRITER : ROLE_READER, &err));
+		for (int k = 0; k < 2; k++)
+			ck_assert_int_eq(access_of("ak_v", v.id, "p_1").role,
+			                 i % 2 == 0 ? ROLE_WRITER : ROLE_READER);
+	}
+	ck_assert_int_eq(access_of("ak_u", u.id, "p_1").token_revoked_at, 0);
+	ok(token_revoke(other, "ak_u", &err));
+	ck_assert_int_ne(access_of("ak_u", u.id, "p_1").token_revoked_at, 0);
+	ck_assert_int_eq(access_of("ak_v", v.id, "p_1").token_revoked_at, 0);
+	ok(member_remove(other, "p_1", v.id, &err));
+	ck_assert_int_eq(access_of("ak_v", v.id, "p_1").role, ROLE_NONE);
+	ok(project_delete(other, "p_2", &err));
+	ck_assert(access_of("ak_v", v.id, "p_2").project_deleted);
+	/* What fits nowhere is judged all the same. */
+	ck_assert(!access_of("ak_0123456789012345678901234567890123456789", v.id, NULL).token_known);
+	accounts_close(other);
+}
+END_TEST
+
 START_TEST(a_token_without_a_user_is_known_by_itself)
 {
 	struct user u = user("u@example.com");
@@ -846,6 +897,7 @@ main(void)
 	tcase_add_test(t, the_last_owner_can_neither_go_nor_step_down);
 	tcase_add_test(t, role_names_are_exact);
 	tcase_add_test(t, access_tells_all_of_a_request_in_one_read);
+	tcase_add_test(t, access_that_was_asked_for_before_is_never_an_old_one);
 	tcase_add_test(t, a_token_without_a_user_is_known_by_itself);
 	tcase_add_test(t, tokens_are_listed_as_made_and_revoked_once);
 	tcase_add_test(t, the_use_of_a_token_is_noted_once_an_hour_and_never_waited_for);

@@ -740,6 +740,18 @@ START_TEST(other_shapes_are_no_ids)
 }
 END_TEST
 
+START_TEST(bytes_are_written_as_hex)
+{
+	char text[] = "xxxxxxxxx";
+
+	id_hex((const unsigned char *)"\x00\x9f\xff", 3, text);
+	ck_assert_str_eq(text, "009fff");
+	ck_assert_int_eq(text[7], 'x');
+	id_hex((const unsigned char *)"", 0, text);
+	ck_assert_str_eq(text, "");
+}
+END_TEST
+
 START_TEST(hex_is_decoded_whole_or_not_at_all)
 {
 	unsigned char out[4];
@@ -926,9 +938,11 @@ START_TEST(a_replaced_file_is_another_one)
 {
 	struct fs_id first, second;
 	struct err err;
+	int fd;
 
 	put_file(in_dir("file"), LIT("old"));
 	put_file(in_dir("file2"), LIT("old"));
+	fd = open(in_dir("file"), O_RDONLY | O_CLOEXEC);
 	ck_assert(fs_identify(in_dir("file"), &first));
 	ck_assert(fs_identify(in_dir("file"), &second));
 	ck_assert(fs_same(first, second));
@@ -940,6 +954,10 @@ START_TEST(a_replaced_file_is_another_one)
 	ck_assert_int_eq(fs_write(in_dir("file"), LIT("old"), 0600, &err), RC_OK);
 	ck_assert(fs_identify(in_dir("file"), &second));
 	ck_assert(!fs_same(first, second));
+	ck_assert(fs_identify_open(fd, &second));
+	ck_assert(fs_same(first, second));
+	close(fd);
+	ck_assert(!fs_identify_open(fd, &second));
 	ck_assert(!fs_identify(in_dir("none"), &second));
 }
 END_TEST
@@ -1330,26 +1348,42 @@ START_TEST(a_lock_follows_its_path)
 }
 END_TEST
 
-START_TEST(a_lock_file_says_who_took_it)
+START_TEST(a_lock_file_keeps_what_its_holder_noted)
 {
-	struct lock *l;
-	struct buf b;
+	struct lock *l, *next;
+	char note[8] = "";
 	struct stat st;
-	char want[40];
 
 	umask(007);
 	l = open_lock(in_dir("lock"));
+	next = open_lock(in_dir("lock"));
 	ck_assert_int_eq(stat(in_dir("lock"), &st), 0);
 	ck_assert_uint_eq(st.st_mode & 07777, 0660);
-	for (int i = 0; i < 2; i++) { /* never longer than one line */
+	ck_assert_uint_eq(lock_noted(next, note, sizeof(note)), 0);
+	for (char c = '1'; c <= '2'; c++) { /* never longer than one of them */
 		ck_assert_int_eq(lock_take(l, 0), RC_OK);
-		b = get_file(in_dir("lock"));
-		snprintf(want, sizeof(want), "pid %10ld at 2", (long)getpid());
-		ck_assert_msg(strstr(b.p, want) != NULL, "%s", b.p);
-		ck_assert_ptr_eq(strchr(b.p, '\n'), b.p + b.len - 1);
-		buf_free(&b);
+		lock_note(l, (char[]){ 'n', c }, 2);
 		lock_release(l);
+		ck_assert_uint_eq(lock_noted(next, note, sizeof(note)), 2);
+		ck_assert(note[0] == 'n' && note[1] == c);
+		ck_assert_uint_eq(lock_noted(next, note, 1), 1);
 	}
+	lock_close(l);
+	lock_close(next);
+}
+END_TEST
+
+START_TEST(a_lock_knows_which_file_it_holds)
+{
+	struct lock *l = open_lock(in_dir("lock"));
+	struct fs_id first = lock_file(l), now;
+
+	ck_assert(fs_identify(in_dir("lock"), &now) && fs_same(now, first));
+	ck_assert_int_eq(rename(in_dir("lock"), in_dir("old")), 0);
+	ck_assert(fs_same(lock_file(l), first));
+	ck_assert_int_eq(lock_take(l, 0), RC_OK);
+	ck_assert(fs_identify(in_dir("lock"), &now) && fs_same(now, lock_file(l)));
+	ck_assert(!fs_same(now, first));
 	lock_close(l);
 }
 END_TEST
@@ -1763,6 +1797,7 @@ base_suite(void)
 	t = tcase_create("id and hash");
 	tcase_add_test(t, ids_are_random_and_of_their_shape);
 	tcase_add_test(t, other_shapes_are_no_ids);
+	tcase_add_test(t, bytes_are_written_as_hex);
 	tcase_add_test(t, hex_is_decoded_whole_or_not_at_all);
 	tcase_add_test(t, sha256_is_sha256);
 	suite_add_tcase(s, t);
@@ -1792,7 +1827,8 @@ base_suite(void)
 	tcase_add_test(t, an_alarm_that_was_due_meanwhile_comes_after_the_wait);
 	tcase_add_test(t, other_signals_don_t_end_a_wait);
 	tcase_add_test(t, a_lock_follows_its_path);
-	tcase_add_test(t, a_lock_file_says_who_took_it);
+	tcase_add_test(t, a_lock_file_keeps_what_its_holder_noted);
+	tcase_add_test(t, a_lock_knows_which_file_it_holds);
 	tcase_add_test(t, a_lock_that_can_t_be_opened_is_named);
 	suite_add_tcase(s, t);
 

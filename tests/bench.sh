@@ -24,16 +24,18 @@ is "every row has a value, and is one of these" same "$(ids "$tmp/all.json")" "$
 			echo "push/$events/$clients"
 		done
 	done
+	echo push/1/1/least
+	echo push/1/8/least
 	printf '%s\n' first/push poll/empty poll/status pull/head pull/head-gzip \
-		pull/sealed pull/sealed-cpu pull/sealed-gzip pull/sealed-gzip-cpu \
-		pull/history pull/replay-cpu flat/head flat/poll flat/status \
-		flat/push-1 flat/push-100 fair/p99-over-p50 fair/slowest-over-fastest \
-		fair/refused fair/other-push-p99 fair/other-poll-p99 fair/other-failures \
+		pull/sealed pull/sealed-gzip pull/sealed-cpu pull/history \
+		pull/replay-cpu flat/head flat/poll flat/status flat/push-1 \
+		flat/push-100 fair/p99-over-p50 fair/slowest-over-fastest fair/refused \
+		fair/other-push-p99 fair/other-poll-p99 fair/other-failures \
 		memory/worker memory/pool+nginx memory/under-load memory/growth
 )"
 is "nothing is left in its folder" same "$(ls -A "$tmp/work")" ""
 
-is "some rows" bench --quick --dir "$tmp/work" --only poll/status,push/1/8 --json "$tmp/some.json"
+is "some rows" bench --quick --dir "$tmp/work" --only poll/status,push/1/8/1,push/1/8/8 --json "$tmp/some.json"
 is "only those" same "$(ids "$tmp/some.json")" "push/1/8/1
 push/1/8/8
 poll/status"

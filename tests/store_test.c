@@ -527,6 +527,72 @@ START_TEST(a_log_that_was_set_back_in_place_is_not_written)
 }
 END_TEST
 
+/* An event of one of many authors. */
+static struct event
+event_of(const char *device, int64_t action_id)
+{
+	struct event ev = event(action_id, 1);
+
+	ev.device = span_of(device);
+	return ev;
+}
+
+static enum rc
+list_devices(void *ctx, const struct event *ev, bool *stop)
+{
+	(void)stop;
+	buf_addf(ctx, "%.*s ", (int)ev->device.len, ev->device.p);
+	return RC_OK;
+}
+
+/* A handle knows who wrote last: that is of no use where that is gone since. */
+START_TEST(events_keep_their_authors_whoever_writes_in_between)
+{
+	static const char anew[] = "DELETE FROM event; DELETE FROM author; UPDATE head SET"
+	    " seq = 0, count = 0, log_id = randomblob(16);"
+	    "INSERT INTO author(device, session, user) VALUES ('new', 's', 'u')";
+	struct events *e = new_log(), *other;
+	char path[TEMP_PATH + 32];
+	struct buf devices = { 0 };
+	struct event ev;
+	sqlite3 *db;
+	int64_t seq;
+
+	ck_assert_int_eq(events_open(log_dir, &other, &err), RC_OK);
+	for (int64_t i = 1; i <= 3; i++) {
+		append(e, event_of("a", i), &seq);
+		append(e, event_of(i == 2 ? "a" : "b", i + 10), &seq);
+		append(other, event_of("b", i + 20), &seq);
+	}
+	/* One that is made in a transaction that comes to nothing. */
+	ev = event_of("c", 30);
+	ck_assert_int_eq(events_begin(e, deadline(), &err), RC_OK);
+	ck_assert_int_eq(events_append(e, &ev, &seq, &err), RC_OK);
+	events_rollback(e);
+	append(other, event_of("d", 31), &seq);
+	append(e, ev, &seq);
+	/* Another log in the same file, as a restore leaves it. */
+	append(e, event_of("a", 40), &seq);
+	ck_assert_int_eq(events_walk(e, 0, INT64_MAX, true, NULL, list_devices, &devices, &err),
+	                 RC_OK);
+	ck_assert_str_eq(buf_cstr(&devices), "a b b a a b a b b d c a ");
+	snprintf(path, sizeof(path), "%s/" EVENTS_DB, log_dir);
+	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_exec(db, anew, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+	snprintf(path, sizeof(path), "%s/" EVENTS_LOCK, log_dir);
+	ck_assert_int_eq(truncate(path, 0), 0);
+	append(e, event_of("a", 41), &seq);
+	buf_reset(&devices);
+	ck_assert_int_eq(events_walk(e, 0, INT64_MAX, true, NULL, list_devices, &devices, &err),
+	                 RC_OK);
+	ck_assert_str_eq(buf_cstr(&devices), "a ");
+	buf_free(&devices);
+	events_close(other);
+	events_close(e);
+}
+END_TEST
+
 START_TEST(many_processes_append_without_loss_or_gap)
 {
 	enum { PROCESSES = 4, EACH = 50 };
@@ -836,6 +902,7 @@ main(void)
 	tcase_add_test(t, a_log_replaced_while_its_lock_is_waited_for_is_not_written);
 	tcase_add_test(t, an_older_copy_or_another_log_is_not_taken_for_the_log);
 	tcase_add_test(t, a_log_that_was_set_back_in_place_is_not_written);
+	tcase_add_test(t, events_keep_their_authors_whoever_writes_in_between);
 	tcase_add_test(t, many_processes_append_without_loss_or_gap);
 	tcase_add_test(t, a_killed_writer_leaves_all_or_nothing);
 	tcase_add_test(t, the_wal_is_checkpointed_after_an_answer);

@@ -38,14 +38,17 @@ enum rc fs_read(const char *path, size_t max, struct buf *out, struct err *err);
 enum rc fs_write(const char *path, struct span content, mode_t mode, struct err *err);
 
 /*
- * Which file a path names now; kept by holders of a handle to learn that
- * it was deleted or replaced. False when there is none.
+ * Which file a path names now, or which one is open; kept by holders of a handle
+ * to learn that it was deleted or replaced. False when there is none. The file's
+ * times are not looked at: since Linux 6.13 each write after such a look gives
+ * the file a new time, which a sync of its neighbour (a database) then writes.
  */
 struct fs_id {
 	dev_t dev;
 	ino_t ino;
 };
 bool fs_identify(const char *path, struct fs_id *out);
+bool fs_identify_open(int fd, struct fs_id *out);
 bool fs_same(struct fs_id a, struct fs_id b);
 
 /* Whether nothing can be written into the folder that a path lies in: a disk

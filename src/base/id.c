@@ -20,10 +20,21 @@ id_random(void *p, size_t n)
 	return RC_OK;
 }
 
+void
+id_hex(const unsigned char *p, size_t n, char *out)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < n; i++) {
+		*out++ = digits[p[i] >> 4];
+		*out++ = digits[p[i] & 15];
+	}
+	*out = '\0';
+}
+
 enum rc
 id_new(const char *prefix, size_t bytes, char out[ID_MAX])
 {
-	static const char digits[] = "0123456789abcdef";
 	unsigned char raw[ID_MAX / 2];
 	size_t n = strlen(prefix);
 
@@ -32,11 +43,7 @@ id_new(const char *prefix, size_t bytes, char out[ID_MAX])
 	    id_random(raw, bytes) != RC_OK)
 		return RC_FAULT;
 	memcpy(out, prefix, n);
-	for (size_t i = 0; i < bytes; i++) {
-		out[n++] = digits[raw[i] >> 4];
-		out[n++] = digits[raw[i] & 15];
-	}
-	out[n] = '\0';
+	id_hex(raw, bytes, out + n);
 	return RC_OK;
 }
 

@@ -20,6 +20,9 @@ enum rc id_new(const char *prefix, size_t bytes, char out[ID_MAX]);
 /* Whether text is the prefix and exactly n lower-case hex digits. */
 bool id_is(struct span text, const char *prefix, size_t n);
 
+/* Write n bytes as 2 * n lower-case hex digits and a NUL. */
+void id_hex(const unsigned char *p, size_t n, char *out);
+
 /* Decode exactly 2 * n hex digits of either case; false otherwise. */
 bool id_unhex(struct span hex, unsigned char *out, size_t n);
 

@@ -2,34 +2,36 @@
 #include "base/lock.h"
 
 #include "base/clock.h"
+#include "base/fs.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <assert.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <sys/time.h>
 #include <unistd.h>
 
 /* How often the alarm is repeated: see wait_for(). */
 #define AGAIN_MS 10
 
-#define ADVICE 53 /* bytes of the advice; a note comes behind it */
-
 struct lock {
 	char *path;
-	int fd;    /* -1: the path could not be opened again */
+	int fd;          /* -1: the path could not be opened again */
+	struct fs_id id; /* of the file that is open */
 	bool held;
 };
 
-static int
-open_file(const char *path)
+/* Open the file, or the one that the path names now. */
+static bool
+open_file(struct lock *l)
 {
-	return open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0660);
+	if (l->fd >= 0)
+		close(l->fd);
+	l->fd = open(l->path, O_RDWR | O_CREAT | O_CLOEXEC, 0660);
+	return l->fd >= 0 && fs_identify_open(l->fd, &l->id);
 }
 
 enum rc
@@ -42,8 +44,8 @@ lock_open(const char *path, struct lock **out, struct err *err)
 		free(l);
 		return err_set(err, RC_FAULT, "out of memory");
 	}
-	l->fd = open_file(path);
-	if (l->fd < 0) {
+	l->fd = -1;
+	if (!open_file(l)) {
 		err_set(err, RC_UNAVAILABLE, "can't open the lock file %s: %s",
 		        path, strerror(errno));
 		lock_close(l);
@@ -153,22 +155,9 @@ wait_for(struct lock *l, int64_t deadline_ms)
 static bool
 still_there(const struct lock *l)
 {
-	struct stat a, b;
+	struct fs_id now;
 
-	return l->fd >= 0 && fstat(l->fd, &a) == 0 && stat(l->path, &b) == 0 &&
-	    a.st_dev == b.st_dev && a.st_ino == b.st_ino;
-}
-
-/* Tell people who took it and when. Same length always: nothing to cut. */
-static void
-write_advice(const struct lock *l)
-{
-	char when[TIME_TEXT], line[ADVICE + 1];
-
-	snprintf(line, sizeof(line), "last taken by pid %10ld at %s\n",
-	         (long)getpid(), time_text(clock_now_us() / 1000000, when));
-	if (pwrite(l->fd, line, ADVICE, 0) != ADVICE)
-		return; /* only advice; a full disk must not cost the lock */
+	return l->fd >= 0 && fs_identify(l->path, &now) && fs_same(now, l->id);
 }
 
 enum rc
@@ -188,14 +177,10 @@ lock_take(struct lock *l, int64_t deadline_ms)
 		 * Somebody removed or replaced the file: others lock the one
 		 * that the path names now, so this lock would mean nothing.
 		 */
-		if (l->fd >= 0)
-			close(l->fd);
-		l->fd = open_file(l->path);
-		if (l->fd < 0)
+		if (!open_file(l))
 			return RC_UNAVAILABLE;
 	}
 	l->held = true;
-	write_advice(l);
 	return RC_OK;
 }
 
@@ -208,6 +193,12 @@ lock_release(struct lock *l)
 	l->held = false;
 }
 
+struct fs_id
+lock_file(const struct lock *l)
+{
+	return l->id;
+}
+
 bool
 lock_held(const struct lock *l)
 {
@@ -218,14 +209,14 @@ void
 lock_note(struct lock *l, const char *note, size_t n)
 {
 	assert(l->held);
-	if (pwrite(l->fd, note, n, ADVICE) != (ssize_t)n)
+	if (pwrite(l->fd, note, n, 0) != (ssize_t)n)
 		return; /* an older note, or part of one, stays */
 }
 
 size_t
 lock_noted(const struct lock *l, char *note, size_t n)
 {
-	ssize_t got = l->fd < 0 ? 0 : pread(l->fd, note, n, ADVICE);
+	ssize_t got = l->fd < 0 ? 0 : pread(l->fd, note, n, 0);
 
 	return got < 0 ? 0 : (size_t)got;
 }

@@ -2,13 +2,12 @@
  * Lock files: who may write. Locked by flock(2), so a lock is gone with its
  * holder; the file itself is never unlinked. Waiters queue in the kernel, in
  * order; a timer signal ends the wait at the deadline (design.md, "The
- * server's data"). The first line of its content is advice for people: pid and
- * time. What follows is the holder's.
+ * server's data"). Its content is the holder's.
  */
 #ifndef TDSYNC_BASE_LOCK_H
 #define TDSYNC_BASE_LOCK_H
 
-#include "base/rc.h"
+#include "base/fs.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -52,6 +51,9 @@ void lock_release(struct lock *l);
  */
 void lock_note(struct lock *l, const char *note, size_t n);
 size_t lock_noted(const struct lock *l, char *note, size_t n);
+
+/* Which file is open; while the lock is held that is the one at its path. */
+struct fs_id lock_file(const struct lock *l);
 
 /* Whether this handle holds the lock. */
 bool lock_held(const struct lock *l);

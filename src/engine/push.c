@@ -701,13 +701,15 @@ push_append(struct push *p, struct events *log, struct span user, int64_t now_us
             int64_t deadline_ms, struct buf *answer, size_t *accepted, struct err *err)
 {
 	bool write = !all_rejected(p);
+	struct events_head head;
 	size_t n;
-	enum rc rc = RC_OK;
+	enum rc rc;
 
 	if (accepted != NULL)
 		*accepted = 0;
 	buf_reset(answer);
-	if (write && (rc = events_begin(log, deadline_ms, err)) != RC_OK)
+	rc = write ? events_begin(log, deadline_ms, err) : events_head(log, &head, err);
+	if (rc != RC_OK)
 		return rc;
 	if (write)
 		rc = append_items(p, log, user, now_us, err);

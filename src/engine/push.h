@@ -49,8 +49,9 @@ int64_t push_newest_us(const struct push *p);
 /*
  * Append to the log what was not rejected and write the answer,
  * {"accepted","acks","rejected"}, with a newline. All waits end at the
- * deadline. Anything but RC_OK: nothing was written and *answer is reset.
- * *accepted (may be NULL) is the number of new events.
+ * deadline. Anything but RC_OK: nothing was written and *answer is reset; else
+ * events_log_id() tells which log they went into. *accepted (may be NULL) is the
+ * number of new events.
  */
 enum rc push_append(struct push *p, struct events *log, struct span user,
                     int64_t now_us, int64_t deadline_ms, struct buf *answer,

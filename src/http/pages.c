@@ -3,12 +3,14 @@
 
 #include "base/clock.h"
 #include "base/fs.h"
+#include "base/id.h"
 #include "base/log.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -102,15 +104,21 @@ pages_init(struct pages *p, const char *data, int64_t max)
 	*p = (struct pages){ .data = data, .max = max };
 }
 
+void
+pages_close(struct pages *p)
+{
+	free(p->seen);
+	p->seen = NULL;
+}
+
 /* The folder of a log's pages, below data/pages/. */
 static int
 folder_name(const struct page_key *key, char out[PAGES_NAME])
 {
 	int n = snprintf(out, PAGES_NAME, "/%s/", key->project);
 
-	for (size_t i = 0; i < LOG_ID_LEN; i++)
-		n += snprintf(out + n, 3, "%02x", key->log_id[i]);
-	return n;
+	id_hex(key->log_id, LOG_ID_LEN, out + n);
+	return n + 2 * LOG_ID_LEN;
 }
 
 void
@@ -164,25 +172,25 @@ check_body(int fd, int64_t size, uLong want)
 
 /* What is wrong with an open file; NULL: nothing. */
 static const char *
-judge(struct page_file *f, int64_t after, bool whole)
+judge(struct page_file *f, int64_t after, bool whole, struct stat *st)
 {
 	unsigned char head[HEAD];
-	struct stat st;
 
-	if (fstat(f->fd, &st) != 0 || !S_ISREG(st.st_mode))
+	if (fstat(f->fd, st) != 0 || !S_ISREG(st->st_mode))
 		return "no file";
 	if (pread(f->fd, head, HEAD, 0) != HEAD || !read_head(head, f) || f->after != after)
 		return "not a page of this version";
-	if (st.st_size != f->size)
+	if (st->st_size != f->size)
 		return "cut short";
 	if (whole && !check_body(f->fd, f->size, (uLong)number(head + AT_BODY_SUM)))
 		return "damaged";
 	return NULL;
 }
 
-enum rc
-pages_open(const struct pages *p, const struct page_key *key, bool whole,
-           struct page_file *out)
+/* pages_open(); *st is the file's where there is one. */
+static enum rc
+open_page(const struct pages *p, const struct page_key *key, bool whole,
+          struct page_file *out, struct stat *st)
 {
 	char path[FULL_NAME];
 	const char *wrong;
@@ -195,12 +203,92 @@ pages_open(const struct pages *p, const struct page_key *key, bool whole,
 	out->fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (out->fd < 0 && (errno == ENOENT || errno == EMFILE || errno == ENFILE))
 		return RC_NOT_FOUND;
-	wrong = out->fd < 0 ? strerror(errno) : judge(out, key->after, whole);
+	wrong = out->fd < 0 ? strerror(errno) : judge(out, key->after, whole, st);
 	if (wrong == NULL)
 		return RC_OK;
 	page_file_close(out);
 	pages_drop(p, key, wrong);
 	return RC_NOT_FOUND;
+}
+
+enum rc
+pages_open(const struct pages *p, const struct page_key *key, bool whole,
+           struct page_file *out)
+{
+	struct stat st;
+
+	return open_page(p, key, whole, out, &st);
+}
+
+/* --- files that were seen --- */
+
+#define SEEN 256 /* so many are known: 50 kB */
+
+struct page_seen {
+	char project[ID_MAX];
+	unsigned char log_id[LOG_ID_LEN];
+	struct stat st;          /* of the file as it was checked */
+	struct page_file file;
+	uint64_t of;             /* behind file.of */
+};
+
+static struct page_seen *
+seen_place(struct pages *p, const struct page_key *key)
+{
+	uint32_t h = 2166136261u ^ (uint32_t)(key->after / 1000); /* FNV-1a */
+
+	if (p->seen == NULL && (p->seen = calloc(SEEN, sizeof(*p->seen))) == NULL)
+		return NULL;
+	for (size_t i = 0; i < LOG_ID_LEN; i++)
+		h = (h ^ key->log_id[i]) * 16777619u;
+	return &p->seen[h % SEEN];
+}
+
+/* Whether this is the file that was seen, unchanged. */
+static bool
+is_seen(const struct page_seen *s, const struct page_key *key, const struct stat *st)
+{
+	return s->st.st_ino == st->st_ino && s->st.st_dev == st->st_dev &&
+	       s->st.st_size == st->st_size &&
+	       s->st.st_ctim.tv_sec == st->st_ctim.tv_sec &&
+	       s->st.st_ctim.tv_nsec == st->st_ctim.tv_nsec &&
+	       s->file.after == key->after && strcmp(s->project, key->project) == 0 &&
+	       memcmp(s->log_id, key->log_id, LOG_ID_LEN) == 0;
+}
+
+enum rc
+pages_find(struct pages *p, const struct page_key *key, bool whole,
+           char name[PAGES_NAME], struct page_file *out)
+{
+	struct page_seen *s;
+	char path[FULL_NAME];
+	struct stat st;
+	enum rc rc;
+
+	*out = (struct page_file){ .fd = -1 };
+	if (p->max == 0)
+		return RC_NOT_FOUND;
+	s = seen_place(p, key);
+	pages_name(key, name);
+	snprintf(path, sizeof(path), "%s/pages%s" SUFFIX, p->data, name);
+	if (lstat(path, &st) != 0 && errno == ENOENT)
+		return RC_NOT_FOUND;
+	if (s != NULL && !whole && is_seen(s, key, &st)) {
+		*out = s->file;
+		return RC_OK;
+	}
+	if ((rc = open_page(p, key, true, out, &st)) != RC_OK)
+		return rc;
+	page_file_close(out);
+	if (s == NULL)
+		return RC_OK;
+	snprintf(s->project, sizeof(s->project), "%s", key->project);
+	memcpy(s->log_id, key->log_id, LOG_ID_LEN);
+	s->st = st;
+	s->of = 0;
+	out->of = &s->of;
+	s->file = *out;
+	return RC_OK;
 }
 
 void

@@ -6,8 +6,10 @@
  * A file is one gzip member. Its header carries a field of ours, which says
  * what the page is and how long the file must be, under a checksum. The field
  * is written last, after the rest was synced: a file that a crash cut short
- * has none. It is looked at each time; the whole file's checksum where a worker
- * sends it itself and once in PAGES_CHECK_EACH times where nginx does.
+ * has none. Where a worker sends the file, it checks all of it each time. Where
+ * nginx does, the worker checks all of it when it sees it first, or changed (then
+ * it knows it by inode, size and time), and once in PAGES_CHECK_EACH times: what
+ * rots on a disk changes no time.
  *
  * Files are 0640 and folders 0750 whatever the umask: nginx may run as another
  * user of the workers' group.
@@ -26,7 +28,9 @@
 
 #include <limits.h>
 
-#define PAGES_CHECK_EACH 8
+#define PAGES_CHECK_EACH 64
+
+struct page_seen; /* a file that was checked, private to pages.c */
 
 /* A worker's part in it. */
 struct pages {
@@ -35,6 +39,7 @@ struct pages {
 	int64_t unswept;         /* what it may still add before it looks after all */
 	int64_t retry_ms;        /* after a failure: not before, clock_mono_ms() */
 	int64_t complain_ms;     /* nor is a failure logged before */
+	struct page_seen *seen;  /* by hash; NULL: none yet */
 };
 
 /* Which page. */
@@ -44,17 +49,20 @@ struct page_key {
 	int64_t after;               /* the cursor */
 };
 
-/* A page's file, open, and what it says of itself. */
+/* A page's file, and what it says of itself. */
 struct page_file {
-	int fd;                  /* -1: none */
+	int fd;                  /* -1: not open */
 	int64_t after, last;     /* as in struct page */
 	int64_t count;
 	int64_t size;            /* of the file */
 	int64_t text;            /* of the page, unpacked */
 	unsigned char digest[EVENT_DIGEST_LEN]; /* of the event `last` */
+	uint64_t *of;            /* for the caller, as long as the file is the same: 0 at
+	                          * first; NULL: nothing can be kept */
 };
 
 void pages_init(struct pages *p, const char *data, int64_t max);
+void pages_close(struct pages *p);
 
 /* The path of a page below data/pages/, without ".gz": "/p_.../.../0.json". */
 #define PAGES_NAME 128
@@ -66,6 +74,13 @@ void pages_name(const struct page_key *key, char out[PAGES_NAME]);
  */
 enum rc pages_open(const struct pages *p, const struct page_key *key, bool whole,
                    struct page_file *out);
+
+/*
+ * The same for a file that somebody else sends, by pages_name(): it is not open in
+ * *out. A file that was checked and has not changed is not opened, unless `whole`.
+ */
+enum rc pages_find(struct pages *p, const struct page_key *key, bool whole,
+                   char name[PAGES_NAME], struct page_file *out);
 
 /* Close; fine for one without a file. */
 void page_file_close(struct page_file *f);

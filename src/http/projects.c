@@ -68,7 +68,7 @@ choose(struct projects *p, const char *id)
 }
 
 static enum rc
-open_entry(const struct projects *p, const char *id, struct project_log *e,
+open_entry(struct projects *p, const char *id, struct project_log *e,
            struct err *err)
 {
 	enum rc rc;
@@ -78,6 +78,7 @@ open_entry(const struct projects *p, const char *id, struct project_log *e,
 		return rc;
 	snprintf(e->id, sizeof(e->id), "%s", id);
 	e->devices = (struct devices_known){ 0 };
+	e->opened = ++p->openings;
 	rc = events_open(e->dir, &e->log, err);
 	if (rc == RC_NOT_FOUND) /* server.db knows the project */
 		return err_set(err, RC_UNAVAILABLE, "%s: the project's log is missing or was never "

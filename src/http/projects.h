@@ -30,12 +30,13 @@ struct project_log {
 	struct follower *follower;      /* of its state; NULL: not open */
 	struct devices_known devices;
 	uint64_t used;                  /* when, in uses of all */
+	uint64_t opened;                /* the number of this opening, of all */
 };
 
 struct projects {
 	const char *data;               /* borrowed */
 	struct installed profiles;
-	uint64_t uses;
+	uint64_t uses, openings;
 	struct project_log *open;       /* PROJECTS_OPEN of them, or NULL */
 	struct project_log *last;       /* of these, the one used last, or NULL */
 };

@@ -51,16 +51,36 @@ starts_well(struct request *r)
 	return at == r->cursor;
 }
 
-/* Whether a kept page is of the log as it is: somebody may have put an older
- * copy in its place, by hand. */
+/*
+ * Whether a kept page is of the log as it is: somebody may have put an older
+ * copy in its place, by hand; then it was opened anew. Of a log that is open
+ * events only ever follow.
+ */
 static bool
 is_of_log(struct request *r, const struct page_file *f)
 {
 	unsigned char digest[EVENT_DIGEST_LEN];
 
-	return f->last <= r->head.seq &&
-	       events_digest(r->project->log, f->last, digest, NULL) == RC_OK &&
-	       memcmp(digest, f->digest, EVENT_DIGEST_LEN) == 0;
+	if (f->last > r->head.seq)
+		return false;
+	if (f->of != NULL && *f->of == r->project->opened)
+		return true;
+	if (events_digest(r->project->log, f->last, digest, NULL) != RC_OK ||
+	    memcmp(digest, f->digest, EVENT_DIGEST_LEN) != 0)
+		return false;
+	if (f->of != NULL)
+		*f->of = r->project->opened;
+	return true;
+}
+
+/* One request in PAGES_CHECK_EACH: ids are random hex digits. */
+static bool
+is_sampled(const struct request *r)
+{
+	unsigned char last;
+
+	return id_unhex((struct span){ r->id + 30, 2 }, &last, 1) &&
+	       last % PAGES_CHECK_EACH == 0;
 }
 
 /*
@@ -73,14 +93,16 @@ answer_kept(struct request *r, int64_t after, int64_t limit, int64_t *last)
 {
 	const char *there = request_header(r, "TD_SYNC_PAGES");
 	bool by_nginx = there != NULL && there[0] != '\0';
-	/* Ids are random hex digits. */
-	bool whole = !by_nginx || r->id[31] % PAGES_CHECK_EACH == 0;
 	struct page_key key = key_of(r, after);
 	char name[PAGES_NAME];
 	struct page_file f;
+	enum rc rc;
 
-	if (after >= r->head.seq ||
-	    pages_open(&r->server->pages, &key, whole, &f) != RC_OK)
+	if (after >= r->head.seq)
+		return false;
+	rc = by_nginx ? pages_find(&r->server->pages, &key, is_sampled(r), name, &f)
+	              : pages_open(&r->server->pages, &key, true, &f);
+	if (rc != RC_OK)
 		return false;
 	*last = f.last;
 	if (f.count > limit || !is_of_log(r, &f)) {
@@ -94,8 +116,6 @@ answer_kept(struct request *r, int64_t after, int64_t limit, int64_t *last)
 		r->file = f;
 		return true;
 	}
-	page_file_close(&f);
-	pages_name(&key, name);
 	buf_addf(&r->headers, "X-Accel-Redirect: %s%s\r\n", there, name);
 	return true;
 }

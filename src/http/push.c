@@ -85,17 +85,21 @@ push_run(struct request *r)
 	struct push *p = NULL;
 	enum rc rc;
 
-	/* Without the rules that it was made for nothing may be judged. */
-	if ((rc = sync_begin(r, false)) != RC_OK ||
-	    (rc = projects_profile(&r->server->projects, r->project, &profile,
-	                           &r->err)) != RC_OK)
-		return rc;
-	rc = push_parse(&r->body, profile, rules, &p, &r->err);
+	/* Who claims nothing is not compared with the log: its head is read once,
+	 * under the lock. Without the rules that it was made for nothing may be
+	 * judged. */
+	rc = sync_claims(r) ? sync_begin(r, false) : sync_open(r);
+	if (rc == RC_OK)
+		rc = projects_profile(&r->server->projects, r->project, &profile, &r->err);
 	if (rc != RC_OK)
 		return rc;
-	rc = append(r, p);
+	rc = push_parse(&r->body, profile, rules, &p, &r->err);
+	if (rc == RC_OK)
+		rc = append(r, p);
 	if (rc == RC_OK)
 		rc = sync_confirm(r);
+	else if (!r->has_head)
+		r->has_head = events_head(r->project->log, &r->head, NULL) == RC_OK;
 	if (rc == RC_OK) {
 		r->status = 200;
 		r->seq = push_newest_us(p);

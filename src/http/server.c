@@ -22,6 +22,7 @@ void
 server_close(struct server *s)
 {
 	projects_close(&s->projects);
+	pages_close(&s->pages);
 	auth_close(s->auth);
 	s->auth = NULL;
 }

@@ -17,6 +17,9 @@
  * the last pushes take to apply. */
 #define STATE_SOON_MS 100
 
+#define ID "HTTP_X_LOG_ID"
+#define LAST "HTTP_X_LOG_LAST"
+
 /* "SEQ:DIGEST", the last event the caller has. */
 static bool
 parse_last(const char *text, int64_t *seq, unsigned char digest[EVENT_DIGEST_LEN])
@@ -52,8 +55,8 @@ check_last(struct request *r, const char *text)
 static enum rc
 check_known(struct request *r)
 {
-	const char *id = request_header(r, "HTTP_X_LOG_ID");
-	const char *last = request_header(r, "HTTP_X_LOG_LAST");
+	const char *id = request_header(r, ID);
+	const char *last = request_header(r, LAST);
 	unsigned char theirs[LOG_ID_LEN];
 
 	if (id != NULL && !id_unhex(span_of(id), theirs, LOG_ID_LEN))
@@ -66,13 +69,24 @@ check_known(struct request *r)
 }
 
 enum rc
+sync_open(struct request *r)
+{
+	return projects_get(&r->server->projects, r->project_id, &r->project, &r->err);
+}
+
+bool
+sync_claims(const struct request *r)
+{
+	return request_header(r, ID) != NULL || request_header(r, LAST) != NULL;
+}
+
+enum rc
 sync_begin(struct request *r, bool hold)
 {
 	struct events *log;
 	enum rc rc;
 
-	rc = projects_get(&r->server->projects, r->project_id, &r->project, &r->err);
-	if (rc != RC_OK)
+	if ((rc = sync_open(r)) != RC_OK)
 		return rc;
 	log = r->project->log;
 	if (hold && (rc = events_hold(log, &r->err)) != RC_OK)
@@ -240,8 +254,12 @@ sync_read(struct request *r, sync_write *write, const void *what)
 enum rc
 sync_confirm(struct request *r)
 {
-	if (memcmp(events_log_id(r->project->log), r->head.log_id, LOG_ID_LEN) != 0)
+	const unsigned char *id = events_log_id(r->project->log);
+
+	if (r->has_head && memcmp(id, r->head.log_id, LOG_ID_LEN) != 0)
 		return err_set(&r->err, RC_BUSY, "the log was replaced during a request");
+	memcpy(r->head.log_id, id, LOG_ID_LEN);
+	r->has_head = true;
 	return RC_OK;
 }
 

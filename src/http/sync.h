@@ -5,6 +5,12 @@
 
 #include "http/request.h"
 
+/* Open the project's log: r->project. */
+enum rc sync_open(struct request *r);
+
+/* Whether the caller says what it knows of the log. */
+bool sync_claims(const struct request *r);
+
 /*
  * Open the project's log and read its head (r->project, r->head), then
  * compare with what the caller says it knows (X-Log-Id, X-Log-Last;
@@ -71,9 +77,9 @@ enum rc sync_read(struct request *r, sync_write *write, const void *what);
 enum rc sync_wait(struct request *r, int *place);
 
 /*
- * Behind a commit: whether the log is the one that the answer is going to name
- * (r->head). RC_BUSY where a restore came in between: then the caller sends
- * again, which costs nothing.
+ * Behind a commit: whether the log is the one that was looked at before
+ * (r->head), where it was; its id goes out with the answer. RC_BUSY where a
+ * restore came in between: then the caller sends again, which costs nothing.
  */
 enum rc sync_confirm(struct request *r);
 

@@ -171,7 +171,8 @@ struct access {
 };
 
 /*
- * On the path of every request: one statement. user_id is "" for a token
+ * On the path of every request: one statement, or none but whether anything was
+ * changed since the same was asked last. user_id is "" for a token
  * without a user; project_id may be NULL: then only token and user are looked
  * up.
  */

@@ -15,6 +15,7 @@
 enum query {
 	Q_META,
 	Q_META_ADD,
+	Q_VERSION,
 	Q_ACCESS,
 	Q_USER_ADD,
 	Q_USER_BY_EMAIL,
@@ -47,6 +48,12 @@ struct conn {
 	sqlite3_stmt *st[Q__MAX];
 };
 
+/* What access_get() was asked, and its answer; token "": nothing. */
+struct known {
+	char token[ID_MAX], user[ID_MAX], project[ID_MAX];
+	struct access access;
+};
+
 struct accounts {
 	char *path;         /* of server.db */
 	char *lock_path;    /* of server.lock */
@@ -58,6 +65,8 @@ struct accounts {
 	bool broken;        /* a commit's outcome is unknown */
 	bool making;        /* within accounts_create(): file is not set */
 	char server_id[ID_MAX];
+	struct known *known; /* KNOWN of them, by hash; NULL: none yet */
+	int64_t version;     /* of what is known: rd's data_version */
 };
 
 /* Seconds since 1970. */

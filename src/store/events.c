@@ -137,7 +137,9 @@ struct events {
 	bool appended;            /* the transaction holds something */
 	bool broken;              /* don't trust the handle */
 	bool unsettled;           /* a commit failed, and may still be found (db_settle) */
-	int64_t author;           /* id of the author below, 0: not looked up */
+	int64_t author;           /* id of the author below, 0: not looked up; in the
+	                           * log of author_log */
+	unsigned char author_log[LOG_ID_LEN];
 	struct buf author_key;    /* device NUL session NUL user */
 	int wal_pages;            /* in the WAL after our last commit */
 };
@@ -202,9 +204,8 @@ open_lock(struct events *e, struct err *err)
 {
 	enum rc rc = lock_open(e->lock_path, &e->lock, err);
 
-	if (rc == RC_OK && !fs_identify(e->lock_path, &e->lock_id))
-		rc = err_set(err, RC_UNAVAILABLE, "%s vanished while it was opened",
-		             e->lock_path);
+	if (rc == RC_OK)
+		e->lock_id = lock_file(e->lock);
 	return rc == RC_UNAVAILABLE && fs_read_only(e->path) ? RC_OK : rc;
 }
 
@@ -290,13 +291,9 @@ write_schema(struct events *e, const char *profile, struct err *err)
 static void
 note_text(const unsigned char log_id[LOG_ID_LEN], int64_t seq, char out[NOTE_LEN + 1])
 {
-	static const char digits[] = "0123456789abcdef";
-	char id[2 * LOG_ID_LEN + 1] = "";
+	char id[2 * LOG_ID_LEN + 1];
 
-	for (size_t i = 0; i < LOG_ID_LEN; i++) {
-		id[2 * i] = digits[log_id[i] >> 4];
-		id[2 * i + 1] = digits[log_id[i] & 15];
-	}
+	id_hex(log_id, LOG_ID_LEN, id);
 	snprintf(out, NOTE_LEN + 1, NOTE, id, seq);
 }
 
@@ -313,11 +310,11 @@ note_head(struct events *e)
 static bool
 follows_note(const char *note, size_t n, const struct events_head *head, int64_t *seq)
 {
-	char ours[NOTE_LEN + 1];
+	char ours[NOTE_LEN + 1], *end;
 
 	note_text(head->log_id, head->seq, ours);
-	if (n != NOTE_LEN || note[NOTE_LEN - 1] != '\n' ||
-	    sscanf(note + NOTE_LEN - 20, "%19" SCNd64, seq) != 1)
+	*seq = strtoll(note + NOTE_LEN - 20, &end, 10);
+	if (n != NOTE_LEN || *end != '\n')
 		return true;
 	return memcmp(note, ours, NOTE_LEN - 20) == 0 && head->seq >= *seq;
 }
@@ -461,12 +458,21 @@ events_close(struct events *e)
 	free(e);
 }
 
+/* Whether what lies at the path is the file that is open. */
+static bool
+is_ours(const struct events *e)
+{
+	struct fs_id id;
+
+	return fs_identify(e->path, &id) && fs_same(id, e->id);
+}
+
 bool
 events_stale(const struct events *e)
 {
-	struct fs_id id, lock_id;
+	struct fs_id lock_id;
 
-	if (e->broken || !fs_identify(e->path, &id) || !fs_same(id, e->id))
+	if (e->broken || !is_ours(e))
 		return true;
 	if (e->read_only) /* what was opened as never changing may change again */
 		return !fs_read_only(e->path);
@@ -730,8 +736,9 @@ events_begin(struct events *e, int64_t deadline_ms, struct err *err)
 		return err_set(err, RC_UNAVAILABLE, "%s lies on a read-only disk", e->path);
 	if ((rc = lock_take(e->lock, deadline_ms)) != RC_OK)
 		return err_set(err, rc, "the project is busy: try again in a moment");
-	/* A restore may have held the lock that was waited for. */
-	if (events_stale(e)) {
+	/* A restore may have held the lock that was waited for. (What is locked
+	 * is what lies at its path.) */
+	if (!is_ours(e) || !fs_same(lock_file(e->lock), e->lock_id)) {
 		lock_release(e->lock);
 		return err_set(err, RC_BUSY, "%s was replaced: open it anew", e->path);
 	}
@@ -744,15 +751,18 @@ events_begin(struct events *e, int64_t deadline_ms, struct err *err)
 	if (rc == RC_OK) {
 		e->writing = true;
 		e->appended = false;
-		e->author = 0;
 		rc = check_head(e, &e->head, err);
+	}
+	if (memcmp(e->author_log, e->head.log_id, LOG_ID_LEN) != 0) {
+		memcpy(e->author_log, e->head.log_id, LOG_ID_LEN);
+		e->author = 0;
 	}
 	if (rc != RC_OK)
 		events_rollback(e);
 	return rc;
 }
 
-/* Whether the author looked up last in this transaction is this one. */
+/* Whether the author that was looked up last is this one. */
 static bool
 author_is(struct events *e, const struct event *ev)
 {
@@ -878,7 +888,6 @@ static void
 end(struct events *e)
 {
 	e->writing = false;
-	e->author = 0;
 	lock_release(e->lock);
 }
 
@@ -915,6 +924,7 @@ events_rollback(struct events *e)
 	if (!sqlite3_get_autocommit(e->db) &&
 	    sqlite3_exec(e->db, "ROLLBACK", NULL, NULL, NULL) != SQLITE_OK)
 		e->broken = true;
+	e->author = 0; /* it may be one that was made here */
 	end(e);
 }
 
