@@ -5,14 +5,15 @@
 
 #include "base/clock.h"
 #include "base/fs.h"
-#include "base/json.h"
 #include "base/id.h"
 #include "base/lock.h"
-#include "engine/conflict.h"
-#include "engine/follow.h"
+#include "engine/conflict_page.h"
+#include "engine/history.h"
 #include "engine/page.h"
 #include "engine/push.h"
+#include "engine/restore.h"
 #include "engine/snapshot.h"
+#include "engine/sums_page.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -68,7 +69,7 @@ use(struct direct *d, const char *project, struct err *err)
 	d->follower = NULL;
 	d->log = NULL;
 	if (!id_is(span_of(project), "p_", 16))
-		return RC_NOT_FOUND;
+		return err_set(err, RC_NOT_FOUND, "project not found");
 	snprintf(d->project, sizeof(d->project), "%s", project);
 	if ((path = project_dir(d->dir, project)) == NULL)
 		return RC_FAULT;
@@ -98,7 +99,7 @@ answer_rc(struct transport_reply *re, enum rc rc, const struct err *err)
 		answer_error(re, 400, "bad_request", err->text);
 		return;
 	case RC_NOT_FOUND:
-		answer_error(re, 404, "not_found", "project not found");
+		answer_error(re, 404, "not_found", err->text);
 		return;
 	case RC_BUSY:
 	case RC_UNAVAILABLE:
@@ -240,86 +241,72 @@ hold(struct direct *d, struct err *err)
 	                     err);
 }
 
-struct conflicts {
-	struct direct *d;
-	struct buf *out;
-	int64_t limit, n, last;
-	bool more;
-};
+/* Writes a page about the state, which is held. */
+typedef enum rc state_page(struct direct *d, const char *query, struct buf *out,
+                           struct err *err);
 
 static enum rc
-add_author(struct conflicts *c, int64_t seq, struct err *err)
+conflicts_page(struct direct *d, const char *query, struct buf *out, struct err *err)
 {
-	char time[TIME_TEXT];
-	struct event ev;
-	enum rc rc;
-
-	if (seq == 0) {
-		buf_add_str(c->out, "null");
-		return RC_OK;
-	}
-	if ((rc = events_get(c->d->log, seq, &ev, err)) == RC_OK) {
-		buf_addf(c->out, "{\"server_seq\":%lld,\"user_id\":", (long long)seq);
-		buf_add_json(c->out, ev.user);
-		buf_add_str(c->out, ",\"device_id\":");
-		buf_add_json(c->out, ev.device);
-		buf_add_str(c->out, ",\"session_id\":");
-		buf_add_json(c->out, ev.session);
-		buf_add_str(c->out, ",\"client_timestamp\":");
-		buf_add_json(c->out, ev.time);
-		buf_addf(c->out, ",\"server_timestamp\":\"%s\"}",
-		         time_text(ev.server_us / 1000000, time));
-	}
-	events_got(c->d->log);
-	return rc;
+	return conflict_page_write(d->follower, d->log, parameter(query, "after_server_seq", 0),
+	                           parameter(query, "limit", PAGE_LIMIT), true, out, err);
 }
 
 static enum rc
-add_conflict(void *ctx, const struct state_conflict *s, bool *stop, struct err *err)
+digest_page(struct direct *d, const char *query, struct buf *out, struct err *err)
 {
-	struct conflicts *c = ctx;
-	enum rc rc;
-
-	if (c->n >= c->limit && s->seq != c->last) {
-		c->more = *stop = true;
-		return RC_OK;
-	}
-	c->last = s->seq;
-	buf_addf(c->out, "%s{\"id\":\"%lld-%d\",\"server_seq\":%lld,\"kind\":\"%s\","
-	         "\"certain\":%s,\"entity_type\":\"%s\",\"entity_id\":",
-	         c->n++ == 0 ? "" : ",", (long long)s->seq, s->n, (long long)s->seq,
-	         conflict_name(s->kind), s->certain ? "true" : "false",
-	         profile_td.entities[s->type].table);
-	buf_add_json(c->out, s->id);
-	buf_add_str(c->out, ",\"fields\":");
-	buf_add_span(c->out, s->fields);
-	buf_add_str(c->out, ",\"kept\":");
-	if ((rc = add_author(c, s->kept_seq, err)) == RC_OK) {
-		buf_add_str(c->out, ",\"lost\":");
-		rc = add_author(c, s->lost_seq, err);
-	}
-	buf_add_byte(c->out, '}');
-	return rc;
+	return sums_page_write(d->follower, events_log_id(d->log), parameter(query, "seq", -1),
+	                       out, err);
 }
 
+/* `query` begins with the type and the id: "issues/td-4aa226/history?..." */
+static enum rc
+history_page(struct direct *d, const char *query, struct buf *out, struct err *err)
+{
+	size_t type = strcspn(query, "/"), id = strcspn(query + type + 1, "/");
+	const struct profile_entity *e =
+	    profile_entity(&profile_td, (struct span){ query, type });
+
+	if (e == NULL)
+		return err_set(err, RC_NOT_FOUND, "no entities of that type are known here");
+	return history_write(d->follower, d->log, e, (struct span){ query + type + 1, id },
+	                     parameter(query, "after_server_seq", 0),
+	                     parameter(query, "limit", PAGE_LIMIT), true, out, err);
+}
+
+/* Answer with what a page says of the state at the log's head. */
 static void
-do_conflicts(struct direct *d, const char *query, struct transport_reply *re)
+do_state(struct direct *d, state_page *page, const char *query, struct transport_reply *re)
 {
-	struct conflicts c = { .d = d, .out = &re->body,
-		.limit = parameter(query, "limit", 100) };
 	struct err err = { "" };
-	enum rc rc;
+	enum rc rc = hold(d, &err);
 
-	c.last = parameter(query, "after_server_seq", 0);
-	if ((rc = hold(d, &err)) == RC_OK) {
-		buf_add_str(&re->body, "{\"conflicts\":[");
-		rc = state_walk_conflicts(follower_state(d->follower), c.last, add_conflict, &c,
-		                          &err);
+	if (rc == RC_OK) {
+		rc = page(d, query, &re->body, &err);
 		state_let_go(follower_state(d->follower));
-		buf_addf(&re->body, "],\"last_server_seq\":%lld,\"has_more\":%s}\n",
-		         (long long)c.last, c.more ? "true" : "false");
 	}
 	answer_rc(re, rc, &err);
+}
+
+/* Put back what a conflict took; `id` is followed by "/restore". */
+static void
+do_restore(struct direct *d, const char *id, struct transport_reply *re)
+{
+	struct restorer by = { span_of(d->user), span_of("web"), span_of("web"),
+		clock_now_us() };
+	struct conflict_id which;
+	struct err err = { "" };
+	enum rc rc = follow(d, &err);
+
+	if (rc == RC_OK && !conflict_id_parse((struct span){ id, strcspn(id, "/") }, &which))
+		rc = err_set(&err, RC_NOT_FOUND, "no such conflict");
+	if (rc == RC_OK)
+		rc = restore_conflict(d->follower, d->log, which, &by,
+		                      clock_mono_ms() + LOCK_WAIT_MS, &re->body, &err);
+	if (rc == RC_CONFLICT)
+		answer_error(re, 409, "conflict", err.text);
+	else
+		answer_rc(re, rc, &err);
 }
 
 /* --- snapshots --- */
@@ -358,9 +345,10 @@ make_snapshot(struct direct *d, int64_t seq, const struct events_head *head,
 	return RC_OK;
 }
 
-static void
+/* Anything but RC_OK: it could not be written where the client wants it. */
+static enum rc
 do_snapshot(struct direct *d, const struct transport_request *rq, const char *query,
-            const struct events_head *head, struct transport_reply *re)
+            const struct events_head *head, struct transport_reply *re, struct err *why)
 {
 	struct err err = { "" };
 	struct buf path = { 0 };
@@ -368,17 +356,16 @@ do_snapshot(struct direct *d, const struct transport_request *rq, const char *qu
 
 	if (head->visible == 0) {
 		answer_error(re, 404, "no_events", "no events to snapshot");
-		return;
+		return RC_OK;
 	}
 	buf_addf(&path, "%s/snapshot-%ld.db", d->dir, (long)getpid());
 	rc = buf_cstr(&path) == NULL ? RC_FAULT
 	    : make_snapshot(d, parameter(query, "at_seq", 0), head, path.p, re, &err);
 	answer_rc(re, rc, &err);
-	if (rc == RC_OK && into_file(rq, re, "", &err) != RC_OK)
-		answer_error(re, 500, "internal_error", err.text);
 	if (path.p != NULL)
 		unlink(path.p);
 	buf_free(&path);
+	return into_file(rq, re, "", why);
 }
 
 static void
@@ -426,9 +413,9 @@ list_projects(struct direct *d, struct transport_reply *re)
 }
 
 /* A request below one project; `rest` is what follows its id in the path. */
-static void
+static enum rc
 do_project(struct direct *d, const struct transport_request *rq, const char *rest,
-           struct transport_reply *re)
+           struct transport_reply *re, struct err *why)
 {
 	struct events_head head;
 	struct err err = { "" };
@@ -436,28 +423,35 @@ do_project(struct direct *d, const struct transport_request *rq, const char *res
 
 	if (rc != RC_OK) {
 		answer_rc(re, rc, &err);
-		return;
+		return RC_OK;
 	}
 	if (*rest == '\0') {
 		re->status = 200;
 		add_project(&re->body, d->project);
-		return;
+		return RC_OK;
 	}
 	set_log_id(re, &head);
 	if (rq->log_last != NULL && !judge_last(d, rq->log_last, &head, re))
-		return;
+		return RC_OK;
 	if (strcmp(rest, "/sync/push") == 0)
 		do_push(d, rq, re);
 	else if (strncmp(rest, "/sync/pull", 10) == 0)
 		do_pull(d, rest + 10, re);
-	else if (strncmp(rest, "/sync/conflicts?", 16) == 0)
-		do_conflicts(d, rest + 15, re);
+	else if (strncmp(rest, "/sync/conflicts/", 16) == 0)
+		do_restore(d, rest + 16, re);
+	else if (strncmp(rest, "/sync/conflicts", 15) == 0)
+		do_state(d, conflicts_page, rest + 15, re);
+	else if (strncmp(rest, "/sync/digest", 12) == 0)
+		do_state(d, digest_page, rest + 12, re);
+	else if (strncmp(rest, "/entities/", 10) == 0)
+		do_state(d, history_page, rest + 10, re);
 	else if (strncmp(rest, "/sync/snapshot", 14) == 0)
-		do_snapshot(d, rq, rest + 14, &head, re);
+		return do_snapshot(d, rq, rest + 14, &head, re, why);
 	else if (strcmp(rest, "/sync/status") == 0)
 		do_status(&head, re);
 	else
 		answer_error(re, 404, "not_found", "no such route");
+	return RC_OK;
 }
 
 static enum rc
@@ -486,8 +480,8 @@ direct_send(struct transport *t, const struct transport_request *rq,
 	snprintf(project, sizeof(project), "%.*s", (int)n, rest);
 	if ((rc = use(d, project, &why)) != RC_OK)
 		answer_rc(re, rc, &why);
-	else
-		do_project(d, rq, rest + n, re);
+	else if ((rc = do_project(d, rq, rest + n, re, err)) != RC_OK)
+		return rc;
 	if (re->body.failed)
 		return err_set(err, RC_FAULT, "out of memory");
 	return RC_OK;

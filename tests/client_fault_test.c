@@ -432,6 +432,89 @@ START_TEST(a_long_pause_is_told_on_a_terminal)
 }
 END_TEST
 
+/* --- a file that is fetched --- */
+
+#define FILE_HEAD "Content-Type: application/x-sqlite3\r\n"
+#define HALF "HTTP/1.1 200 OK\r\n" FILE_HEAD "ETag: \"one\"\r\nContent-Length: 10\r\n\r\n01234"
+#define REST "HTTP/1.1 206 Partial Content\r\n" FILE_HEAD "ETag: \"one\"\r\n" \
+	"Content-Range: bytes 5-9/10\r\nContent-Length: 5\r\n\r\n56789"
+#define OTHER "HTTP/1.1 200 OK\r\n" FILE_HEAD "ETag: \"two\"\r\nContent-Length: 4\r\n\r\nabcd"
+
+static const struct {
+	const char *why;
+	const char *replies[4];
+	enum tdsync_rc rc;
+	const char *content;   /* of the file, then */
+	const char *asks;      /* in the last request; NULL: no part is asked for */
+} files[] = {
+	{ "whole", { OTHER }, TDSYNC_OK, "abcd", NULL },
+	{ "the rest", { HALF, REST }, TDSYNC_OK, "0123456789",
+	  "\r\nRange: bytes=5-\r\nIf-Range: \"one\"\r\n" },
+	{ "another file meanwhile", { HALF, OTHER }, TDSYNC_OK, "abcd", "\r\nRange: bytes=5-" },
+	{ "an answer of something else in between", { HALF, "HTTP/1.1 503 x\r\n\r\nlater", REST },
+	  TDSYNC_OK, "0123456789", "\r\nRange: bytes=5-" },
+	{ "a part that begins too late", { HALF, "HTTP/1.1 206 Partial Content\r\n" FILE_HEAD
+	  "Content-Range: bytes 7-9/10\r\nContent-Length: 3\r\n\r\n789", OTHER }, TDSYNC_OK,
+	  "abcd", NULL },
+	{ "without a name", { "HTTP/1.1 200 OK\r\n" FILE_HEAD "Content-Length: 10\r\n\r\n01234",
+	  OTHER }, TDSYNC_OK, "abcd", NULL },
+	{ "with a weak one", { "HTTP/1.1 200 OK\r\n" FILE_HEAD "ETag: W/\"one\"\r\n"
+	  "Content-Length: 10\r\n\r\n01234", OTHER }, TDSYNC_OK, "abcd", NULL },
+	{ "nothing in it", { "HTTP/1.1 200 OK\r\n" FILE_HEAD "Content-Length: 0\r\n\r\n" },
+	  TDSYNC_OK, "", NULL },
+	{ "of another type", { "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>" },
+	  TDSYNC_NETWORK, "<html>", NULL },
+	{ "refused", { ERROR("403 x", "forbidden", "no") }, TDSYNC_FORBIDDEN, "", NULL },
+	{ "never whole", { HALF, HALF, HALF }, TDSYNC_NETWORK, "01234",
+	  "\r\nRange: bytes=5-" },
+};
+
+START_TEST(a_file_that_breaks_off_is_gone_on_with)
+{
+	struct remote remote = { .token = TOKEN, .timeout_s = 2, .retries = 2 };
+	char path[TEMP_PATH + 16], content[64] = "";
+	struct transport_file file = { 0 };
+	struct remote_answer a = { 0 };
+	struct err err = { "" };
+	enum tdsync_rc rc;
+	struct web w;
+
+	snprintf(path, sizeof(path), "%s/file", temp);
+	file.fd = open(path, O_RDWR | O_CREAT, 0600);
+	web_start(&w, files[_i].replies);
+	remote.url = w.url;
+	ck_assert(transport_http(w.url, &remote.transport, &err) == RC_OK);
+	rc = remote_fetch(&remote, "/file", "application/x-sqlite3", &file, &a, &err);
+	ck_assert_msg(rc == files[_i].rc, "%s: %s: %s", files[_i].why, tdsync_rc_name(rc),
+	              err.text);
+	ck_assert(pread(file.fd, content, sizeof(content) - 1, 0) >= 0);
+	ck_assert_str_eq(content, files[_i].content);
+	ck_assert_int_eq(file.have, (int64_t)strlen(content));
+	if (files[_i].asks != NULL)
+		ck_assert_ptr_nonnull(strstr(w.seen->last, files[_i].asks));
+	else
+		ck_assert_ptr_null(strcasestr(w.seen->last, "\r\nRange:"));
+	ck_assert_ptr_null(strcasestr(w.seen->last, "\r\nAccept-Encoding:"));
+	remote_answer_free(&a);
+
+	/* A file that can't be written to is ours to mend: nothing is tried again. */
+	if (strcmp(content, "abcd") == 0) {
+		int n = w.seen->requests;
+
+		close(file.fd);
+		file = (struct transport_file){ .fd = open(path, O_RDONLY) };
+		ck_assert_int_eq(remote_fetch(&remote, "/file", "application/x-sqlite3", &file, &a,
+		                              &err), TDSYNC_LOCAL);
+		ck_assert_int_eq(w.seen->requests, n + 1);
+		assert_one_clean_line(err.text);
+		remote_answer_free(&a);
+	}
+	close(file.fd);
+	remote.transport->free(remote.transport);
+	web_stop(&w);
+}
+END_TEST
+
 START_TEST(a_push_tells_who_it_is_and_what_it_knows)
 {
 	static const char *const replies[] = { ERROR("400 x", "bad_request", "x"), NULL };
@@ -1150,6 +1233,8 @@ client_fault_cases(void)
 	tcase_add_test(tc, a_server_that_hangs_is_given_up);
 	tcase_add_loop_test(tc, only_what_may_pass_is_tried_again, 0, N(retries));
 	tcase_add_loop_test(tc, a_long_pause_is_told_on_a_terminal, 0, N(lookers_on));
+	tcase_add_loop_test(tc, a_file_that_breaks_off_is_gone_on_with, 0,
+	                    sizeof(files) / sizeof(files[0]));
 	tcase_add_test(tc, a_push_tells_who_it_is_and_what_it_knows);
 	tcase_add_loop_test(tc, a_lost_answer_doubles_nothing, 0, 2);
 	tcase_add_test(tc, a_push_that_is_too_large_is_halved);

@@ -21,6 +21,7 @@
 #define KILLED (-1)
 
 static struct replica a;
+static int which;           /* of beginnings[] */
 static struct site site;     /* where the command is run */
 static char project[ID_MAX], *token;
 static bool over_http;
@@ -287,6 +288,111 @@ START_TEST(a_mishap_at_any_write_loses_and_doubles_nothing)
 }
 END_TEST
 
+/* --- a replica that begins with a snapshot --- */
+
+#define ISSUES 8
+
+/* Issues of somebody else, at the server. */
+static void
+fill_log(void)
+{
+	struct buf event = { 0 };
+
+	for (int i = 0; i < ISSUES; i++)
+		buf_addf(&event, "%s{\"client_action_id\":%d,\"action_type\":\"create\","
+		         "\"entity_type\":\"issues\",\"entity_id\":\"td-00000%d\",\"payload\":"
+		         "{\"schema_version\":1,\"new_data\":{\"id\":\"td-00000%d\",\"title\":"
+		         "\"%d\"}},\"client_timestamp\":\"2027-01-31T10:00:00Z\"}", i > 0 ? "," : "",
+		         i + 1, i, i, i);
+	server_push("device-other", "ses_other", buf_span(&event));
+	buf_free(&event);
+}
+
+/* What is left beside the two databases when all is over. */
+static void
+assert_tidy(void)
+{
+	static const char *const left[] = { "td-sync.snapshot", "td-sync.snapshot-journal",
+		"issues.db.pre-snapshot-backup.new", "issues.db.pre-snapshot-backup.new-journal" };
+
+	for (size_t i = 0; i < sizeof(left) / sizeof(left[0]); i++)
+		ck_assert_msg(access(replica_file(&a, left[i]), F_OK) != 0, "%s is left", left[i]);
+	ck_assert(access(replica_file(&a, "issues.db.pre-snapshot-backup"), F_OK) == 0);
+}
+
+static const struct {
+	const char *journal;
+	int action;
+	bool lasting;
+	int step;
+} beginnings[] = {
+	{ "TRUNCATE", MISHAP_KILL, false, 1 }, { "WAL", MISHAP_KILL, false, 1 },
+	{ "TRUNCATE", EIO, false, 3 }, { "TRUNCATE", ENOSPC, true, 3 },
+	{ "TRUNCATE", EROFS, true, 3 },
+};
+
+/* A new replica's pull meets the action at its n-th write; then it syncs. */
+static bool
+begin_at_write(int n)
+{
+	int action = beginnings[which].action, code;
+	char name[16], command[3 * TEMP_PATH];
+
+	snprintf(name, sizeof(name), "B%d", n);
+	snprintf(command, sizeof(command), "cp -r %s/new %s/%s", temp, temp, name);
+	ck_assert_int_eq(system(command), 0);
+	snprintf(a.dir, sizeof(a.dir), "%s/%s", temp, name);
+	code = run(&a, DO_PULL, n, action, beginnings[which].lasting);
+	if (mishap->struck > 0 && action == MISHAP_KILL)
+		ck_assert_msg(code == KILLED, "write %d: exit code %d", n, code);
+	else
+		ck_assert_msg(code == 0 || (mishap->struck > 0 && code == EXIT_LOCAL &&
+		    said()[0] != '\0' && strchr(said(), '\n') == strrchr(said(), '\n')),
+		    "write %d: exit code %d: %s", n, code, said());
+	assert_whole();
+	ck_assert_str_eq(ask(&a, "SELECT count(*) IN (0, %d) FROM issues", ISSUES), "1");
+	must(&a, DO_SYNC);
+	ck_assert_str_eq(ask(&a, "SELECT (SELECT count(*) FROM issues) || ' ' ||"
+	    " (SELECT last_pulled_server_seq FROM sync_state) || ' ' ||"
+	    " (SELECT count(*) FROM sync_conflicts) || ' ' || (SELECT count(*) FROM action_log)"),
+	    "8 8 0 0");
+	ck_assert_str_eq(ask_books(&a, "SELECT snapshot_seq || (SELECT integrity_check"
+	    " FROM pragma_integrity_check) FROM replica"), "8ok");
+	assert_settled(&a);
+	must(&a, DO_SYNC);
+	assert_tidy();
+	return mishap->struck > 0;
+}
+
+START_TEST(a_mishap_at_any_write_of_a_beginning_changes_nothing)
+{
+	char path[TEMP_PATH + 16];
+	int n = 1, step = beginnings[_i].step;
+
+#ifdef __SANITIZE_ADDRESS__
+	step *= 7;
+#endif
+	if (getenv("TD_SYNC_TEST_ALL") != NULL)
+		step = 1;
+	which = _i;
+	threshold = 1;
+	snprintf(path, sizeof(path), "%s/mishap", temp);
+	ck_assert(mishap_share(path));
+	/* Its books are made before, and the log is empty: that is looked at above. */
+	replica_make(&a, "new", "empty-v38.db");
+	replica_close(&a);
+	sql(&a, "PRAGMA journal_mode = %s", beginnings[which].journal);
+	must(&a, DO_LINK);
+	must(&a, DO_SYNC);
+	fill_log();
+	while (begin_at_write(n)) {
+		n += step;
+		ck_assert_int_lt(n, 2000);
+	}
+	ck_assert_msg(n > 100, "there are only %d writes", n - 1);
+}
+END_TEST
+
 /* The log that server_push() writes to is then the site's. */
 static void
 use_log_of_site(void)
@@ -334,6 +440,8 @@ main(void)
 	tcase_add_checked_fixture(tc, replica_setup, replica_teardown);
 	tcase_add_loop_test(tc, a_mishap_at_any_write_loses_and_doubles_nothing, 0,
 	                    (int)(sizeof(cases) / sizeof(cases[0])));
+	tcase_add_loop_test(tc, a_mishap_at_any_write_of_a_beginning_changes_nothing, 0,
+	                    (int)(sizeof(beginnings) / sizeof(beginnings[0])));
 	tcase_add_test(tc, the_command_may_be_killed_at_any_write);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);

@@ -29,6 +29,7 @@ struct replica {
 };
 
 static char temp[TEMP_PATH];   /* holds all folders of a test */
+static int threshold = -1;     /* for a snapshot; of handles opened from now on */
 
 static inline void
 replica_setup(void)
@@ -41,6 +42,7 @@ replica_setup(void)
 	setenv("HOME", temp, 1);
 	unsetenv("TD_SYNC_URL");
 	unsetenv("TD_AUTH_KEY");
+	unsetenv("TD_SYNC_SNAPSHOT_THRESHOLD");
 }
 
 static inline void
@@ -138,7 +140,8 @@ replica_open(struct replica *r)
 {
 	char device[40];
 	struct tdsync_options o = { .dir = r->dir, .url = "http://direct.invalid",
-		.token = "token", .device_id = device, .retries = -1 };
+		.token = "token", .device_id = device, .retries = -1,
+		.snapshot_threshold = threshold };
 	struct transport *tr;
 	struct err err;
 

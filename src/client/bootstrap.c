@@ -48,36 +48,58 @@ is_due(struct work *w, bool *due)
 	enum rc rc;
 
 	*due = false;
-	if (w->t->snapshot_threshold <= 0 || b->target != TARGET_HEAD || b->rehome ||
-	    b->cursor != 0 || w->td.cursor != 0)
+	if (w->t->snapshot_threshold <= 0 || b->rehome || b->cursor != 0 || w->td.cursor != 0)
 		return RC_OK;
 	rc = entries_walk(w->l, b, ENTRIES_TO_SEND, is_pending, &pending, &w->t->err);
 	*due = rc == RC_OK && !pending;
 	return rc;
 }
 
-/* Whether the log has as many events as the threshold asks for; and its id. */
+/* What the server's status says of its log. */
+struct log_status {
+	int64_t events, last_seq;
+	char id[33];
+};
+
 static enum tdsync_rc
-is_worth_it(struct work *w, bool *yes, char log_id[33])
+ask_log(struct work *w, struct log_status *out)
 {
 	struct remote_answer a = { 0 };
 	struct buf path = { 0 };
 	struct span v;
-	int64_t events = 0;
 	enum tdsync_rc rc;
 
-	*yes = false;
+	*out = (struct log_status){ 0 };
 	if ((rc = work_path(w, "status", &path)) == TDSYNC_OK &&
 	    (rc = remote_call(&w->remote, path.p, (struct span){ 0 }, true, &a,
 	                      &w->t->err)) == TDSYNC_OK) {
-		if (!json_get(a.json, "event_count", &v) || !json_int64(v, &events))
+		if (!json_get(a.json, "event_count", &v) || !json_int64(v, &out->events) ||
+		    !json_get(a.json, "last_server_seq", &v) || !json_int64(v, &out->last_seq))
 			rc = remote_nonsense(&w->remote, "its status makes no sense", &w->t->err);
-		*yes = rc == TDSYNC_OK && events >= w->t->snapshot_threshold;
-		snprintf(log_id, 33, "%s", a.reply.log_id);
+		snprintf(out->id, sizeof(out->id), "%s", a.reply.log_id);
 	}
 	buf_free(&path);
 	remote_answer_free(&a);
 	return rc;
+}
+
+/* Whether the snapshot can be of the log: of its id, and not beyond its end. */
+static enum tdsync_rc
+check_place(struct work *w, const struct snapshot *s, struct log_status *log)
+{
+	enum tdsync_rc rc = TDSYNC_OK;
+
+	if (s->seq > log->last_seq)
+		rc = ask_log(w, log); /* it goes on, meanwhile */
+	if (rc != TDSYNC_OK)
+		return rc;
+	if (strcmp(log->id, s->log_id) != 0)
+		return remote_nonsense(&w->remote, "the snapshot that it sent is of another log",
+		                       &w->t->err);
+	if (s->seq > log->last_seq)
+		return remote_nonsense(&w->remote, "the snapshot that it sent is of events that "
+		                       "the log has not", &w->t->err);
+	return TDSYNC_OK;
 }
 
 /* Whether the snapshot has all rows that td has, but for what every init makes. */
@@ -134,31 +156,53 @@ copy_database(const char *from, const char *to)
 	return sqlite3_close(copy) == SQLITE_OK && ok;
 }
 
-/* Keep it as issues.db.pre-snapshot-backup, as td does: whole, or not at all. */
+#define COPY ".pre-snapshot-backup"
+
+/* Its name, and the one that it has until it is whole. */
+static enum rc
+name_copy(const struct local *l, struct buf *path, struct buf *new, struct err *err)
+{
+	buf_addf(path, "%s" COPY, l->file);
+	buf_addf(new, "%s" COPY ".new", l->file);
+	return buf_cstr(path) == NULL || buf_cstr(new) == NULL ? no_memory(err) : RC_OK;
+}
+
+/* Keep it beside the database, as td does: whole, or not at all. */
 static enum rc
 keep_copy(const struct local *l, struct err *err)
 {
 	struct buf path = { 0 }, new = { 0 };
 	struct stat st;
-	enum rc rc = RC_OK;
+	enum rc rc = name_copy(l, &path, &new, err);
 	int fd = -1;
 
-	buf_addf(&path, "%s.pre-snapshot-backup", l->file);
-	buf_addf(&new, "%s.new", path.p == NULL ? "" : path.p);
-	if (buf_cstr(&path) == NULL || buf_cstr(&new) == NULL) {
-		rc = no_memory(err);
+	if (rc != RC_OK)
 		goto done;
-	}
 	unlink(new.p);
 	if (stat(l->file, &st) == 0)
 		fd = open(new.p, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, st.st_mode & 0777);
 	if (fd < 0 || close(fd) != 0 || !copy_database(l->file, new.p) ||
 	    fs_sync(new.p, NULL) != RC_OK || rename(new.p, path.p) != 0) {
 		rc = err_set(err, RC_UNAVAILABLE, "can't keep a copy of .todos/issues.db as "
-		             "issues.db.pre-snapshot-backup: is there room?");
+		             "issues.db" COPY ": is there room?");
 		unlink(new.p);
 	}
 done:
+	buf_free(&path);
+	buf_free(&new);
+	return rc;
+}
+
+/* Remove what was left half-way by who died. */
+static enum rc
+clean(const struct local *l, struct err *err)
+{
+	struct buf path = { 0 }, new = { 0 };
+	bool left;
+	enum rc rc = snapshot_clean(l, &left, err);
+
+	if (rc == RC_OK && left && (rc = name_copy(l, &path, &new, err)) == RC_OK)
+		unlink(new.p);
 	buf_free(&path);
 	buf_free(&new);
 	return rc;
@@ -201,6 +245,7 @@ fill(struct work *w, const struct snapshot *s, struct err *err)
 	local_foreign_keys(w->l, true);
 	if (rc != RC_OK || (rc = work_log_id(w, s->log_id)) != RC_OK)
 		return rc;
+	b->target = TARGET_HEAD;
 	b->cursor = b->snapshot_seq = s->seq;
 	b->last_seq = s->last_digest[0] == '\0' ? 0 : s->seq;
 	snprintf(b->last_digest, sizeof(b->last_digest), "%s", s->last_digest);
@@ -239,21 +284,19 @@ enum tdsync_rc
 bootstrap_run(struct work *w)
 {
 	struct snapshot s = { .fd = -1 };
-	char log_id[33] = "";
+	struct log_status log;
 	bool due = false;
 	enum tdsync_rc rc;
 
-	if ((rc = work_local(w, is_due(w, &due))) != TDSYNC_OK || !due ||
-	    (rc = is_worth_it(w, &due, log_id)) != TDSYNC_OK || !due)
+	if ((rc = work_local(w, clean(w->l, &w->t->err))) != TDSYNC_OK ||
+	    (rc = work_local(w, is_due(w, &due))) != TDSYNC_OK || !due ||
+	    (rc = ask_log(w, &log)) != TDSYNC_OK || log.events < w->t->snapshot_threshold)
 		return rc;
 	/* Another log than before: what of ours it lacks, only all of it tells. */
-	if (w->books.log_id[0] != '\0' && strcmp(w->books.log_id, log_id) != 0)
+	if (w->books.log_id[0] != '\0' && strcmp(w->books.log_id, log.id) != 0)
 		return TDSYNC_OK;
-	rc = snapshot_fetch(w, 0, &s);
-	if (rc == TDSYNC_OK && s.path != NULL && strcmp(log_id, s.log_id) != 0)
-		rc = remote_nonsense(&w->remote, "the snapshot that it sent is of another log",
-		                     &w->t->err);
-	if (rc == TDSYNC_OK && s.path != NULL &&
+	if ((rc = snapshot_fetch(w, 0, &s)) == TDSYNC_OK && s.path != NULL &&
+	    (rc = check_place(w, &s, &log)) == TDSYNC_OK &&
 	    (rc = work_local(w, snapshot_attach(&s, w->l, &w->t->err))) == TDSYNC_OK)
 		rc = take(w, &s);
 	snapshot_drop(&s, w->l);

@@ -35,38 +35,51 @@ is_at(const char *path, int fd)
 	    a.st_ino == b.st_ino;
 }
 
-/* Make the file, empty, with the rights of td's. RC_BUSY: another td-sync has it. */
+static enum rc
+set_path(struct snapshot *s, const struct local *l, struct err *err)
+{
+	struct buf path = { 0 };
+
+	buf_addf(&path, "%.*s/td-sync.snapshot", (int)(strrchr(l->file, '/') - l->file),
+	         l->file);
+	if (buf_cstr(&path) == NULL)
+		return no_memory(err);
+	s->path = path.p;
+	return RC_OK;
+}
+
+/* Open the file to have it alone. RC_BUSY: another td-sync has it. */
+static enum rc
+open_alone(struct snapshot *s, int flags, mode_t mode, struct err *err)
+{
+	do {
+		if (s->fd >= 0)
+			close(s->fd);
+		s->fd = open(s->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | flags, mode);
+		if (s->fd < 0)
+			return err_set(err, errno == ENOENT ? RC_NOT_FOUND : RC_UNAVAILABLE,
+			               "can't write .todos/td-sync.snapshot: %s", strerror(errno));
+		if (flock(s->fd, LOCK_EX | LOCK_NB) != 0)
+			return err_set(err, RC_BUSY, "another td-sync fetches a snapshot here");
+	} while (!is_at(s->path, s->fd)); /* removed by who had it */
+	return RC_OK;
+}
+
+/* Make the file, empty, with the rights of td's. */
 static enum rc
 open_file(const struct local *l, struct snapshot *s, struct err *err)
 {
 	struct stat st;
-	struct buf path = { 0 };
+	enum rc rc;
 
-	buf_addf(&path, "%s", l->file);
-	if (buf_cstr(&path) == NULL)
-		return no_memory(err);
-	path.len = (size_t)(strrchr(path.p, '/') - path.p);
-	buf_add_str(&path, "/td-sync.snapshot");
-	if (buf_cstr(&path) == NULL || stat(l->file, &st) != 0)
+	if (stat(l->file, &st) != 0)
 		st.st_mode = 0600;
-	s->path = path.p;
-	if (path.failed)
-		return no_memory(err);
-	do {
-		if (s->fd >= 0)
-			close(s->fd);
-		s->fd = open(s->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
-		             st.st_mode & 0666);
-		if (s->fd < 0)
-			return err_set(err, RC_UNAVAILABLE, "can't write .todos/td-sync.snapshot:"
-			               " %s", strerror(errno));
-		if (flock(s->fd, LOCK_EX | LOCK_NB) != 0)
-			return err_set(err, RC_BUSY, "another td-sync fetches a snapshot here");
-	} while (!is_at(s->path, s->fd)); /* removed by who had it */
-	if (ftruncate(s->fd, 0) != 0)
-		return err_set(err, RC_UNAVAILABLE, "can't write .todos/td-sync.snapshot: %s",
-		               strerror(errno));
-	return RC_OK;
+	if ((rc = set_path(s, l, err)) == RC_OK &&
+	    (rc = open_alone(s, O_CREAT, st.st_mode & 0666, err)) == RC_OK &&
+	    ftruncate(s->fd, 0) != 0)
+		rc = err_set(err, RC_UNAVAILABLE, "can't write .todos/td-sync.snapshot: %s",
+		             strerror(errno));
+	return rc;
 }
 
 static void
@@ -88,6 +101,22 @@ snapshot_drop(struct snapshot *s, struct local *l)
 	if (s->path != NULL)
 		unlink(s->path);
 	forget(s);
+}
+
+enum rc
+snapshot_clean(const struct local *l, bool *left, struct err *err)
+{
+	struct snapshot s = { .fd = -1 };
+	enum rc rc;
+
+	*left = false;
+	if ((rc = set_path(&s, l, err)) == RC_OK && access(s.path, F_OK) == 0 &&
+	    open_alone(&s, 0, 0, NULL) == RC_OK) {
+		*left = true;
+		unlink(s.path);
+	}
+	forget(&s);
+	return rc;
 }
 
 enum rc
@@ -191,7 +220,7 @@ gives(sqlite3 *db, const char *sql, const char *want)
 	return ok;
 }
 
-/* Whether the tables are those of our profile, column by column. */
+/* Whether the tables are those of our profile, column by column; none is a view. */
 static bool
 is_our_schema(const struct tables *all)
 {
@@ -201,6 +230,9 @@ is_our_schema(const struct tables *all)
 
 		if (t->entity->held_back)
 			continue;
+		if (sqlite3_table_column_metadata(all->db, all->schema, t->entity->table, "id",
+		                                  NULL, NULL, NULL, NULL, NULL) != SQLITE_OK)
+			return false;
 		for (const struct profile_column *c = t->entity->columns; c->name != NULL; c++)
 			if (table_column(t, span_of(c->name), n++) < 0)
 				return false;

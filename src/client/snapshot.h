@@ -36,6 +36,10 @@ enum rc snapshot_attach(struct snapshot *s, struct local *l, struct err *err);
 /* Detach it (`l` may be NULL: it was not attached) and remove the file. */
 void snapshot_drop(struct snapshot *s, struct local *l);
 
+/* Remove a file that was left by who died, unless another td-sync is at it. *left:
+ * there was one. */
+enum rc snapshot_clean(const struct local *l, bool *left, struct err *err);
+
 /*
  * Begin with a snapshot where that is due (protocol.md section 6): this replica
  * has never pulled, nothing waits to be sent, the log is long enough, and all rows
