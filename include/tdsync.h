@@ -185,6 +185,42 @@ enum tdsync_rc tdsync_each_conflict(struct tdsync *t,
                                     void (*visit)(void *ctx, const struct tdsync_conflict *c),
                                     void *ctx);
 
+/*
+ * Put back what was lost in a conflict, by its id: the server adds an ordinary
+ * event of the caller's, which a sync then brings. TDSYNC_REFUSED: the server
+ * says why it can't be (the value stands already, the board is gone, ...).
+ * `out` may be NULL; it tells of the sync.
+ */
+enum tdsync_rc tdsync_restore(struct tdsync *t, const char *conflict_id,
+                              struct tdsync_result *out);
+
+/* What an event changed in a row. Values are JSON; "null" for none. */
+struct tdsync_change {
+	const char *name;
+	const char *from, *to;
+};
+
+/* A version of an entity: an event that was about it. */
+struct tdsync_version {
+	int64_t server_seq;
+	const char *action_type; /* "create", "update", ... */
+	const char *outcome;     /* "applied"; "nothing": the row was not there;
+	                          * "taken": it went with another; else why it
+	                          * could not be applied */
+	const struct tdsync_author *author;
+	const struct tdsync_change *changes;
+	size_t n_changes;
+};
+
+/*
+ * Call visit for each version of an entity that the server's log has, oldest
+ * first; strings are borrowed for the call. `type` may be NULL where the id is
+ * that of one row here. TDSYNC_NOT_FOUND: there is none.
+ */
+enum tdsync_rc tdsync_each_version(struct tdsync *t, const char *type, const char *id,
+                                   void (*visit)(void *ctx, const struct tdsync_version *v),
+                                   void *ctx);
+
 #pragma GCC visibility pop
 
 #ifdef __cplusplus

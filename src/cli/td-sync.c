@@ -4,9 +4,9 @@
  */
 #include <config.h>
 
-#include "tdsync.h"
+#include "cli/td-sync.h"
 
-#include "base/buf.h"
+#include "base/json.h"
 
 #include <getopt.h>
 #include <inttypes.h>
@@ -47,44 +47,80 @@ static const int exit_codes[] = {
 	[TDSYNC_FAULT] = EXIT_BUG,
 };
 
-struct cli {
-	struct tdsync *t;
-	const char *project;   /* the argument of link */
-	bool json, quiet;
-	struct buf out;        /* one JSON object, or text */
-	size_t members;        /* in the object */
-};
-
 /* --- output --- */
 
-static void
-add_name(struct cli *c, const char *name)
+void
+cli_name(struct cli *c, const char *name)
 {
 	buf_add_str(&c->out, c->members++ == 0 ? "{" : ",");
 	buf_add_json(&c->out, span_of(name));
 	buf_add_byte(&c->out, ':');
 }
 
-static void
-add_number(struct cli *c, const char *name, int64_t n)
+void
+cli_number(struct cli *c, const char *name, int64_t n)
 {
-	add_name(c, name);
+	cli_name(c, name);
 	buf_add_int(&c->out, n);
 }
 
-static void
-add_text(struct cli *c, const char *name, const char *text)
+void
+cli_text(struct cli *c, const char *name, const char *text)
 {
-	add_name(c, name);
+	cli_name(c, name);
 	buf_add_json(&c->out, span_of(text));
 }
 
 /* Terminals obey control characters: none of what others wrote gets there. */
-static void
-add_clean(struct buf *b, const char *text)
+void
+cli_clean(struct buf *b, const char *text)
 {
 	for (; *text != '\0'; text++)
 		buf_add_byte(b, (unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text);
+}
+
+void
+cli_author(struct cli *c, const struct tdsync_author *a)
+{
+	static const char *const names[] = { "user_id", "device_id", "session_id",
+	                                     "client_timestamp", "server_timestamp" };
+
+	if (a == NULL) {
+		buf_add_str(&c->out, "null");
+		return;
+	}
+	buf_addf(&c->out, "{\"server_seq\":%" PRId64, a->server_seq);
+	for (size_t i = 0; i < 5; i++) {
+		const char *const values[] = { a->user_id, a->device_id, a->session_id,
+		                               a->client_timestamp, a->server_timestamp };
+
+		buf_addf(&c->out, ",\"%s\":", names[i]);
+		buf_add_json(&c->out, span_of(values[i]));
+	}
+	buf_add_byte(&c->out, '}');
+}
+
+void
+cli_value(struct buf *b, const char *json, size_t width)
+{
+	struct buf text = { 0 };
+	size_t end;
+
+	if (!json_string(span_of(json), &text))
+		buf_add_str(&text, json);
+	if (buf_cstr(&text) == NULL) {
+		b->failed = true;
+		return;
+	}
+	end = text.len;
+	if (width > 0 && end > width) {
+		for (end = width; end > 0 && ((unsigned char)text.p[end] & 0xc0) == 0x80; end--)
+			;
+		text.p[end] = '\0';
+	}
+	cli_clean(b, text.p);
+	buf_add_str(b, end < text.len ? "..." : "");
+	buf_free(&text);
 }
 
 static void
@@ -92,7 +128,7 @@ complain(const char *text)
 {
 	struct buf b = { 0 };
 
-	add_clean(&b, text);
+	cli_clean(&b, text);
 	if (buf_cstr(&b) != NULL)
 		fprintf(stderr, "td-sync: %s\n", b.p);
 	buf_free(&b);
@@ -131,8 +167,8 @@ finish(struct cli *c, int code)
 }
 
 /* Say what went wrong; the exit code. */
-static int
-failed(struct cli *c, enum tdsync_rc rc)
+int
+cli_failed(struct cli *c, enum tdsync_rc rc)
 {
 	const char *why = tdsync_error(c->t);
 
@@ -142,7 +178,7 @@ failed(struct cli *c, enum tdsync_rc rc)
 		why = tdsync_rc_name(rc);
 	complain(why);
 	if (c->json) {
-		add_name(c, "error");
+		cli_name(c, "error");
 		buf_add_str(&c->out, "{\"code\":");
 		buf_add_json(&c->out, span_of(tdsync_rc_name(rc)));
 		buf_add_str(&c->out, ",\"message\":");
@@ -156,16 +192,16 @@ static void
 show_result(struct cli *c, const struct tdsync_result *r)
 {
 	if (c->json) {
-		add_number(c, "pushed", r->pushed);
-		add_number(c, "duplicates", r->duplicates);
-		add_number(c, "rejected", r->rejected);
-		add_number(c, "snapshot_seq", r->snapshot_seq);
-		add_number(c, "pulled", r->pulled);
-		add_number(c, "applied", r->applied);
-		add_number(c, "skipped", r->skipped);
-		add_number(c, "rows", r->rows);
-		add_number(c, "conflicts", r->conflicts);
-		add_number(c, "server_seq", r->server_seq);
+		cli_number(c, "pushed", r->pushed);
+		cli_number(c, "duplicates", r->duplicates);
+		cli_number(c, "rejected", r->rejected);
+		cli_number(c, "snapshot_seq", r->snapshot_seq);
+		cli_number(c, "pulled", r->pulled);
+		cli_number(c, "applied", r->applied);
+		cli_number(c, "skipped", r->skipped);
+		cli_number(c, "rows", r->rows);
+		cli_number(c, "conflicts", r->conflicts);
+		cli_number(c, "server_seq", r->server_seq);
 		return;
 	}
 	buf_addf(&c->out, "pushed %" PRId64, r->pushed);
@@ -187,14 +223,14 @@ show_result(struct cli *c, const struct tdsync_result *r)
 
 /* --- commands --- */
 
-static int
-show_work(struct cli *c, enum tdsync_rc rc, const struct tdsync_result *r)
+int
+cli_work(struct cli *c, enum tdsync_rc rc, const struct tdsync_result *r)
 {
 	int code;
 
 	if (c->json || rc == TDSYNC_OK || r->pushed + r->duplicates + r->pulled > 0)
 		show_result(c, r);
-	code = failed(c, rc);
+	code = cli_failed(c, rc);
 	if (r->rejected > 0) {
 		char line[120];
 
@@ -214,7 +250,7 @@ push_run(struct cli *c)
 	struct tdsync_result r;
 	enum tdsync_rc rc = tdsync_push(c->t, &r);
 
-	return show_work(c, rc, &r);
+	return cli_work(c, rc, &r);
 }
 
 static int
@@ -223,7 +259,7 @@ pull_run(struct cli *c)
 	struct tdsync_result r;
 	enum tdsync_rc rc = tdsync_pull(c->t, &r);
 
-	return show_work(c, rc, &r);
+	return cli_work(c, rc, &r);
 }
 
 static int
@@ -232,22 +268,22 @@ sync_run(struct cli *c)
 	struct tdsync_result r;
 	enum tdsync_rc rc = tdsync_sync(c->t, &r);
 
-	return show_work(c, rc, &r);
+	return cli_work(c, rc, &r);
 }
 
 static int
 link_run(struct cli *c)
 {
 	struct tdsync_status s;
-	enum tdsync_rc rc = tdsync_link(c->t, c->project);
+	enum tdsync_rc rc = tdsync_link(c->t, c->args[0]);
 
 	if (rc == TDSYNC_OK && (rc = tdsync_get_status(c->t, false, &s)) == TDSYNC_OK) {
 		if (c->json)
-			add_text(c, "project_id", s.project_id);
+			cli_text(c, "project_id", s.project_id);
 		else
 			buf_addf(&c->out, "linked to %s at %s\n", s.project_id, s.url);
 	}
-	return failed(c, rc);
+	return cli_failed(c, rc);
 }
 
 static int
@@ -256,10 +292,10 @@ unlink_run(struct cli *c)
 	enum tdsync_rc rc = tdsync_unlink(c->t);
 
 	if (rc == TDSYNC_OK && c->json)
-		add_name(c, "unlinked"), buf_add_str(&c->out, "true");
+		cli_name(c, "unlinked"), buf_add_str(&c->out, "true");
 	else if (rc == TDSYNC_OK)
 		buf_add_str(&c->out, "unlinked; the database keeps its content\n");
-	return failed(c, rc);
+	return cli_failed(c, rc);
 }
 
 static void
@@ -277,7 +313,7 @@ line(struct cli *c, const char *name, const char *fmt, ...)
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	buf_addf(&c->out, "%-9s ", name);
-	add_clean(&c->out, text);
+	cli_clean(&c->out, text);
 	buf_add_byte(&c->out, '\n');
 }
 
@@ -309,21 +345,21 @@ show_rejection(void *ctx, const struct tdsync_rejection *r)
 static void
 show_status_json(struct cli *c, const struct tdsync_status *s)
 {
-	add_text(c, "url", s->url);
-	add_text(c, "project_id", s->project_id);
-	add_text(c, "device_id", s->device_id);
-	add_number(c, "schema", s->schema);
-	add_number(c, "pending", s->pending);
-	add_number(c, "cursor", s->cursor);
-	add_text(c, "log_id", s->log_id);
-	add_name(c, "server_reached");
+	cli_text(c, "url", s->url);
+	cli_text(c, "project_id", s->project_id);
+	cli_text(c, "device_id", s->device_id);
+	cli_number(c, "schema", s->schema);
+	cli_number(c, "pending", s->pending);
+	cli_number(c, "cursor", s->cursor);
+	cli_text(c, "log_id", s->log_id);
+	cli_name(c, "server_reached");
 	buf_add_str(&c->out, s->server_reached ? "true" : "false");
 	if (s->server_reached) {
-		add_number(c, "last_server_seq", s->server_seq);
-		add_number(c, "event_count", s->server_events);
-		add_number(c, "clock_ahead_ms", s->clock_ahead_ms);
+		cli_number(c, "last_server_seq", s->server_seq);
+		cli_number(c, "event_count", s->server_events);
+		cli_number(c, "clock_ahead_ms", s->clock_ahead_ms);
 	}
-	add_name(c, "rejected");
+	cli_name(c, "rejected");
 	buf_add_byte(&c->out, '[');
 	tdsync_each_rejection(c->t, show_rejection, c);
 	buf_add_byte(&c->out, ']');
@@ -361,7 +397,7 @@ status_run(struct cli *c)
 	enum tdsync_rc rc = tdsync_get_status(c->t, true, &s);
 
 	if (rc != TDSYNC_OK)
-		return failed(c, rc);
+		return cli_failed(c, rc);
 	if (!s.server_reached)
 		complain(tdsync_error(c->t));
 	if (c->json)
@@ -374,13 +410,19 @@ status_run(struct cli *c)
 static const struct command {
 	const char *name, *args, *does;
 	int (*run)(struct cli *c);
+	int min, max; /* arguments */
 } commands[] = {
-	{ "link", "PROJECT", "link this folder to a project: its id, slug or name", link_run },
+	{ "link", "PROJECT", "link this folder to a project: its id, slug or name", link_run, 1, 1 },
 	{ "unlink", "", "undo that; the database keeps its content", unlink_run },
 	{ "push", "", "send your changes", push_run },
 	{ "pull", "", "fetch and apply the changes of others", pull_run },
 	{ "sync", "", "push, then pull", sync_run },
 	{ "status", "", "show how things stand, here and at the server", status_run },
+	{ "conflicts", "", "list what was lost when changes met", conflicts_main, 0, 2 },
+	{ "", "show ID", "both versions of one, who wrote them, and when", NULL },
+	{ "", "restore ID", "put back what was lost in it", NULL },
+	{ "history", "ENTITY", "who changed it, when, and what: td-1a2b3c, or TYPE/ID", history_main,
+	  1, 1 },
 };
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
@@ -388,7 +430,7 @@ static const struct command *
 find_command(const char *name)
 {
 	for (size_t i = 0; i < N_COMMANDS; i++)
-		if (strcmp(commands[i].name, name) == 0)
+		if (commands[i].run != NULL && strcmp(commands[i].name, name) == 0)
 			return &commands[i];
 	return NULL;
 }
@@ -398,10 +440,11 @@ help(void)
 {
 	printf("usage: td-sync [--dir DIR] [--json] [--quiet] COMMAND\n\ncommands:\n");
 	for (size_t i = 0; i < N_COMMANDS; i++)
-		printf("  %-7s%-8s %s\n", commands[i].name, commands[i].args, commands[i].does);
+		printf("  %-10s%-11s %s\n", commands[i].name, commands[i].args, commands[i].does);
 	printf("\noptions:\n"
 	       "  --dir DIR       the folder that holds .todos/ (default: the current one)\n"
 	       "  --json          print one JSON object\n"
+	       "  --all           of conflicts: those that were restored, too\n"
 	       "  --quiet         print nothing but errors\n"
 	       "  --help          this text\n"
 	       "  --version       the version\n"
@@ -410,8 +453,8 @@ help(void)
 	return fflush(stdout) == 0 ? EXIT_OK : EXIT_LOCAL;
 }
 
-static int
-usage(const char *what, const char *which)
+int
+cli_usage(const char *what, const char *which)
 {
 	struct buf b = { 0 };
 
@@ -427,6 +470,7 @@ main(int argc, char **argv)
 	static const struct option long_options[] = {
 		{ "dir", required_argument, NULL, 'C' },
 		{ "json", no_argument, NULL, 'j' },
+		{ "all", no_argument, NULL, 'a' },
 		{ "quiet", no_argument, NULL, 'q' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' },
@@ -448,6 +492,9 @@ main(int argc, char **argv)
 		case 'j':
 			c.json = true;
 			break;
+		case 'a':
+			c.all = true;
+			break;
 		case 'q':
 			c.quiet = true;
 			break;
@@ -457,18 +504,19 @@ main(int argc, char **argv)
 			printf("td-sync %s\n", PACKAGE_VERSION);
 			return EXIT_OK;
 		default:
-			return usage("unknown or incomplete option ", argv[optind - 1]);
+			return cli_usage("unknown or incomplete option ", argv[optind - 1]);
 		}
 	}
 	if (optind == argc)
-		return usage("which command?", "");
+		return cli_usage("which command?", "");
 	if ((command = find_command(argv[optind])) == NULL)
-		return usage("unknown command ", argv[optind]);
+		return cli_usage("unknown command ", argv[optind]);
 	n = argc - optind - 1;
-	if (n != (command->args[0] != '\0'))
-		return usage(n == 0 ? "which project?" : "too many arguments for ",
-		             n == 0 ? "" : command->name);
-	c.project = argv[optind + 1];
+	if (n < command->min)
+		return cli_usage(command->run == link_run ? "which project?" : "of what?", "");
+	if (n > command->max)
+		return cli_usage("too many arguments for ", command->name);
+	c.args = argv + optind + 1;
 	if (isatty(STDERR_FILENO) && !c.quiet)
 		options.waiting = tell_waiting;
 	if ((rc = tdsync_open(&options, &c.t, error, sizeof(error))) != TDSYNC_OK) {

@@ -221,14 +221,26 @@ work_tell_log(struct work *w)
 		         (long long)b->last_seq, b->last_digest);
 }
 
-enum tdsync_rc
-work_path(struct work *w, const char *route, struct buf *out)
+static enum tdsync_rc
+path_of(struct work *w, const char *folder, const char *route, struct buf *out)
 {
 	buf_reset(out);
-	buf_addf(out, "/v1/projects/%s/sync/%s", w->books.project, route);
+	buf_addf(out, "/v1/projects/%s/%s%s", w->books.project, folder, route);
 	if (buf_cstr(out) != NULL)
 		return TDSYNC_OK;
 	return work_local(w, err_set(&w->t->err, RC_FAULT, "out of memory"));
+}
+
+enum tdsync_rc
+work_project_path(struct work *w, const char *route, struct buf *out)
+{
+	return path_of(w, "", route, out);
+}
+
+enum tdsync_rc
+work_path(struct work *w, const char *route, struct buf *out)
+{
+	return path_of(w, "sync/", route, out);
 }
 
 enum rc

@@ -65,7 +65,9 @@ enum tdsync_rc work_step(struct work *w, const char *name);
 /* Set what the remote is told of our log from the books. */
 void work_tell_log(struct work *w);
 
-/* The path of a project's sync route; *out is reset first. */
+/* The path of a project's route ("sync/pull"), or of a sync route ("pull"); *out
+ * is reset first. */
+enum tdsync_rc work_project_path(struct work *w, const char *route, struct buf *out);
 enum tdsync_rc work_path(struct work *w, const char *route, struct buf *out);
 
 /* An answer came from a log of this id: where it is news, own actions that it
