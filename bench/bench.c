@@ -315,7 +315,7 @@ clients_free(struct load_client *clients, size_t n)
 /* --- measuring --- */
 
 void
-sum_add(struct sum *to, const struct sum *s)
+sum_add(struct spent *to, const struct spent *s)
 {
 	static const struct usage nothing;
 
@@ -333,7 +333,7 @@ settle(void)
 
 double
 bench_slot(struct bench *b, struct place *p, struct load_client *clients, size_t n,
-           double seconds, size_t min, struct sum *sum)
+           double seconds, size_t min, struct spent *sum)
 {
 	struct usage from, to;
 	size_t before = 0, after = 0;
@@ -368,7 +368,7 @@ bench_slot(struct bench *b, struct place *p, struct load_client *clients, size_t
 void
 bench_warm_up(struct bench *b, struct place *p, struct load_client *clients, size_t n)
 {
-	struct sum ignored = { 0 };
+	struct spent ignored = { 0 };
 
 	if (b->quick)
 		return;
@@ -379,7 +379,7 @@ bench_warm_up(struct bench *b, struct place *p, struct load_client *clients, siz
 
 void
 bench_figures(struct row *r, const struct load_client *clients, size_t n,
-              const struct sum *sum, size_t events)
+              const struct spent *sum, size_t events)
 {
 	double requests = (double)sum->requests, all = requests * (double)events;
 	double *f = r->figures;

@@ -21,7 +21,7 @@ struct bench {
 	double slot;            /* seconds of each part of a round */
 	int64_t long_log;       /* events of the long one */
 	double mixed_seconds;   /* of mixed load */
-	struct table table;
+	struct results table;
 	bool failed;            /* something was lost, or went wrong: stderr says what */
 };
 
@@ -107,18 +107,18 @@ void clients_free(struct load_client *clients, size_t n);
 /* --- measuring --- */
 
 /* What rounds of one kind add up to. */
-struct sum {
+struct spent {
 	double seconds;
 	size_t requests;
 	struct usage usage;
 };
 
-void sum_add(struct sum *to, const struct sum *s);
+void sum_add(struct spent *to, const struct spent *s);
 
 /* Run the clients for so long (and at least `min` answers in all) and add what
  * it cost to sum. The requests a second; negative: failed. */
 double bench_slot(struct bench *b, struct place *p, struct load_client *clients,
-                  size_t n, double seconds, size_t min, struct sum *sum);
+                  size_t n, double seconds, size_t min, struct spent *sum);
 
 /* An answer to each, not measured: what is opened at first is open then. */
 void bench_warm_up(struct bench *b, struct place *p, struct load_client *clients,
@@ -126,7 +126,7 @@ void bench_warm_up(struct bench *b, struct place *p, struct load_client *clients
 
 /* Fill in a row's figures from that; `events`: in a request, 0: it is no push. */
 void bench_figures(struct row *r, const struct load_client *clients, size_t n,
-                   const struct sum *sum, size_t events);
+                   const struct spent *sum, size_t events);
 
 /* --- the rows, a file each --- */
 
@@ -137,5 +137,7 @@ void pull_rows(struct bench *b);
 void flat_rows(struct bench *b);
 void fair_rows(struct bench *b);
 void memory_rows(struct bench *b);
+void state_rows(struct bench *b);
+void snapshot_rows(struct bench *b);
 
 #endif

@@ -60,11 +60,11 @@ add(struct bench *b, const char *id, double value, const char *unit, enum aim ai
 }
 
 static void
-crowd_rows(struct bench *b, const struct crowd *c, const struct sum *sum)
+crowd_rows(struct bench *b, const struct crowd *c, const struct spent *sum)
 {
 	size_t count, least = SIZE_MAX, most = 0, refused = 0;
 	uint32_t *times = load_times(c->clients, CROWD, &count);
-	struct sum ours = *sum;
+	struct spent ours = *sum;
 	struct row *row;
 
 	for (size_t i = 0; i < CROWD; i++) {
@@ -104,7 +104,7 @@ void
 fair_rows(struct bench *b)
 {
 	static struct crowd c;
-	struct sum sum = { 0 };
+	struct spent sum = { 0 };
 	size_t failures = 0;
 	struct place p;
 

@@ -13,7 +13,7 @@ struct log {
 	struct tally tally;
 	struct pusher pushers[CLIENTS];
 	struct load_client clients[CLIENTS];
-	struct sum sum;
+	struct spent sum;
 	double rates[ROUNDS_MAX];
 };
 
@@ -26,7 +26,7 @@ measure(struct bench *b, struct place *p, struct log logs[LOGS], const char *id,
 	struct row *row;
 
 	for (int l = 0; l < LOGS; l++) {
-		logs[l].sum = (struct sum){ 0 };
+		logs[l].sum = (struct spent){ 0 };
 		bench_warm_up(b, p, logs[l].clients, CLIENTS);
 	}
 	for (size_t r = 0; r < b->rounds && !b->failed; r++) {

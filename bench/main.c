@@ -5,6 +5,7 @@
  */
 #include "bench/bench.h"
 
+#include "store/db.h"
 #include "tests/temp.h"
 
 #include <errno.h>
@@ -48,6 +49,8 @@ static const struct {
 	{ "flat", flat_rows },
 	{ "fair", fair_rows },
 	{ "memory", memory_rows },
+	{ "state", state_rows },
+	{ "snapshot", snapshot_rows },
 };
 
 enum { O_ONLY = 1, O_DIR, O_JSON, O_COMMIT, O_ROUNDS, O_MIXED, O_QUICK, O_COMPARE,
@@ -196,6 +199,7 @@ main(int argc, char **argv)
 	}
 	if (a.compare)
 		return table_compare(argv[optind], argv[optind + 1]) ? 0 : 1;
+	db_lean(); /* as in the server; the plain loops, too */
 	if (site_missing(SITE_FASTCGI) != NULL) {
 		fprintf(stderr, "skipped: %s\n", site_missing(SITE_FASTCGI));
 		return 77;

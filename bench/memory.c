@@ -24,10 +24,11 @@ static const struct {
 	{ 4, 0, "pull?after_server_seq=0&limit=1000", 100000 },
 	{ 2, 0, "pull?after_server_seq=1000&limit=10000", 200000 },
 	{ 2, 0, "status", 20000 },
+	{ 1, 0, "snapshot", 500000 },
 };
 
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))
-#define CLIENTS 17
+#define CLIENTS 18
 
 struct mix {
 	struct tally tallies[PROJECTS];
@@ -91,7 +92,7 @@ memory_rows(struct bench *b)
 {
 	static struct mix m;
 	struct memory early, peak, late;
-	struct sum sum = { 0 };
+	struct spent sum = { 0 };
 	struct row *row;
 	struct place p;
 

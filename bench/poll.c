@@ -16,7 +16,7 @@ static const char *const ids[] = { [EMPTY] = "poll/empty", [STATUS] = "poll/stat
 static void
 measure(struct bench *b, struct place *p, struct load_client clients[SIDES][CLIENTS])
 {
-	struct sum sums[SIDES] = { 0 };
+	struct spent sums[SIDES] = { 0 };
 	double ratios[HELLO][ROUNDS_MAX], rates[SIDES][ROUNDS_MAX];
 
 	for (size_t r = 0; r < b->rounds && !b->failed; r++) {

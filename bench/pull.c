@@ -50,7 +50,7 @@ head_row(struct bench *b, struct place *p, const struct tally *t, const char *id
 	struct load_client clients[CLIENTS];
 	double ratios[ROUNDS_MAX] = { 0 }, pages[ROUNDS_MAX] = { 0 };
 	struct buf theirs = { 0 }, ours = { 0 };
-	struct sum sum = { 0 };
+	struct spent sum = { 0 };
 	char path[160], dir[PATH_MAX];
 	struct row *row;
 
@@ -123,7 +123,7 @@ sealed_row(struct bench *b, struct place *p, const struct tally *t, const char *
 {
 	struct load_client ours[CLIENTS], files[CLIENTS];
 	double ratios[ROUNDS_MAX] = { 0 }, rates[ROUNDS_MAX] = { 0 };
-	struct sum sum = { 0 }, of_files = { 0 };
+	struct spent sum = { 0 }, of_files = { 0 };
 	struct row *row;
 	char page[160];
 
@@ -174,7 +174,7 @@ sealed_cpu_row(struct bench *b, struct place *p, const struct tally *t)
 	struct load_client ours[CLIENTS], polls[CLIENTS];
 	struct turns turns[CLIENTS] = { 0 };
 	double cpu[ROUNDS_MAX] = { 0 };
-	struct sum sum = { 0 };
+	struct spent sum = { 0 };
 	char page[160], nothing[160];
 	struct row *row;
 
@@ -193,7 +193,7 @@ sealed_cpu_row(struct bench *b, struct place *p, const struct tally *t)
 	}
 	bench_warm_up(b, p, ours, CLIENTS);
 	for (size_t r = 0; r < b->rounds && !b->failed; r++) {
-		struct sum one = { 0 }, both = { 0 };
+		struct spent one = { 0 }, both = { 0 };
 
 		bench_slot(b, p, ours, CLIENTS, b->slot, 1, &one);
 		bench_slot(b, p, polls, CLIENTS, b->slot, 2 * CLIENTS, &both);
@@ -235,7 +235,7 @@ replay_next(struct load_client *c)
 /* Read a log once, one page after the other. The pages a second. */
 static double
 replay(struct bench *b, struct place *p, const struct tally *t, struct load_client *c,
-       struct sum *sum)
+       struct spent *sum)
 {
 	struct replay re = { .place = p, .tally = t };
 
@@ -252,13 +252,13 @@ replay_rows(struct bench *b, struct place *p)
 	double speed[ROUNDS_MAX] = { 0 }, pages[ROUNDS_MAX] = { 0 };
 	double cpu[ROUNDS_MAX] = { 0 };
 	struct load_client first = { 0 }, again = { 0 };
-	struct sum made = { 0 }, kept = { 0 };
+	struct spent made = { 0 }, kept = { 0 };
 	struct buf page = { 0 };
 	char dir[PATH_MAX];
 	struct row *row;
 
 	for (size_t r = 0; r < b->rounds && !b->failed; r++) {
-		struct sum making = { 0 }, sending = { 0 };
+		struct spent making = { 0 }, sending = { 0 };
 		struct tally t;
 
 		tally_new(p, &t);

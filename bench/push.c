@@ -43,7 +43,7 @@ struct cell {
 	struct tally tallies[PROJECTS];
 	struct pusher pushers[CLIENTS];
 	struct load_client clients[CLIENTS];
-	struct sum sum;
+	struct spent sum;
 	double ratios[ROUNDS_MAX];
 	double rates[ROUNDS_MAX];
 };
@@ -220,7 +220,7 @@ least_rows(struct bench *b, struct place *p)
 	double ratios[2][ROUNDS_MAX], rates[2][ROUNDS_MAX], plain[ROUNDS_MAX];
 	char socket[PATH_MAX + 8], path[PATH_MAX + 32], body[1200];
 	struct reference ref = { 0 };
-	struct sum sums[2] = { 0 };
+	struct spent sums[2] = { 0 };
 	struct hello workers;
 
 	if (!bench_wants(b, rows[0].id) && !bench_wants(b, rows[1].id))
@@ -291,7 +291,7 @@ static void
 wake_workers(struct bench *b, struct place *p)
 {
 	struct load_client clients[8];
-	struct sum ignored = { 0 };
+	struct spent ignored = { 0 };
 
 	getters_init(clients, 8, p, "/v1/projects", NULL);
 	bench_slot(b, p, clients, 8, b->slot, 8, &ignored);
@@ -306,7 +306,7 @@ first_rows(struct bench *b)
 	size_t n = b->quick ? 4 : 64;
 	struct tally *tallies = calloc(n, sizeof(*tallies));
 	struct load_client client;
-	struct sum sum = { 0 };
+	struct spent sum = { 0 };
 	struct pusher pusher;
 	struct row *row;
 	struct place p;

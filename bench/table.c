@@ -28,7 +28,7 @@ static const struct {
 };
 
 struct row *
-table_add(struct table *t, const char *id, double value, const char *unit,
+table_add(struct results *t, const char *id, double value, const char *unit,
           enum aim aim, double target)
 {
 	struct row *r = realloc(t->rows, (t->n + 1) * sizeof(*r));
@@ -45,10 +45,10 @@ table_add(struct table *t, const char *id, double value, const char *unit,
 }
 
 void
-table_free(struct table *t)
+table_free(struct results *t)
 {
 	free(t->rows);
-	*t = (struct table){ 0 };
+	*t = (struct results){ 0 };
 }
 
 bool
@@ -68,7 +68,7 @@ print_figure(int i, double v)
 }
 
 static void
-print_row(const struct table *t, const struct row *r)
+print_row(const struct results *t, const struct row *r)
 {
 	char target[16] = "";
 
@@ -83,7 +83,7 @@ print_row(const struct table *t, const struct row *r)
 }
 
 void
-table_print(const struct table *t)
+table_print(const struct results *t)
 {
 	putchar('\n');
 	printf("%-26s %8s %-3s %-8s %-4s", "row", "value", "", "target", "met");
@@ -118,7 +118,7 @@ add_row(struct buf *b, const struct row *r)
 }
 
 enum rc
-table_write(const struct table *t, const char *commit, const char *path, struct err *err)
+table_write(const struct results *t, const char *commit, const char *path, struct err *err)
 {
 	char now[TIME_TEXT];
 	struct buf b = { 0 };

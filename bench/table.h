@@ -30,24 +30,24 @@ struct row {
 	double figures[F__MAX];
 };
 
-struct table {
+struct results {
 	struct row *rows;
 	size_t n;
 	bool judged;        /* whether to say what was met */
 };
 
 /* A row without figures, to be filled in; valid until the next one. */
-struct row *table_add(struct table *t, const char *id, double value, const char *unit,
+struct row *table_add(struct results *t, const char *id, double value, const char *unit,
                       enum aim aim, double target);
-void table_free(struct table *t);
+void table_free(struct results *t);
 
 /* Whether a row's target is met; true where it has none. */
 bool row_met(const struct row *r);
 
-void table_print(const struct table *t);
+void table_print(const struct results *t);
 
 /* As JSON, to a file; `commit` says what was measured. */
-enum rc table_write(const struct table *t, const char *commit, const char *path,
+enum rc table_write(const struct results *t, const char *commit, const char *path,
                     struct err *err);
 
 /* Print two files side by side: how each value changed, and its CPU. False:

@@ -31,7 +31,9 @@ is "every row has a value, and is one of these" same "$(ids "$tmp/all.json")" "$
 		pull/replay-cpu flat/head flat/poll flat/status flat/push-1 \
 		flat/push-100 fair/p99-over-p50 fair/slowest-over-fastest fair/refused \
 		fair/other-push-p99 fair/other-poll-p99 fair/other-failures \
-		memory/worker memory/pool+nginx memory/under-load memory/growth
+		memory/worker memory/pool+nginx memory/under-load memory/growth \
+		state/apply state/apply-alone state/long state/push-p50 \
+		snapshot/first snapshot/next-over-vacuum snapshot/herd
 )"
 is "nothing is left in its folder" same "$(ls -A "$tmp/work")" ""
 

@@ -475,6 +475,7 @@ main(int argc, char **argv)
 	char *program = argv[0];
 	int words, code;
 
+	db_lean();
 	code = read_options(&a, NULL, argc, argv, &given);
 	if (code >= 0)
 		return code;

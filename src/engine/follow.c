@@ -17,7 +17,7 @@
 
 /* The same where memory is no concern: ids are random, so events touch pages all
  * over the state; a page that many of them touch is read and written once. */
-#define BULK_EVENTS 20000
+#define BULK_EVENTS 50000
 #define BULK_MS 2000
 #define BULK_CACHE (64 << 20)
 

@@ -67,8 +67,8 @@ make_database(const struct profile *p, const char *path, sqlite3 **out, struct e
 
 /* --- a copy of the state --- */
 
-/* Attach the file to the state's connection, as "snapshot": no journal, one
- * sync when it is done. */
+/* Attach the file to the state's connection, as "snapshot": no journal, no
+ * syncs. Outside of a transaction, where that can be said. */
 static enum rc
 attach(sqlite3 *db, const char *path, struct err *err)
 {
@@ -83,6 +83,7 @@ attach(sqlite3 *db, const char *path, struct err *err)
 	return rc != RC_OK ? rc
 	    : db_exec(db, "PRAGMA snapshot.locking_mode=EXCLUSIVE;"
 	                  "PRAGMA snapshot.journal_mode=OFF;"
+	                  "PRAGMA snapshot.synchronous=OFF;"
 	                  "PRAGMA snapshot.cache_size=-" COPY_CACHE_KIB, err);
 }
 
@@ -135,12 +136,15 @@ copy_state(struct follower *f, struct events *log, int64_t seq, int64_t deadline
 
 	if ((rc = follower_hold(f, log, seq, deadline_ms, err)) != RC_OK)
 		return rc;
-	if ((rc = describe(f, out, err)) == RC_OK &&
-	    (rc = attach(state_db(s), path, err)) == RC_OK)
-		rc = copy_rows(state_db(s), follower_profile(f), err);
 	state_let_go(s);
+	if ((rc = attach(state_db(s), path, err)) == RC_OK &&
+	    (rc = state_hold(s, log, err)) == RC_OK) {
+		if ((rc = describe(f, out, err)) == RC_OK)
+			rc = copy_rows(state_db(s), follower_profile(f), err);
+		state_let_go(s);
+	}
 	db_exec(state_db(s), "DETACH snapshot", NULL); /* where it is attached */
-	return rc;
+	return rc == RC_NOT_FOUND ? RC_BUSY : rc; /* replaced at this moment */
 }
 
 enum rc

@@ -21,8 +21,8 @@ struct snapshot {
 /*
  * Write the state as it is at `seq` or later (a log's `visible`), brought there
  * if need be, to a file, which is made (0640) or must be empty. Waits and
- * applying end at the deadline: RC_BUSY. On RC_OK the file is on the disk, but
- * not yet its name; else it may hold anything. The log must not be held.
+ * applying end at the deadline: RC_BUSY. On RC_OK the file is whole, but not
+ * synced; else it may hold anything. The log must not be held.
  */
 enum rc snapshot_write(struct follower *f, struct events *log, int64_t seq,
                        int64_t deadline_ms, const char *path, struct snapshot *out,
@@ -30,8 +30,7 @@ enum rc snapshot_write(struct follower *f, struct events *log, int64_t seq,
 
 /*
  * Write what the log added up to at `seq`, by replaying it from its beginning,
- * beside the state. RC_BUSY: it is not done by the deadline. The file as above,
- * but not synced.
+ * beside the state. RC_BUSY: it is not done by the deadline. The file as above.
  */
 enum rc snapshot_replay(struct events *log, const struct profile *p, int64_t seq,
                         int64_t deadline_ms, const char *path, struct snapshot *out,

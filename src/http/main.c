@@ -8,6 +8,7 @@
 #include "http/config.h"
 #include "http/fcgi.h"
 #include "http/master.h"
+#include "store/db.h"
 
 #include <config.h> /* autoconf's */
 
@@ -201,6 +202,7 @@ main(int argc, char **argv)
 
 	if ((rc = parse(argc, argv, &a)) >= 0)
 		return rc;
+	db_lean();
 #ifdef M_MMAP_THRESHOLD
 	/* Large bodies and pages go back to the system when they are done. */
 	mallopt(M_MMAP_THRESHOLD, 128 << 10);

@@ -1,4 +1,5 @@
 /* Snapshots on disk, see snapshots.h. */
+#define _GNU_SOURCE 1 /* sync_file_range; as a test has it that compiles this */
 #include "http/snapshots.h"
 
 #include "base/clock.h"
@@ -344,9 +345,9 @@ snapshots_lock(const struct snapshot_key *key, int64_t deadline_ms, struct lock 
 	return err_set(err, rc, "a snapshot of the project is being made");
 }
 
-/* Open what was made, and see what its file is. */
+/* Open what was made, and see what its file is; `keep`: on the disk. */
 static enum rc
-take_in(const char *path, struct facts *a, struct err *err)
+take_in(const char *path, bool keep, struct facts *a, struct err *err)
 {
 	struct stat st;
 
@@ -354,7 +355,11 @@ take_in(const char *path, struct facts *a, struct err *err)
 		return failed(err, "read", path);
 	a->f.size = st.st_size;
 	a->mtime_ns = mtime_ns(&st);
-	return hash_file(a->f.fd, a->f.size, a->f.hash) ? RC_OK : failed(err, "read", path);
+	if (keep) /* it is on its way while we read */
+		sync_file_range(a->f.fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+	if (!hash_file(a->f.fd, a->f.size, a->f.hash))
+		return failed(err, "read", path);
+	return keep && fsync(a->f.fd) != 0 ? failed(err, "sync", path) : RC_OK;
 }
 
 /* Give the draft its name, then its .json, which makes it count. */
@@ -442,7 +447,7 @@ snapshots_make(const struct snapshot_key *key, struct follower *f, int64_t deadl
 	full_name(key, DRAFT, draft);
 	fs_remove(AT_FDCWD, draft); /* of one that was killed */
 	rc = snapshot_write(f, key->log, key->from, deadline_ms, draft, &a.f.what, err);
-	if (rc == RC_OK && (rc = take_in(draft, &a, err)) == RC_OK)
+	if (rc == RC_OK && (rc = take_in(draft, true, &a, err)) == RC_OK)
 		rc = put_in_place(key, draft, &a, err);
 	*out = a.f;
 	if (rc != RC_OK) {
@@ -472,7 +477,7 @@ snapshots_past(const struct snapshot_key *key, int64_t seq, int64_t deadline_ms,
 	full_name(key, name, path);
 	rc = snapshot_replay(key->log, key->profile, seq, deadline_ms, path, &a.f.what, err);
 	if (rc == RC_OK)
-		rc = take_in(path, &a, err);
+		rc = take_in(path, false, &a, err);
 	unlink(path);
 	*out = a.f;
 	if (rc != RC_OK)

@@ -13,6 +13,12 @@
  * lock files keep writers apart. */
 #define BUSY_MS 5000
 
+void
+db_lean(void)
+{
+	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 enum rc
 db_rc(sqlite3 *db, int code, const char *doing, struct err *err)
 {
