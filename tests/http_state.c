@@ -1,16 +1,32 @@
 /*
  * What a project's log adds up to, over HTTP: its digests, an entity's history,
- * and a state that others hold, break or put in the wrong place.
+ * and a state that others hold, break or put in the wrong place. (More of that,
+ * without a server, is in state_fault_test.c.)
  */
 #include "http_test.h"
 
+#include "mishap.h"
+#include "patience.h"
+
+#include "base/clock.h"
+#include "base/fs.h"
 #include "base/hash.h"
 #include "base/json.h"
+#include "base/lock.h"
+#include "store/state.h"
 
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#define CONFLICTS "/v1/projects/{p}/sync/conflicts"
 #define DIGEST "/v1/projects/{p}/sync/digest"
 
 static int
@@ -498,6 +514,398 @@ START_TEST(large_versions_come_few_at_a_time)
 }
 END_TEST
 
+/* --- harm --- */
+
+static int __attribute__((format(printf, 1, 2)))
+shell(const char *fmt, ...)
+{
+	char command[2048];
+	va_list ap;
+	int status;
+
+	va_start(ap, fmt);
+	vsnprintf(command, sizeof(command), fmt, ap);
+	va_end(ap);
+	status = system(command);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* The exit code of td-sync-admin project verify, beside the server. */
+static int
+verify(const struct world *w)
+{
+	return shell("'%s/td-sync-admin' --data '%s' project verify %s >'%s/verify' 2>&1",
+	             TOP_BUILDDIR, w->site.data, w->project, w->site.dir);
+}
+
+static void
+must_verify(const struct world *w, const char *what)
+{
+	struct buf said = { 0 };
+	char path[PATH_MAX];
+
+	if (verify(w) == 0)
+		return;
+	snprintf(path, sizeof(path), "%s/verify", w->site.dir);
+	fs_read(path, 1 << 20, &said, NULL);
+	ck_abort_msg("%s:\n%s", what, buf_cstr(&said));
+}
+
+/* The owner's title is lost to the writer's, in an issue of its own. */
+static void
+lose_title(struct world *w, int n)
+{
+	char create[64], update[64];
+
+	snprintf(create, sizeof(create), "create issues td-%d", n);
+	snprintf(update, sizeof(update), "update issues td-%d", n);
+	push_event(w, OWNER, "a", "10:00:00", create, "{'new_data':{'title':'First'}}");
+	push_event(w, OWNER, "a", "10:00:01", update,
+	           "{'new_data':{'title':'Theirs'},'previous_data':{'title':'First'}}");
+	push_event(w, WRITER, "b", "10:00:02", update,
+	           "{'new_data':{'title':'Mine'},'previous_data':{'title':'First'}}");
+}
+
+/* What is done to the files of the state, in their folder; other/ has another
+ * project's, old/ its own as they were after the first conflict. */
+static const char *const harms[] = {
+	"rm state.db", "rm state.db*", ": >state.db", "truncate -s 5000 state.db",
+	"n=$(stat -c %s state.db); head -c $n /dev/urandom >state.db",
+	"mv other/state.db state.db", "cat other/state.db >state.db",
+	"cat old/state.db >state.db", "rm state.db*; cp old/* .", "rm state.db; mkdir state.db",
+	"rm state.lock", "head -c 100 /dev/urandom >state.lock",
+	"sqlite3 state.db \"UPDATE tdsync_state SET seq = 1000, mark = 'td/99'\"",
+	"sqlite3 state.db 'UPDATE tdsync_state SET log_id = zeroblob(16)'",
+};
+
+static void
+harmed(struct world *w)
+{
+	char other[ID_MAX], first[ID_MAX];
+	struct buf want = { 0 };
+	const char *dir = project_folder(w);
+
+	/* The other project has more of everything. */
+	snprintf(first, sizeof(first), "%s", w->project);
+	site_project(&w->site, "Other", w->users[OWNER], other);
+	site_member(&w->site, other, w->users[WRITER], ROLE_WRITER);
+	site_member(&w->site, other, w->users[READER], ROLE_READER);
+	memcpy(w->project, other, sizeof(other));
+	for (int i = 50; i < 60; i++)
+		lose_title(w, i);
+	ck_assert_int_eq(get(w, CONFLICTS), 200);
+	memcpy(w->project, first, sizeof(first));
+	lose_title(w, 1);
+	ck_assert_int_eq(get(w, CONFLICTS), 200);
+	ck_assert_int_eq(shell("cd '%s' && mkdir old && cp state.db* old", dir), 0);
+	lose_title(w, 2);
+	ck_assert_int_eq(get(w, CONFLICTS), 200);
+	for (size_t i = 0; i < sizeof(harms) / sizeof(*harms); i++) {
+		buf_reset(&want);
+		buf_add_span(&want, buf_span(&w->answer.body));
+		ck_assert_int_eq(shell("cd '%s' && rm -rf other && mkdir other && cp "
+		                       "../%s/state.db* other && sqlite3 other/state.db "
+		                       "'PRAGMA wal_checkpoint(TRUNCATE)' >/dev/null", dir, other), 0);
+		usleep(30000); /* a file that is written to gets another time */
+		ck_assert_msg(shell("cd '%s' && { %s; }", dir, harms[i]) == 0, "%s", harms[i]);
+		ck_assert_msg(get(w, CONFLICTS) == 200, "%s: %d %s", harms[i], w->answer.status,
+		              w->answer.body.p);
+		ck_assert_msg(span_eq(buf_span(&want), buf_span(&w->answer.body)), "%s:\n%s\n%s",
+		              harms[i], w->answer.body.p, want.p);
+		lose_title(w, 3 + (int)i);
+		must_verify(w, harms[i]);
+		ck_assert_int_eq(get(w, CONFLICTS), 200);
+	}
+	/* The log was never concerned. */
+	ck_assert_int_eq(log_count(w), 6 + 3 * (int)(sizeof(harms) / sizeof(*harms)));
+	buf_free(&want);
+}
+
+START_TEST(a_state_that_is_harmed_is_served_as_the_log_says)
+{
+	with_each(harmed);
+}
+END_TEST
+
+/* --- locked --- */
+
+static struct lock *
+lock_state(const struct world *w)
+{
+	char path[PATH_MAX + 128];
+	struct lock *lock;
+
+	snprintf(path, sizeof(path), "%s/" STATE_LOCK, project_folder(w));
+	ck_assert_int_eq(lock_open(path, &lock, NULL), RC_OK);
+	ck_assert_int_eq(lock_take(lock, clock_mono_ms() + 20000), RC_OK);
+	return lock;
+}
+
+/* If a push waited for the lock it would be for 3 s; and a stock td gives up after 5. */
+#define AT_ONCE_MS 2000
+
+static void
+applier_at_work(struct world *w)
+{
+	int64_t start, longest = 0;
+	struct lock *lock;
+
+	lose_title(w, 1);
+	lock = lock_state(w);
+	for (int i = 0; i < 20; i++) {
+		start = clock_mono_ms();
+		ck_assert_int_eq(push_some(w, "d", 1 + 20 * i, 20), 200);
+		start = clock_mono_ms() - start;
+		longest = start > longest ? start : longest;
+	}
+	ck_assert_int_lt(longest, AT_ONCE_MS);
+	/* Nor does a pull. */
+	start = clock_mono_ms();
+	ck_assert_int_eq(get(w, "/v1/projects/{p}/sync/pull"), 200);
+	ck_assert_int_lt(clock_mono_ms() - start, AT_ONCE_MS);
+	/* Who needs the state does, and is told in time. */
+	start = clock_mono_ms();
+	ck_assert_int_eq(get(w, CONFLICTS), 503);
+	ck_assert_int_ge(clock_mono_ms() - start, 2500);
+	ck_assert_int_lt(clock_mono_ms() - start, SOON_MS);
+	ck_assert(has_code(w, "busy"));
+	ck_assert_str_ne(web_header(&w->answer, "Retry-After"), "");
+	lock_close(lock);
+	ck_assert_int_eq(get(w, DIGEST), 200);
+	ck_assert_int_eq(answer_number(w, "server_seq"), 403);
+	must_verify(w, "after the lock");
+}
+
+START_TEST(no_push_ever_waits_for_an_applier)
+{
+	with_each(applier_at_work);
+}
+END_TEST
+
+#define READERS 7
+
+struct reader {
+	const struct world *w;
+	pthread_t thread;
+	int status;
+	int64_t ms;
+};
+
+static void *
+read_conflicts(void *ctx)
+{
+	struct reader *r = ctx;
+	struct web_answer answer = { 0 };
+	char path[128];
+	struct web_call call = { .url = r->w->site.url, .path = path,
+	                         .token = r->w->tokens[READER] };
+
+	snprintf(path, sizeof(path), "/v1/projects/%s/sync/conflicts", r->w->project);
+	r->ms = clock_mono_ms();
+	r->status = web_call(&call, &answer) ? answer.status : 0;
+	r->ms = clock_mono_ms() - r->ms;
+	web_free(&answer);
+	return NULL;
+}
+
+/* A pool of 8: 4 may wait for a project's log, 2 for its state. */
+START_TEST(who_waits_for_a_state_leaves_the_pool_to_others)
+{
+	struct site_options options = { .kind = SITE_FASTCGI };
+	struct reader readers[READERS];
+	int waited = 0, turned_away = 0;
+	struct lock *lock;
+	int64_t start;
+	struct world w;
+
+	world_start(&w, &options);
+	lose_title(&w, 1);
+	lock = lock_state(&w);
+	push_event(&w, OWNER, "a", "10:00:00", "create issues td-9", "{'new_data':{'title':'T'}}");
+	for (int i = 0; i < READERS; i++) {
+		readers[i] = (struct reader){ .w = &w };
+		ck_assert_int_eq(pthread_create(&readers[i].thread, NULL, read_conflicts, &readers[i]),
+		                 0);
+	}
+	usleep(600000);
+	start = clock_mono_ms();
+	ck_assert_int_eq(push_some(&w, "d", 1, 5), 200);
+	ck_assert_int_eq(get(&w, "/v1/projects"), 200);
+	ck_assert_int_lt(clock_mono_ms() - start, AT_ONCE_MS);
+	for (int i = 0; i < READERS; i++) {
+		pthread_join(readers[i].thread, NULL);
+		ck_assert_int_eq(readers[i].status, 503);
+		waited += readers[i].ms >= 2500;
+		turned_away += readers[i].ms < 2500;
+	}
+	ck_assert_int_eq(waited, 2);
+	ck_assert_int_eq(turned_away, READERS - 2);
+	lock_close(lock);
+	ck_assert_int_eq(get(&w, CONFLICTS), 200);
+	world_stop(&w);
+}
+END_TEST
+
+/* --- kills --- */
+
+/* Workers apply what they took after their answers: there they die. */
+START_TEST(workers_that_die_leave_a_state_that_goes_on)
+{
+	struct site_options options = { .kind = SITE_FASTCGI };
+	struct world w;
+	pid_t pids[16];
+	size_t n;
+
+	world_start(&w, &options);
+	/* Not more: the master takes its time with workers that keep dying. */
+	for (int i = 0; i < 4; i++) {
+		while (push_some(&w, "d", 1 + 500 * i, 500) != 200)
+			usleep(20000);
+		usleep((useconds_t)(rand() % 15000));
+		n = site_workers(&w.site, pids, 16);
+		for (size_t k = 0; k < n && k < 16; k++)
+			kill(pids[k], SIGKILL);
+	}
+	while (get(&w, DIGEST) != 200)
+		usleep(50000);
+	ck_assert_int_eq(answer_number(&w, "server_seq"), 2000);
+	must_verify(&w, "after kills");
+	world_stop(&w);
+}
+END_TEST
+
+/* --- disks --- */
+
+/* Whatever is written to state.db finds no room; the log does. */
+START_TEST(a_disk_that_is_full_for_the_state_is_none_for_a_push)
+{
+	char env[PATH_MAX + 32], plan[PATH_MAX], folder[] = "/tmp/td-sync-test-XXXXXX";
+	const char *const wrapper[] = { "/usr/bin/env", "LD_PRELOAD=" MISHAP_LIBRARY, env,
+		"ASAN_OPTIONS=verify_asan_link_order=0", NULL };
+	struct site_options options = { .kind = _i == 0 ? SITE_FASTCGI : SITE_CGI,
+		.wrapper = wrapper };
+	struct world w;
+
+	if (!http_can_run(options.kind))
+		return;
+	ck_assert_ptr_nonnull(mkdtemp(folder));
+	snprintf(plan, sizeof(plan), "%s/plan", folder);
+	snprintf(env, sizeof(env), "TD_SYNC_MISHAP=%s", plan);
+	ck_assert(mishap_share(plan));
+	world_start(&w, &options);
+	lose_title(&w, 1);
+	ck_assert_int_eq(get(&w, CONFLICTS), 200);
+	strcpy(mishap->call, "write");
+	mishap_plan(1, ENOSPC, true, "/" STATE_DB);
+	ck_assert_int_eq(push_some(&w, "d", 1, 50), 200);
+	lose_title(&w, 2);
+	ck_assert_int_eq(get(&w, CONFLICTS), 503);
+	ck_assert(has_code(&w, "unavailable"));
+	ck_assert_ptr_nonnull(strstr(w.answer.body.p, "full"));
+	ck_assert_ptr_null(strstr(w.answer.body.p, w.site.dir));
+	ck_assert_int_eq(get(&w, "/v1/projects/{p}/sync/pull"), 200);
+	mishap_none();
+	mishap->call[0] = '\0';
+	ck_assert_int_eq(get(&w, CONFLICTS), 200);
+	ck_assert_int_eq(answer_number(&w, "last_server_seq"), 56);
+	must_verify(&w, "when there is room again");
+	world_stop(&w);
+	ck_assert_int_eq(shell("rm -r '%s'", folder), 0);
+}
+END_TEST
+
+/* A small disk of its own for the project, which nothing can be written to. */
+START_TEST(on_a_read_only_disk_a_state_is_refused_with_what_to_do)
+{
+	struct site_options options = { .kind = SITE_CGI };
+	int64_t deadline;
+	const char *dir;
+	struct world w;
+
+	world_start(&w, &options);
+	dir = project_folder(&w);
+	lose_title(&w, 1);
+	ck_assert_int_eq(shell("mkdir '%s.keep' && mv '%s'/* '%s.keep'", dir, dir, dir), 0);
+	if (mount("none", dir, "tmpfs", 0, "size=8m") != 0) {
+		printf("skipped: can't mount a small file system\n");
+		world_stop(&w);
+		return;
+	}
+	ck_assert_int_eq(shell("mv '%s.keep'/* '%s'", dir, dir), 0);
+	deadline = clock_mono_ms() + 5000;
+	while (mount("none", dir, "tmpfs", MS_REMOUNT | MS_RDONLY, NULL) != 0) {
+		ck_assert(errno == EBUSY && clock_mono_ms() < deadline);
+		usleep(10000);
+	}
+	ck_assert_int_eq(get(&w, CONFLICTS), 503);
+	ck_assert(has_code(&w, "unavailable"));
+	ck_assert_ptr_nonnull(strstr(w.answer.body.p, "ead-only"));
+	ck_assert_int_eq(mount("none", dir, "tmpfs", MS_REMOUNT, NULL), 0);
+	ck_assert_int_eq(get(&w, CONFLICTS), 200);
+	ck_assert_int_eq(answer_number(&w, "last_server_seq"), 3);
+	ck_assert_int_eq(umount2(dir, MNT_DETACH), 0);
+	world_stop(&w);
+}
+END_TEST
+
+/* --- the operator, beside a server --- */
+
+struct busy {
+	struct world *w;
+	pthread_t thread;
+	volatile bool stop;
+	int pushes, failed;
+};
+
+static void *
+push_on(void *ctx)
+{
+	struct busy *b = ctx;
+	struct web_answer answer = { 0 };
+	char path[128], device[32];
+	struct web_call call = { .method = "POST", .url = b->w->site.url, .path = path,
+	                         .token = b->w->tokens[WRITER] };
+
+	snprintf(path, sizeof(path), "/v1/projects/%s/sync/push", b->w->project);
+	while (!b->stop) {
+		struct buf body = { 0 };
+
+		snprintf(device, sizeof(device), "d%d", ++b->pushes);
+		make_push(&body, device, 1, 50);
+		call.body = buf_span(&body);
+		b->failed += !web_call(&call, &answer) || answer.status != 200;
+		buf_free(&body);
+		usleep(10000); /* or the log grows faster than it is read */
+	}
+	web_free(&answer);
+	return NULL;
+}
+
+static void
+operated(struct world *w)
+{
+	struct busy b = { .w = w };
+
+	ck_assert_int_eq(pthread_create(&b.thread, NULL, push_on, &b), 0);
+	for (int i = 0; i < 4; i++) {
+		must_verify(w, "beside a server");
+		ck_assert_int_eq(shell("'%s/td-sync-admin' --data '%s' project rebuild %s >/dev/null",
+		                       TOP_BUILDDIR, w->site.data, w->project), 0);
+	}
+	b.stop = true;
+	pthread_join(b.thread, NULL);
+	ck_assert_int_gt(b.pushes, 4);
+	ck_assert_int_eq(b.failed, 0);
+	ck_assert_int_eq(get(w, DIGEST), 200);
+	ck_assert_int_eq(answer_number(w, "server_seq"), 50 * b.pushes);
+}
+
+START_TEST(verify_and_rebuild_work_beside_a_server)
+{
+	with_each(operated);
+}
+END_TEST
+
 TCase *
 state_case(void)
 {
@@ -513,5 +921,14 @@ state_case(void)
 	tcase_add_test(tc, ids_of_any_text_have_a_history);
 	tcase_add_test(tc, a_history_of_nonsense_is_refused);
 	tcase_add_test(tc, large_versions_come_few_at_a_time);
+	tcase_add_test(tc, a_state_that_is_harmed_is_served_as_the_log_says);
+	tcase_add_test(tc, no_push_ever_waits_for_an_applier);
+	tcase_add_loop_test(tc, a_disk_that_is_full_for_the_state_is_none_for_a_push, 0, 2);
+	tcase_add_test(tc, on_a_read_only_disk_a_state_is_refused_with_what_to_do);
+	tcase_add_test(tc, verify_and_rebuild_work_beside_a_server);
+	if (!http_can_run(SITE_FASTCGI))
+		return tc;
+	tcase_add_test(tc, who_waits_for_a_state_leaves_the_pool_to_others);
+	tcase_add_test(tc, workers_that_die_leave_a_state_that_goes_on);
 	return tc;
 }

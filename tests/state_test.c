@@ -1,6 +1,6 @@
 /*
- * The state against what stock software made of the same logs, conflicts case by
- * case, sums, and whatever may happen to state.db.
+ * The state against what stock software made of the same logs, and its sums. (What
+ * may happen to its files: state_fault_test.c.)
  */
 #include "base/json.h"
 #include "engine/follow.h"

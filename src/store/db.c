@@ -45,6 +45,11 @@ db_rc(sqlite3 *db, int code, const char *doing, struct err *err)
 		rc = RC_UNAVAILABLE;
 		break;
 	}
+	/* The first thing that finds no room, where nobody else has it open. */
+	if (code == SQLITE_IOERR_SHMSIZE) {
+		rc = RC_UNAVAILABLE;
+		mend = ": is the disk full?";
+	}
 	return err_set(err, rc, "%s: %s (%d)%s", doing,
 	               db != NULL ? sqlite3_errmsg(db) : sqlite3_errstr(code), code, mend);
 }

@@ -7,10 +7,11 @@
 #include "base/log.h"
 
 #include <assert.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
 #define FORMAT 2 /* of what is ours; another one is made anew */
 
@@ -194,6 +195,59 @@ state_free(struct state *s)
 	free(s);
 }
 
+/* --- what belongs together --- */
+
+/*
+ * What stands in the lock file: state.db as we left it. It changes only where
+ * somebody checkpoints, under the lock. One that is not as it is noted was put
+ * there by others, and a WAL that lies beside it was not written for it: SQLite
+ * would take the two for one database, and find nothing wrong.
+ */
+#define NOTE "state.db: %19lld bytes of %19lld\n"
+#define NOTE_LEN (10 + 19 + 10 + 19 + 1)
+
+/* The file as it is now; false: there is none. */
+static bool
+describe(const struct state *s, char out[NOTE_LEN + 1])
+{
+	struct stat st;
+
+	if (stat(s->path, &st) != 0)
+		return false;
+	snprintf(out, NOTE_LEN + 1, NOTE, (long long)st.st_size,
+	         (long long)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec);
+	return true;
+}
+
+static void
+note(struct state *s)
+{
+	char text[NOTE_LEN + 1];
+
+	if (describe(s, text))
+		lock_note(s->lock, text, NOTE_LEN);
+}
+
+/* Before a checkpoint: whoever dies in one leaves a file that is as good. */
+static void
+note_checkpoint(struct state *s)
+{
+	char text[NOTE_LEN];
+
+	memset(text, ' ', sizeof(text));
+	text[NOTE_LEN - 1] = '\n';
+	lock_note(s->lock, text, NOTE_LEN);
+}
+
+static bool
+is_noted(const struct state *s)
+{
+	char now[NOTE_LEN + 1], noted[NOTE_LEN];
+
+	return describe(s, now) && lock_noted(s->lock, noted, NOTE_LEN) == NOTE_LEN &&
+	       (noted[0] == ' ' || memcmp(now, noted, NOTE_LEN) == 0);
+}
+
 /* --- opening --- */
 
 static int
@@ -270,16 +324,20 @@ follows(struct state *s, struct events *log, bool *yes, struct err *err)
 	return rc;
 }
 
+/* Whether the file has a state's tables, or nothing at all. */
 static enum rc
-has_schema(struct state *s, bool *yes, struct err *err)
+has_schema(struct state *s, bool *yes, bool *nothing, struct err *err)
 {
-	static const char sql[] = "SELECT 1 FROM sqlite_schema WHERE name = 'tdsync_state'";
+	static const char sql[] = "SELECT count(*) = 0, sum(name = 'tdsync_state') > 0"
+	                          " FROM sqlite_schema";
 	sqlite3_stmt *st = NULL;
+	bool row = false;
 	enum rc rc = db_prepare(s->db, sql, &st, err);
 
-	*yes = false;
 	if (rc == RC_OK)
-		rc = db_step(st, yes, err);
+		rc = db_step(st, &row, err);
+	*nothing = row && sqlite3_column_int(st, 0) != 0;
+	*yes = row && sqlite3_column_int(st, 1) != 0;
 	sqlite3_finalize(st);
 	return rc;
 }
@@ -346,33 +404,6 @@ write_schema(struct state *s, struct events *log, struct err *err)
 	return rc;
 }
 
-/* Open what lies there, under the lock; *ours: it is a state of this log. */
-static enum rc
-open_db(struct state *s, struct events *log, bool *ours, struct err *err)
-{
-	bool there = false;
-	enum rc rc;
-
-	*ours = false;
-	close_db(s);
-	if ((rc = db_open(s->path, DB_DERIVED, &s->db, err)) != RC_OK)
-		return rc;
-	s->opened++;
-	s->wal_pages = 0;
-	sqlite3_wal_hook(s->db, on_commit, s);
-	if (!fs_identify(s->path, &s->id))
-		return err_set(err, RC_UNAVAILABLE, "%s vanished while it was opened", s->path);
-	if ((rc = has_schema(s, &there, err)) != RC_OK)
-		return rc;
-	if (!there && (rc = write_schema(s, log, err)) != RC_OK)
-		return rc;
-	/* Of another format, these may not fit the tables. */
-	for (int q = 0; q < Q__MAX; q++)
-		if (db_prepare(s->db, queries[q], &s->st[q], err) != RC_OK)
-			return db_damaged(s->db) ? RC_UNAVAILABLE : RC_OK;
-	return read_place(s, ours, err);
-}
-
 /* Remove the files. Whoever has them open still reads the old ones. */
 static enum rc
 remove_files(struct state *s, struct err *err)
@@ -387,13 +418,62 @@ remove_files(struct state *s, struct err *err)
 		buf_addf(&path, "%s%s", s->path, suffixes[i]);
 		if (buf_cstr(&path) == NULL)
 			return no_memory(err);
-		unlink(path.p);
+		fs_remove(AT_FDCWD, path.p);
 		buf_free(&path);
 	}
 	if (fs_identify(s->path, &id))
 		return err_set(err, RC_UNAVAILABLE, "%s can't be used and can't be removed: "
 		               "remove it, it is made anew", s->path);
 	return RC_OK;
+}
+
+static bool
+has_wal(const struct state *s)
+{
+	struct buf wal = { 0 };
+	struct stat st;
+	bool has;
+
+	buf_addf(&wal, "%s-wal", s->path);
+	has = buf_cstr(&wal) != NULL && stat(wal.p, &st) == 0 && st.st_size > 0;
+	buf_free(&wal);
+	return has;
+}
+
+/* Open what lies there, under the lock; *ours: it is a state of this log. */
+static enum rc
+open_db(struct state *s, struct events *log, bool *ours, struct err *err)
+{
+	bool there, nothing;
+	enum rc rc;
+
+	*ours = false;
+	close_db(s);
+	if (!is_noted(s) && has_wal(s)) {
+		log_write(LOG_WARN, "%s was replaced, beside a -wal of another one: it is made "
+		          "anew from the log", s->path);
+		if ((rc = remove_files(s, err)) != RC_OK)
+			return rc;
+	}
+	if ((rc = db_open(s->path, DB_DERIVED, &s->db, err)) != RC_OK)
+		return rc;
+	s->opened++;
+	s->wal_pages = 0;
+	sqlite3_wal_hook(s->db, on_commit, s);
+	if (!fs_identify(s->path, &s->id))
+		return err_set(err, RC_UNAVAILABLE, "%s vanished while it was opened", s->path);
+	if ((rc = has_schema(s, &there, &nothing, err)) != RC_OK)
+		return rc;
+	if (nothing && (rc = write_schema(s, log, err)) != RC_OK)
+		return rc;
+	note(s);
+	if (!there && !nothing) /* whatever it is */
+		return RC_OK;
+	/* Of another format, these may not fit the tables. */
+	for (int q = 0; q < Q__MAX; q++)
+		if (db_prepare(s->db, queries[q], &s->st[q], err) != RC_OK)
+			return db_damaged(s->db) ? RC_UNAVAILABLE : RC_OK;
+	return read_place(s, ours, err);
 }
 
 enum rc
@@ -415,7 +495,8 @@ is_open(const struct state *s)
 {
 	struct fs_id id;
 
-	return s->db != NULL && fs_identify(s->path, &id) && fs_same(id, s->id);
+	return s->db != NULL && fs_identify(s->path, &id) && fs_same(id, s->id) &&
+	       is_noted(s);
 }
 
 /* Open it where it is not, and see whether it is a state of this log. */
@@ -436,8 +517,10 @@ settle(struct state *s, struct events *log, struct err *err)
 	          (s->db == NULL && rc == RC_UNAVAILABLE && !fs_read_only(s->path));
 	if (rc == RC_OK && ours)
 		return RC_OK;
-	if (rc != RC_OK && !damaged)
+	if (rc != RC_OK && !damaged) {
+		close_db(s); /* it may be half open */
 		return err_set(err, rc, "%s", why.text);
+	}
 	log_write(LOG_WARN, "%s is %s: it is made anew from the log", s->path,
 	          damaged ? "damaged" : "not of this log, or of another version");
 	return state_empty(s, log, err);
@@ -524,12 +607,14 @@ state_maintain(struct state *s)
 	if (s->db == NULL || s->wal_pages < WAL_TRY)
 		return;
 	sqlite3_busy_timeout(s->db, 0);
+	note_checkpoint(s);
 	code = sqlite3_wal_checkpoint_v2(s->db, NULL, mode, &pages, &done);
 	if (code == SQLITE_OK && pages == done)
 		s->wal_pages = 0;
 	else if (code != SQLITE_OK && code != SQLITE_BUSY)
 		log_write(LOG_ERROR, "checkpoint of %s: %s (%d)", s->path,
 		          sqlite3_errstr(code), code);
+	note(s);
 }
 
 enum rc
