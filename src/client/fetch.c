@@ -337,7 +337,7 @@ offer(struct fetch *f, struct err *err)
 	enum offer_what what = w->books.rehome ? OFFER_NEWER
 	    : w->books.target == TARGET_HEAD ? OFFER_BACKFILL : OFFER_ROWS;
 	int64_t made;
-	enum rc rc = offer_rows(f->kinds, what, work_now_us(w), &made, err);
+	enum rc rc = offer_rows(f->kinds, &w->books, what, work_now_us(w), &made, err);
 
 	w->send_again = w->send_again || made > 0;
 	return rc;

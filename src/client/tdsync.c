@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "client/conflicts.h"
 #include "client/entries.h"
+#include "client/offer.h"
 #include "profiles/profile.h"
 
 #include <stdio.h>
@@ -227,12 +228,36 @@ pull(struct work *w)
 	return rc == TDSYNC_OK ? conflicts_run(w) : rc;
 }
 
+/* What was undone before it was sent may be needed by what is sent now. */
+static enum tdsync_rc
+revive_undone(struct work *w)
+{
+	struct err *err = &w->t->err;
+	struct kinds *kinds;
+	int64_t made = 0;
+	enum tdsync_rc rc = TDSYNC_OK;
+
+	if (w->undone == 0 || (rc = work_local(w, kinds_new(w->l, &kinds, err))) != TDSYNC_OK)
+		return rc;
+	if ((rc = work_begin(w)) == TDSYNC_OK) {
+		rc = work_local(w, offer_undone(kinds, &w->books, &made, err));
+		if (rc == TDSYNC_OK && made > 0)
+			rc = work_commit(w);
+		else
+			local_rollback(w->l);
+	}
+	kinds_free(kinds);
+	return rc;
+}
+
 static enum tdsync_rc
 push(struct work *w)
 {
 	enum tdsync_rc rc = must_pull_first(w) ? fetch_run(w) : look_at_log(w);
 
 	w->send_again = false;
+	if (rc == TDSYNC_OK)
+		rc = revive_undone(w);
 	if (rc == TDSYNC_OK && (rc = send_run(w)) == TDSYNC_OK && w->send_again)
 		rc = send_run(w); /* an answer told of another log: older ones wait too */
 	w->send_again = false;
