@@ -211,6 +211,28 @@ const struct scenario scenarios[] = {
 	  "expect-rows board_issue_positions 1\n"
 	  "A board-delete b1; A sync; B sync; A undo; A sync; B sync\n" },
 
+	{ "undone-parents", "what hangs on an issue whose create was undone is not lost", ON_ALL,
+	  "new 38; new 38; new 31; A board b1 Bench; A create i9 Other; all sync; all sync\n"
+	  "A create i1 One; A comment i1 Seen; A undo; A sync; all sync\n"
+	  "expect-rows comments 1; expect i1 deleted_at SET\n"
+	  "A restore i1; A sync; all sync; expect i1 deleted_at NULL\n"
+	  /* Undone between two pushes, with more to come; and by an older td. */
+	  "A create i2 Two; A log i2 'Tried 9 V'; A place b1 i2 65536; A comment i2 Seen; A undo\n"
+	  "A push; A comment i2 More; A restore i2; A title i2 Due; A push; A sync; all sync\n"
+	  "expect-rows comments 3; expect-rows board_issue_positions 1; expect i2 title Due\n"
+	  "C create i3 Three; C comment i3 Seen; C undo; C sync; C comment i3 Still; C sync\n"
+	  "all sync; expect-rows comments 5; expect i3 deleted_at SET\n"
+	  /* A database that was never synced. */
+	  "new 38; D create i5 Five; D comment i5 Seen; D undo; D sync; all sync\n"
+	  "expect-rows comments 6; expect i5 deleted_at SET\n" },
+
+	{ "undone-log-set-back", "an undone create that was sent is lost with the log", ON_ALL,
+	  "new 38; new 38; A create i9 Other; all sync; all sync; server keep-log old\n"
+	  "A create i1 One; A comment i1 Seen; A undo; A push\n"
+	  "server set-back-log old; A sync; B sync; expect-rows comments 1; A restore i1\n"
+	  "A sync; B sync; expect i1 title One; expect i1 deleted_at NULL\n"
+	  "server new-log; B sync; A sync; B sync; expect-rows comments 1; expect i1 title One\n" },
+
 	{ "boards", "a board edited (a create) loses its places, a session ended its tags",
 	  ON_ALL,
 	  "new 38; new 38\n"

@@ -221,6 +221,42 @@ enum tdsync_rc tdsync_each_version(struct tdsync *t, const char *type, const cha
                                    void (*visit)(void *ctx, const struct tdsync_version *v),
                                    void *ctx);
 
+/* What tdsync_verify() found to be otherwise. */
+enum tdsync_finding {
+	TDSYNC_STATE_DIFFERS,  /* what the log adds up to here and at the server */
+	TDSYNC_ROWS_DIFFER,    /* a row of td's and what the log adds up to, with all
+	                        * that is not in it yet on top */
+	TDSYNC_NOT_COMPARABLE  /* columns that only one side has: nothing is wrong,
+	                        * td or a td-sync is of another version */
+};
+
+struct tdsync_difference {
+	enum tdsync_finding finding;
+	const char *table;
+	const char *id;        /* of the row; "" where only the table is known */
+	const char *column;    /* the first that differs; "" where a row is missing;
+	                        * of TDSYNC_NOT_COMPARABLE all, "a, b" */
+	const char *here, *there; /* the values as JSON; NULL: no row there. "Here"
+	                        * is td-sync.db; of TDSYNC_ROWS_DIFFER td's table */
+};
+
+struct tdsync_verification {
+	int64_t server_seq;    /* the event at which both sides were compared */
+	int64_t tables, rows;  /* of the state here, compared with the server's */
+	int64_t differences;   /* TDSYNC_NOT_COMPARABLE left out */
+};
+
+/*
+ * Pull, then compare this replica with the server at the same event: what the
+ * log adds up to here, by digests of its tables, and td's own rows with that.
+ * Call visit for each difference; strings are borrowed for the call. TDSYNC_OK
+ * also where there are some: out->differences tells. TDSYNC_REFUSED: the server
+ * has no digests (a Go server).
+ */
+enum tdsync_rc tdsync_verify(struct tdsync *t,
+                             void (*visit)(void *ctx, const struct tdsync_difference *d),
+                             void *ctx, struct tdsync_verification *out);
+
 #pragma GCC visibility pop
 
 #ifdef __cplusplus

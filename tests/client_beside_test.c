@@ -206,23 +206,40 @@ START_TEST(td_may_do_anything_while_we_are_on_the_network)
 }
 END_TEST
 
-/* An undone create is never sent, its reverse is; the row it left is this
- * device's alone, so it is offered as it is. */
-START_TEST(a_row_that_an_undone_create_left_is_offered)
+/* An issue with a comment, whose create is undone before anybody sent it. */
+static void
+make_undone(struct replica *r, const char *id)
 {
-	struct replica a, b;
 	char before[4096];
 
+	td_create(r, id, "A mistake");
+	td_comment(r, "cm-00000001", id, "Of somebody else");
+	td_undo_mark(r, id);
+	snprintf(before, sizeof(before), "%s", td_issue_json(r, id));
+	sql(r, "UPDATE issues SET deleted_at = '2026-01-01T00:00:00Z' WHERE id = %Q", id);
+	td_log(r, "delete", "issue", id, before, "");
+}
+
+/* td never sends an undone create, but its reverse; the row it left is this device's
+ * alone, and what hangs on it would be nobody's. So the entry is sent, in its place. */
+START_TEST(an_undone_create_of_a_row_that_is_left_is_sent)
+{
+	struct replica a, b;
+
 	make_pair(&a, &b);
-	td_create(&a, "td-00000c", "A mistake");
-	td_undo_mark(&a, "td-00000c");
-	snprintf(before, sizeof(before), "%s", td_issue_json(&a, "td-00000c"));
-	sql(&a, "UPDATE issues SET deleted_at = '2026-01-01T00:00:00Z' WHERE id = 'td-00000c'");
-	td_log(&a, "delete", "issue", "td-00000c", before, "");
+	make_undone(&a, "td-00000c");
 	SYNC(&a);
-	ck_assert_int_eq(a.res.pushed, 2);
+	ck_assert_int_eq(a.res.pushed, 3);
+	ck_assert_int_eq(a.res.pulled, 3);
+	ck_assert_str_eq(ask(&a, "SELECT group_concat(server_seq || ' ' || action_type || ' ' ||"
+	                     " undone, ', ') FROM (SELECT * FROM action_log WHERE server_seq > 2"
+	                     " ORDER BY server_seq)"), "3 create 1, 4 create 0, 5 delete 0");
 	settle_pair(&a, &b);
 	ck_assert_str_eq(ask(&b, "SELECT count(*) FROM issues WHERE deleted_at IS NOT NULL"), "1");
+	ck_assert_str_eq(ask(&b, "SELECT count(*) FROM comments"), "1");
+	ck_assert_str_eq(ask(&a, "SELECT count(*) FROM sync_conflicts"), "0");
+	SYNC(&a);
+	ck_assert_int_eq(a.res.pushed + a.res.pulled + a.res.rows, 0);
 	replica_close(&a);
 	replica_close(&b);
 }
@@ -715,6 +732,7 @@ START_TEST(a_log_restored_from_a_backup_gets_back_what_it_lost)
 	ck_assert_int_eq(system(cmd), 0);
 	td_update(&a, "td-00000a", "title", "Lost");
 	td_update(&b, "td-00000b", "title", "Lost too");
+	make_undone(&a, "td-00000c");
 	PUSH(&a); /* acked, but not pulled again */
 	if (_i == 1)
 		settle_pair(&a, &b);
@@ -731,9 +749,10 @@ START_TEST(a_log_restored_from_a_backup_gets_back_what_it_lost)
 	if (_i == 2) { /* a push is the first to hear of it */
 		td_update(&a, "td-00000a", "title", "Newer than the lost one");
 		PUSH(&a);
-		ck_assert_int_eq(a.res.pushed, 2);
+		ck_assert_int_eq(a.res.pushed, 5);
 	}
 	settle_pair(&a, &b);
+	ck_assert_str_eq(ask(&b, "SELECT count(*) FROM comments WHERE issue_id = 'td-00000c'"), "1");
 	ck_assert_str_eq(ask(&b, "SELECT title FROM issues WHERE id='td-00000a'"),
 	                 _i == 2 ? "Newer than the lost one" : "Lost");
 	ck_assert_str_eq(ask(&a, "SELECT title FROM issues WHERE id='td-00000b'"), "Lost too");
@@ -953,7 +972,7 @@ client_beside_cases(void)
 	tcase_add_loop_test(tc, td_may_pull_in_between, 0, 2);
 	tcase_add_loop_test(tc, td_may_do_anything_while_we_are_on_the_network, 0,
 	                    sizeof(meanwhiles) / sizeof(meanwhiles[0]));
-	tcase_add_test(tc, a_row_that_an_undone_create_left_is_offered);
+	tcase_add_test(tc, an_undone_create_of_a_row_that_is_left_is_sent);
 	tcase_add_loop_test(tc, a_database_set_back_loses_nothing, 0, 2);
 	tcase_add_test(tc, a_bootstrapped_database_is_taken_as_it_is);
 	tcase_add_test(tc, td_sync_db_may_be_deleted);

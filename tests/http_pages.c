@@ -962,7 +962,8 @@ END_TEST
 
 /* --- a replica --- */
 
-/* A new replica of the project, by our client; its folder goes to dir. */
+/* A new replica of the project, by our client, out of the whole log; its folder
+ * goes to dir. */
 static void
 replicate(struct world *w, const char *name, char dir[PATH_MAX])
 {
@@ -971,7 +972,8 @@ replicate(struct world *w, const char *name, char dir[PATH_MAX])
 	snprintf(dir, PATH_MAX, "%s/%s", w->site.dir, name);
 	buf_addf(&b, "set -e; mkdir -p '%s/.todos'; cp " TOP_BUILDDIR "/tests/fixtures/empty-v38.db"
 	         " '%s/.todos/issues.db'; chmod u+w '%s/.todos/issues.db'; export HOME='%s'"
-	         " TD_SYNC_URL='%s' TD_AUTH_KEY='%s'; for c in 'link %s' pull; do "
+	         " TD_SYNC_URL='%s' TD_AUTH_KEY='%s' TD_SYNC_SNAPSHOT_THRESHOLD=0;"
+	         " for c in 'link %s' pull; do "
 	         TOP_BUILDDIR "/td-sync --quiet --dir '%s' $c; done",
 	         dir, dir, dir, dir, w->site.url, w->tokens[WRITER], w->project, dir);
 	ck_assert_int_eq(system(buf_cstr(&b)), 0);

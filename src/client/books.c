@@ -75,6 +75,9 @@ static const char schema_2[] =
     "	kept TEXT NOT NULL,                 -- and by whom; null where nobody knows\n"
     "	lost TEXT NOT NULL\n"
     ");\n"
+    "CREATE TABLE " TDSYNC ".revived (      -- undone actions that are sent all the same\n"
+    "	action_id TEXT PRIMARY KEY\n"
+    ") WITHOUT ROWID;\n"
     "CREATE TABLE " TDSYNC ".told (         -- conflicts that td was told of once\n"
     "	mark BLOB PRIMARY KEY               -- what happened, under whatever seq\n"
     ") WITHOUT ROWID;\n";
@@ -84,7 +87,7 @@ enum query {
 	Q_TD_PUSHED, Q_MARK, Q_ACKED, Q_REJECTED, Q_UNREJECT, Q_FORGIVE, Q_UNACK,
 	Q_UNPLACE, Q_RESEND, Q_IS_HELD, Q_FORGET_ACKED, Q_FORGET_OFFERED, Q_LOST_OFFERS,
 	Q_HELD, Q_FORGET_HELD, Q_HISTORY, Q_CONFLICT, Q_COUNT, Q_REJECTIONS, Q_UNDONE,
-	Q_FOREIGN, Q_FORGET_CONFLICTS, Q_FORGET_TOLD, Q_SKIPPED, Q__MAX
+	Q_FOREIGN, Q_REVIVE, Q_FORGET_CONFLICTS, Q_FORGET_TOLD, Q_SKIPPED, Q__MAX
 };
 
 /* The seq of an action_log's row is not one of a project linked before. */
@@ -139,7 +142,7 @@ static const char *const queries[Q__MAX] = {
 	[Q_FORGIVE] = "DELETE FROM " TDSYNC ".rejected",
 	[Q_UNACK] =
 	    "UPDATE main.action_log SET synced_at = NULL, server_seq = NULL"
-	    " WHERE server_seq > :after AND undone = 0 AND " OF_THIS_LOG,
+	    " WHERE server_seq > :after AND " BOOKS_COUNTS("action_log") " AND " OF_THIS_LOG,
 	[Q_UNPLACE] =
 	    "UPDATE main.action_log SET server_seq = NULL"
 	    " WHERE server_seq IS NOT NULL AND " OF_THIS_LOG,
@@ -170,7 +173,10 @@ static const char *const queries[Q__MAX] = {
 	    " FROM main.action_log a JOIN " TDSYNC ".rejected r ON r.action_id = a.id"
 	    " WHERE a.synced_at IS NULL AND a.undone = 0 ORDER BY a.rowid",
 	[Q_UNDONE] =
-	    "SELECT count(*) FROM main.action_log WHERE undone = 1 AND server_seq IS NULL",
+	    "SELECT count(*) FROM main.action_log a WHERE undone = 1 AND (server_seq IS NULL"
+	    " OR EXISTS (SELECT 1 FROM " TDSYNC ".revived r WHERE r.action_id = a.id))",
+	[Q_REVIVE] =
+	    "INSERT INTO " TDSYNC ".revived (action_id) VALUES (:id) ON CONFLICT DO NOTHING",
 	[Q_FOREIGN] =
 	    "SELECT coalesce(max(rowid), 0) FROM main.action_log WHERE server_seq IS NOT NULL",
 	[Q_FORGET_CONFLICTS] = "DELETE FROM " TDSYNC ".conflict",
@@ -537,6 +543,18 @@ books_lose_log(struct local *l, int64_t foreign, struct err *err)
 	    (rc = statement(l, Q_FORGET_ACKED, &st, err)) != RC_OK)
 		return rc;
 	db_bind_int(st, ":after", -1);
+	return run(l, st, err);
+}
+
+enum rc
+books_revive(struct local *l, const struct entry *a, struct err *err)
+{
+	sqlite3_stmt *st;
+	enum rc rc = statement(l, Q_REVIVE, &st, err);
+
+	if (rc != RC_OK)
+		return rc;
+	db_bind_text(st, ":id", a->id);
 	return run(l, st, err);
 }
 

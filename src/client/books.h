@@ -110,6 +110,15 @@ enum rc books_unack(struct local *l, int64_t after, int64_t foreign, bool *any,
  */
 enum rc books_lose_log(struct local *l, int64_t foreign, struct err *err);
 
+/* SQL: an entry of td's log (by that name) counts, it was not undone; or it was
+ * revived, since the log can't do without it. */
+#define BOOKS_COUNTS(a) \
+	"(" a ".undone = 0 OR EXISTS" \
+	" (SELECT 1 FROM " TDSYNC ".revived v WHERE v.action_id = " a ".id))"
+
+/* An undone action that is to be sent all the same. */
+enum rc books_revive(struct local *l, const struct entry *a, struct err *err);
+
 /* Make an action pending again. */
 enum rc books_resend(struct local *l, const struct entry *a, struct err *err);
 

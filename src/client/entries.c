@@ -23,19 +23,24 @@ static const char find[] =
 static const char *const queries[] = {
 	[ENTRIES_TO_SEND] =
 	    COLUMNS
-	    " WHERE a.synced_at IS NULL AND a.undone = 0"
+	    " WHERE a.synced_at IS NULL AND " BOOKS_COUNTS("a")
 	    " AND NOT EXISTS (SELECT 1 FROM " TDSYNC ".rejected r WHERE r.action_id = a.id)"
 	    " AND :cursor IS NOT NULL AND :foreign IS NOT NULL" /* same parameters for both */
 	    " ORDER BY first DESC, a.rowid",
 	[ENTRIES_OVERLAY] =
 	    COLUMNS
-	    " WHERE (a.synced_at IS NULL AND a.undone = 0)"
+	    " WHERE (a.synced_at IS NULL AND " BOOKS_COUNTS("a") ")"
 	    " OR (a.server_seq > :cursor AND (a.rowid > :foreign OR"
 	    "  EXISTS (SELECT 1 FROM " TDSYNC ".acked k WHERE k.action_id = a.id)))"
 	    " ORDER BY a.synced_at IS NULL, a.server_seq, first DESC, a.rowid",
 	[ENTRIES_LOST] =
 	    COLUMNS
-	    " WHERE a.synced_at IS NOT NULL AND a.server_seq IS NULL AND a.undone = 0"
+	    " WHERE a.synced_at IS NOT NULL AND a.server_seq IS NULL AND " BOOKS_COUNTS("a")
+	    " AND :cursor IS NOT NULL AND :foreign IS NOT NULL"
+	    " ORDER BY a.rowid",
+	[ENTRIES_UNDONE] =
+	    COLUMNS
+	    " WHERE a.synced_at IS NULL AND a.server_seq IS NULL AND NOT " BOOKS_COUNTS("a")
 	    " AND :cursor IS NOT NULL AND :foreign IS NOT NULL"
 	    " ORDER BY a.rowid",
 };

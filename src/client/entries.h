@@ -27,7 +27,9 @@ enum entries_which {
 	 * cursor, by seq; then everything pending, as it is (or was) sent. */
 	ENTRIES_OVERLAY,
 	/* Acked by a log that is no more, and not found in the new one. */
-	ENTRIES_LOST
+	ENTRIES_LOST,
+	/* Undone before they were sent. */
+	ENTRIES_UNDONE
 };
 
 /* Called for each entry, borrowed for the call; *stop ends the walk. */

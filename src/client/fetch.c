@@ -337,7 +337,7 @@ offer(struct fetch *f, struct err *err)
 	enum offer_what what = w->books.rehome ? OFFER_NEWER
 	    : w->books.target == TARGET_HEAD ? OFFER_BACKFILL : OFFER_ROWS;
 	int64_t made;
-	enum rc rc = offer_rows(f->kinds, what, work_now_us(w), &made, err);
+	enum rc rc = offer_rows(f->kinds, &w->books, what, work_now_us(w), &made, err);
 
 	w->send_again = w->send_again || made > 0;
 	return rc;
@@ -603,6 +603,44 @@ done:
 	return work_step(w, "pull.committed");
 }
 
+/* What works on the open databases; close_tools() in any case. */
+static enum rc
+open_tools(struct fetch *f, struct err *err)
+{
+	struct local *l = f->w->l;
+	enum rc rc;
+
+	if ((rc = kinds_new(l, &f->kinds, err)) != RC_OK ||
+	    (rc = rows_new(f->kinds, &f->rows, err)) != RC_OK)
+		return rc;
+	return local_failed(l, applier_new(l->db, TDSYNC, &profile_td, &f->applier, err), err);
+}
+
+static void
+close_tools(struct fetch *f)
+{
+	clear(f);
+	applier_free(f->applier);
+	rows_free(f->rows);
+	kinds_free(f->kinds);
+	buf_free(&f->scratch);
+	buf_free(&f->payload);
+	buf_free(&f->resend);
+}
+
+enum rc
+fetch_with_own(struct work *w, enum rc (*call)(void *ctx, struct err *err), void *ctx,
+               struct err *err)
+{
+	struct fetch f = { .w = w };
+	enum rc rc = open_tools(&f, err);
+
+	if (rc == RC_OK && (rc = overlay_begin(&f, err)) == RC_OK)
+		rc = overlay_end(&f, call(ctx, err), err);
+	close_tools(&f);
+	return rc;
+}
+
 /*
  * Fetch and apply until the log's end. After a failure on the way what came
  * before it is applied; the failure is the outcome.
@@ -617,11 +655,7 @@ fetch_run(struct work *w)
 	if ((rc = bootstrap_run(w)) != TDSYNC_OK)
 		return rc;
 	w->result->server_seq = w->books.cursor;
-	if ((rc = work_local(w, kinds_new(w->l, &f.kinds, err))) != TDSYNC_OK ||
-	    (rc = work_local(w, rows_new(f.kinds, &f.rows, err))) != TDSYNC_OK ||
-	    (rc = work_local(w, local_failed(w->l, applier_new(w->l->db, TDSYNC, &profile_td,
-	                                                       &f.applier, err), err))) !=
-	    TDSYNC_OK)
+	if ((rc = work_local(w, open_tools(&f, err))) != TDSYNC_OK)
 		goto done;
 	do {
 		got = fetch_batch(&f);
@@ -636,12 +670,6 @@ fetch_run(struct work *w)
 		}
 	} while (rc == TDSYNC_OK && f.more);
 done:
-	clear(&f);
-	applier_free(f.applier);
-	rows_free(f.rows);
-	kinds_free(f.kinds);
-	buf_free(&f.scratch);
-	buf_free(&f.payload);
-	buf_free(&f.resend);
+	close_tools(&f);
 	return rc;
 }

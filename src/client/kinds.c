@@ -18,8 +18,8 @@ no_memory(struct err *err)
 static int
 by_name(const void *a, const void *b)
 {
-	return strcmp(((const struct column *)a)->name,
-	              ((const struct column *)b)->name);
+	return strcmp(((const struct kind_column *)a)->name,
+	              ((const struct kind_column *)b)->name);
 }
 
 /* A printf-like string; NULL when out of memory. */
@@ -60,7 +60,7 @@ static enum rc
 add_column(struct kinds *ts, void *ctx, sqlite3_stmt *st, struct err *err)
 {
 	struct kind *t = ctx;
-	struct column *c = &t->columns[t->n];
+	struct kind_column *c = &t->columns[t->n];
 	struct span name = db_span(st, 1);
 	const struct profile_column *p = profile_column(t->entity, name);
 
@@ -324,7 +324,7 @@ value(struct row row, size_t i)
 }
 
 static bool
-same(const struct column *c, sqlite3_value *a, sqlite3_value *b)
+same(const struct kind_column *c, sqlite3_value *a, sqlite3_value *b)
 {
 	return value_same(a, b, c->is_time);
 }
@@ -352,7 +352,7 @@ is_empty(sqlite3_value *v)
  * td has made since.
  */
 static bool
-value_missed(const struct column *c, sqlite3_value *local, sqlite3_value *other,
+value_missed(const struct kind_column *c, sqlite3_value *local, sqlite3_value *other,
              bool migrated)
 {
 	if (same(c, local, other) || c->is_session ||

@@ -10,7 +10,7 @@
 #include "profiles/profile.h"
 
 /* A column that both sides have. */
-struct column {
+struct kind_column {
 	char *name;
 	int state_cid;    /* its place in the state's table */
 	bool is_datetime; /* declared DATETIME: td reads and writes a time */
@@ -25,7 +25,7 @@ struct column {
 /* A table; columns sorted by name, as td writes JSON. */
 struct kind {
 	const struct profile_entity *entity;
-	struct column columns[KIND_COLUMNS];
+	struct kind_column columns[KIND_COLUMNS];
 	size_t n;
 	size_t id;       /* index of the id among them */
 	int state_id_cid;

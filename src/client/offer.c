@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "client/entries.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -21,8 +22,8 @@ static const char insert_offered[] =
 /* The entries of one entity, the newest first. */
 static const char entries_of[] =
     "SELECT entity_type, action_type, coalesce(new_data, ''), timestamp,"
-    " synced_at IS NULL FROM main.action_log WHERE entity_id = :id AND undone = 0"
-    " ORDER BY rowid DESC";
+    " synced_at IS NULL FROM main.action_log a WHERE entity_id = :id"
+    " AND " BOOKS_COUNTS("a") " ORDER BY rowid DESC";
 
 /* Ids in a buffer, one NUL-terminated string after the other. */
 struct ids {
@@ -155,6 +156,68 @@ add_birth(struct span json, int64_t now_us, struct buf *out)
 		if (add_member_time(json, members[i], out))
 			return;
 	time_add_sqlite(out, time_of_us(now_us));
+}
+
+/* --- creates that were undone --- */
+
+struct undone {
+	struct kinds *kinds;
+	struct buf ids;      /* of entries to revive, each ended by a NUL */
+	size_t n;
+};
+
+/* Whether the row is here, and the log never had it as far as it was read. */
+static enum rc
+is_needed(struct kinds *ts, const struct kind *t, struct span id, bool *yes, struct err *err)
+{
+	bool here, there = false, held = false;
+	enum rc rc;
+
+	*yes = false;
+	rc = kind_get(ts, t->get_local, id, &here, err);
+	db_reset(t->get_local);
+	if (rc != RC_OK || !here)
+		return rc;
+	rc = kind_get(ts, t->get_state, id, &there, err);
+	db_reset(t->get_state);
+	if (rc == RC_OK)
+		rc = books_is_held(ts->l, t->entity->table, id, &held, err);
+	*yes = rc == RC_OK && !there && !held;
+	return rc;
+}
+
+static enum rc
+look_at_undone(void *ctx, const struct entry *e, bool *stop, struct err *err)
+{
+	struct undone *u = ctx;
+	const struct profile_entity *p = profile_entity(&profile_td, e->entity_type);
+	struct kind *t = p == NULL ? NULL : kinds_find(u->kinds, p->table);
+	bool needed = false;
+	enum rc rc = RC_OK;
+
+	(void)stop;
+	if (t != NULL && profile_local_action(&profile_td, e->action_type) == ACTION_CREATE)
+		rc = is_needed(u->kinds, t, e->entity_id, &needed, err);
+	if (rc != RC_OK || !needed)
+		return rc;
+	buf_add_span(&u->ids, e->id);
+	buf_add_byte(&u->ids, '\0');
+	u->n++;
+	return u->ids.failed ? no_memory(err) : RC_OK;
+}
+
+enum rc
+offer_undone(struct kinds *ts, const struct books *b, int64_t *made, struct err *err)
+{
+	struct undone u = { .kinds = ts };
+	enum rc rc = entries_walk(ts->l, b, ENTRIES_UNDONE, look_at_undone, &u, err);
+	const char *p = u.ids.p;
+
+	for (size_t i = 0; i < u.n && rc == RC_OK; i++, p += strlen(p) + 1)
+		rc = books_revive(ts->l, &(struct entry){ .id = span_of(p) }, err);
+	*made = (int64_t)u.n;
+	buf_free(&u.ids);
+	return rc;
 }
 
 /* --- rows the log never held --- */
@@ -416,7 +479,7 @@ offer_newer(struct offer *o, const struct kind *t, struct err *err)
 }
 
 enum rc
-offer_rows(struct kinds *ts, enum offer_what what, int64_t now_us,
+offer_rows(struct kinds *ts, const struct books *b, enum offer_what what, int64_t now_us,
            int64_t *made, struct err *err)
 {
 	struct local *l = ts->l;
@@ -424,7 +487,8 @@ offer_rows(struct kinds *ts, enum offer_what what, int64_t now_us,
 	enum rc rc;
 
 	*made = 0;
-	if ((rc = db_prepare(l->db, insert_entry, &o.entry, err)) == RC_OK &&
+	if ((rc = offer_undone(ts, b, &o.made, err)) == RC_OK &&
+	    (rc = db_prepare(l->db, insert_entry, &o.entry, err)) == RC_OK &&
 	    (rc = db_prepare(l->db, insert_offered, &o.offered, err)) == RC_OK)
 		rc = db_prepare(l->db, entries_of, &o.entries, err);
 	rc = local_failed(l, rc, err);

@@ -6,17 +6,15 @@
 #include "base/json.h"
 #include "client/conflicts.h"
 #include "client/entries.h"
+#include "client/offer.h"
 #include "profiles/profile.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define TIMEOUT_S 30
 #define RETRIES 4
-#define REOPEN 10 /* times that a call begins when td or others change the file */
-#define REOPEN_MS 40 /* a pause before the second; longer before each later one */
 
 static const char *const names[] = {
 	[TDSYNC_OK] = "TDSYNC_OK",
@@ -126,45 +124,6 @@ remote_of(struct tdsync *t)
 
 /* --- push, pull, sync --- */
 
-/* Let others get it done, for a time by chance: two that wait alike would meet
- * again. */
-static void
-let_others(int i)
-{
-	uint32_t random = 0;
-	struct timespec ts = { 0 };
-
-	id_random(&random, sizeof(random));
-	ts.tv_nsec = (long)(random % (uint32_t)(i * REOPEN_MS + 1)) * 1000000;
-	nanosleep(&ts, NULL);
-}
-
-/* A call at work; begun again where td put another file in place or moved its
- * cursor while we were on the network. */
-static enum tdsync_rc
-run(struct tdsync *t, enum tdsync_rc (*call)(struct work *w), struct tdsync_result *out)
-{
-	struct tdsync_result unused;
-	enum tdsync_rc rc = TDSYNC_FAULT;
-	struct work w;
-
-	if (out == NULL)
-		out = &unused;
-	*out = (struct tdsync_result){ 0 };
-	t->err.text[0] = '\0';
-	for (int i = 0; i < REOPEN; i++) {
-		let_others(i);
-		if ((rc = work_open(t, out, &w)) == TDSYNC_OK)
-			rc = call(&w);
-		work_close(&w);
-		if (rc == TDSYNC_OK || !w.replaced)
-			break;
-	}
-	if (rc == TDSYNC_OK)
-		t->err.text[0] = '\0';
-	return rc;
-}
-
 /*
  * Where nobody knows yet what of our rows the log holds, it has to be read
  * before anything is offered to it (offer.h).
@@ -218,13 +177,34 @@ look_at_log(struct work *w)
 	return rc;
 }
 
-/* What is new of the log, then what the server made of it. */
-static enum tdsync_rc
-pull(struct work *w)
+enum tdsync_rc
+pull_run(struct work *w)
 {
 	enum tdsync_rc rc = fetch_run(w);
 
 	return rc == TDSYNC_OK ? conflicts_run(w) : rc;
+}
+
+/* What was undone before it was sent may be needed by what is sent now. */
+static enum tdsync_rc
+revive_undone(struct work *w)
+{
+	struct err *err = &w->t->err;
+	struct kinds *kinds;
+	int64_t made = 0;
+	enum tdsync_rc rc = TDSYNC_OK;
+
+	if (w->undone == 0 || (rc = work_local(w, kinds_new(w->l, &kinds, err))) != TDSYNC_OK)
+		return rc;
+	if ((rc = work_begin(w)) == TDSYNC_OK) {
+		rc = work_local(w, offer_undone(kinds, &w->books, &made, err));
+		if (rc == TDSYNC_OK && made > 0)
+			rc = work_commit(w);
+		else
+			local_rollback(w->l);
+	}
+	kinds_free(kinds);
+	return rc;
 }
 
 static enum tdsync_rc
@@ -233,6 +213,8 @@ push(struct work *w)
 	enum tdsync_rc rc = must_pull_first(w) ? fetch_run(w) : look_at_log(w);
 
 	w->send_again = false;
+	if (rc == TDSYNC_OK)
+		rc = revive_undone(w);
 	if (rc == TDSYNC_OK && (rc = send_run(w)) == TDSYNC_OK && w->send_again)
 		rc = send_run(w); /* an answer told of another log: older ones wait too */
 	w->send_again = false;
@@ -274,33 +256,22 @@ sync_all(struct work *w)
 	return rc;
 }
 
-/* Only sync answers a changed log by itself: it takes a push and a pull. */
-static enum tdsync_rc
-explain(struct tdsync *t, enum tdsync_rc rc)
-{
-	if (rc == TDSYNC_LOG_CHANGED)
-		err_set(&t->err, RC_LOG_CHANGED, "the server's log is not the one this copy was "
-		        "synced with (it was restored or replaced); nothing was changed here: "
-		        "`td-sync sync` offers it what it lacks, then follows it");
-	return rc;
-}
-
 enum tdsync_rc
 tdsync_push(struct tdsync *t, struct tdsync_result *out)
 {
-	return explain(t, run(t, push, out));
+	return work_run(t, push, NULL, out);
 }
 
 enum tdsync_rc
 tdsync_pull(struct tdsync *t, struct tdsync_result *out)
 {
-	return explain(t, run(t, pull, out));
+	return work_run(t, pull_run, NULL, out);
 }
 
 enum tdsync_rc
 tdsync_sync(struct tdsync *t, struct tdsync_result *out)
 {
-	return explain(t, run(t, sync_all, out));
+	return work_run(t, sync_all, NULL, out);
 }
 
 /* --- link --- */
@@ -379,8 +350,8 @@ begin(struct tdsync *t, struct work *w)
 	enum tdsync_rc rc = TDSYNC_FAULT;
 	enum rc did;
 
-	for (int i = 0; i < REOPEN; i++) {
-		let_others(i);
+	for (int i = 0; i < WORK_TRIES; i++) {
+		work_let_others(i);
 		*w = (struct work){ .t = t };
 		if ((did = local_open(t->dir, true, &w->l, err)) == RC_OK &&
 		    (did = local_begin(w->l, err)) == RC_OK &&

@@ -2,10 +2,14 @@
 #include "client/work.h"
 
 #include "base/clock.h"
+#include "base/id.h"
 
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
+
+#define PAUSE_MS 40 /* before a call's second beginning; longer before later ones */
 
 int64_t
 work_now_us(const struct work *w)
@@ -285,4 +289,56 @@ work_rehome(struct work *w, const char *log_id)
 	if ((rc = work_commit(w)) == TDSYNC_OK)
 		w->td.cursor = 0;
 	return rc;
+}
+
+/* --- calls --- */
+
+void
+work_let_others(int i)
+{
+	uint32_t random = 0;
+	struct timespec ts = { 0 };
+
+	/* By chance: two that wait alike would meet again. */
+	id_random(&random, sizeof(random));
+	ts.tv_nsec = (long)(random % (uint32_t)(i * PAUSE_MS + 1)) * 1000000;
+	nanosleep(&ts, NULL);
+}
+
+/* Only sync answers a changed log by itself: it takes a push and a pull. */
+static enum tdsync_rc
+explain(struct tdsync *t, enum tdsync_rc rc)
+{
+	if (rc == TDSYNC_OK)
+		t->err.text[0] = '\0';
+	if (rc == TDSYNC_LOG_CHANGED)
+		err_set(&t->err, RC_LOG_CHANGED, "the server's log is not the one this copy was "
+		        "synced with (it was restored or replaced); nothing was changed here: "
+		        "`td-sync sync` offers it what it lacks, then follows it");
+	return rc;
+}
+
+enum tdsync_rc
+work_run(struct tdsync *t, enum tdsync_rc (*call)(struct work *w), void *arg,
+         struct tdsync_result *out)
+{
+	struct tdsync_result unused;
+	enum tdsync_rc rc = TDSYNC_FAULT;
+	struct work w;
+
+	if (out == NULL)
+		out = &unused;
+	*out = (struct tdsync_result){ 0 };
+	t->err.text[0] = '\0';
+	for (int i = 0; i < WORK_TRIES; i++) {
+		work_let_others(i);
+		if ((rc = work_open(t, out, &w)) == TDSYNC_OK) {
+			w.arg = arg;
+			rc = call(&w);
+		}
+		work_close(&w);
+		if (rc == TDSYNC_OK || !w.replaced)
+			break;
+	}
+	return explain(t, rc);
 }

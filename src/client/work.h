@@ -39,7 +39,20 @@ struct work {
 	                          * were read: close, open, begin again */
 	int64_t undone;          /* unsent entries that td undid, when it began */
 	bool send_again;         /* a pull made entries pending */
+	void *arg;               /* the call's own */
 };
+
+/* How often a call begins where td or others change the file meanwhile; and the
+ * pause before the i-th time, from 0 on: let others get it done. */
+#define WORK_TRIES 10
+void work_let_others(int i);
+
+/*
+ * Make a call on the open databases; begun again where td put another file in
+ * place or moved its cursor while we were on the network. `out` may be NULL.
+ */
+enum tdsync_rc work_run(struct tdsync *t, enum tdsync_rc (*call)(struct work *w), void *arg,
+                        struct tdsync_result *out);
 
 /*
  * Open the databases and look at how td's side stands against the books;
@@ -82,5 +95,13 @@ enum tdsync_rc send_run(struct work *w);
 
 /* Pull what is new of the log (fetch.c). */
 enum tdsync_rc fetch_run(struct work *w);
+
+/* The same, and then what the server made of it (tdsync.c). */
+enum tdsync_rc pull_run(struct work *w);
+
+/* Call with the state as own entries make it, which is taken back afterwards
+ * (fetch.c). Needs work_begin(). */
+enum rc fetch_with_own(struct work *w, enum rc (*call)(void *ctx, struct err *err),
+                       void *ctx, struct err *err);
 
 #endif
