@@ -97,6 +97,16 @@ is "as restored" printed "^$id .*(restored)\$"
 is "once more there is nothing to do" exits 7 laptop conflicts restore "$id"
 is "which is said" said 'conflict'
 
+is "a copy is as the server says" exits 0 laptop verify
+is "and says so" printed '^the same as at the server, at event [0-9]*: [0-9]* rows in 12 tables$'
+is "as JSON" exits 0 office --json verify
+is "with nothing in it" printed '^{"differences":\[\],"server_seq":[0-9]*,"tables":12,"rows":[0-9]*}$'
+rows laptop "UPDATE issues SET title = 'Changed behind everybody' WHERE id = 'td-de0001'"
+is "a row that was changed by hand is found" exits 10 laptop verify
+is "and named, with both values" printed "^issues/td-de0001 title: in td's table Changed behind everybody, by the log Written on the laptop\$"
+is "as JSON" exits 10 laptop --json verify
+is "with what is found" printed '"finding":"rows_differ","table":"issues","id":"td-de0001","column":"title"'
+
 is "an unknown one" exits 2 laptop conflicts show 99-9
 is "is named" said 'no conflict here has the id 99-9'
 is "restored it can't be" exits 6 laptop conflicts restore 99-9

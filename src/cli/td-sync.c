@@ -423,6 +423,7 @@ static const struct command {
 	{ "", "restore ID", "put back what was lost in it", NULL },
 	{ "history", "ENTITY", "who changed it, when, and what: td-1a2b3c, or TYPE/ID", history_main,
 	  1, 1 },
+	{ "verify", "", "compare this copy with the server, row by row", verify_main, 0, 0 },
 };
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 

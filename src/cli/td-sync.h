@@ -9,6 +9,9 @@
 
 #include "base/buf.h"
 
+/* How a command ends where something differs; the other codes are td-sync.c's. */
+#define EXIT_DIFFERS 10
+
 /* A command at work. */
 struct cli {
 	struct tdsync *t;
@@ -45,5 +48,6 @@ int cli_work(struct cli *c, enum tdsync_rc rc, const struct tdsync_result *r);
 
 int conflicts_main(struct cli *c);
 int history_main(struct cli *c);
+int verify_main(struct cli *c);
 
 #endif
