@@ -169,7 +169,7 @@ same_bytes(struct world *w)
 
 START_TEST(a_kept_page_is_the_same_bytes_as_a_made_one)
 {
-	with_each_kind(same_bytes);
+	with_each(same_bytes);
 }
 END_TEST
 
@@ -206,7 +206,7 @@ which(struct world *w)
 
 START_TEST(only_pages_that_everyone_asks_for_are_kept)
 {
-	with_each_kind(which);
+	with_each(which);
 }
 END_TEST
 
@@ -248,7 +248,7 @@ by_bytes(struct world *w)
 
 START_TEST(pages_that_the_byte_limit_cut_are_kept_in_their_order)
 {
-	with_each_kind(by_bytes);
+	with_each(by_bytes);
 }
 END_TEST
 
@@ -318,7 +318,7 @@ damaged(struct world *w)
 
 START_TEST(a_damaged_page_is_made_anew)
 {
-	with_each_kind(damaged);
+	with_each(damaged);
 }
 END_TEST
 
@@ -365,7 +365,7 @@ dead_writers(struct world *w)
 
 START_TEST(what_a_writer_left_behind_is_in_nobodys_way)
 {
-	with_each_kind(dead_writers);
+	with_each(dead_writers);
 }
 END_TEST
 
@@ -469,7 +469,7 @@ herd(struct world *w)
 
 START_TEST(all_who_ask_first_at_once_get_the_same)
 {
-	with_each_kind(herd);
+	with_each(herd);
 }
 END_TEST
 
@@ -545,7 +545,7 @@ bound(struct world *w)
 
 START_TEST(all_pages_together_stay_within_the_bound_and_the_oldest_goes)
 {
-	with_each_kind(bound);
+	with_each(bound);
 }
 END_TEST
 
@@ -578,7 +578,7 @@ bound_elsewhere(struct world *w)
 
 START_TEST(the_bound_holds_where_the_folder_is_a_link_to_another_disk)
 {
-	with_each_kind(bound_elsewhere);
+	with_each(bound_elsewhere);
 }
 END_TEST
 
@@ -628,7 +628,7 @@ not_kept(struct world *w)
 
 START_TEST(where_none_can_be_kept_each_is_made)
 {
-	with_each_kind(not_kept);
+	with_each(not_kept);
 }
 END_TEST
 
@@ -664,7 +664,7 @@ full_disk(struct world *w)
 
 START_TEST(on_a_full_disk_each_is_made)
 {
-	with_each_kind(full_disk);
+	with_each(full_disk);
 }
 END_TEST
 
@@ -706,7 +706,7 @@ judged(struct world *w)
 
 START_TEST(a_kept_page_is_for_who_may_read_the_log)
 {
-	with_each_kind(judged);
+	with_each(judged);
 }
 END_TEST
 
@@ -754,7 +754,7 @@ replaced(struct world *w)
 
 START_TEST(pages_of_another_log_are_never_sent)
 {
-	with_each_kind(replaced);
+	with_each(replaced);
 }
 END_TEST
 
@@ -783,7 +783,7 @@ gaps(struct world *w)
 
 START_TEST(a_page_has_one_name)
 {
-	with_each_kind(gaps);
+	with_each(gaps);
 }
 END_TEST
 
@@ -956,7 +956,7 @@ noted(struct world *w)
 
 START_TEST(a_device_is_noted_where_a_kept_page_is_the_last)
 {
-	with_each_kind(noted);
+	with_each(noted);
 }
 END_TEST
 
@@ -1033,7 +1033,7 @@ replicas(struct world *w)
 
 START_TEST(a_replica_out_of_kept_pages_equals_one_without)
 {
-	with_each_kind(replicas);
+	with_each(replicas);
 }
 END_TEST
 

@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "store/events.h"
 
+#include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -145,6 +146,30 @@ check_error(const struct world *w, int status, const char *code, const char *mes
 
 /* --- a profile of its own --- */
 
+/* A snapshot has shelf's tables and rows, and nothing of td's. */
+static void
+check_snapshot(struct world *w)
+{
+	struct buf path = { 0 };
+	sqlite3_stmt *st;
+	sqlite3 *db;
+
+	ck_assert_int_eq(ask(w, WRITER, "GET", "/v1/projects/{p}/sync/snapshot", NULL, NULL), 200);
+	ck_assert_str_eq(web_header(&w->answer, "X-Snapshot-Seq"), "7");
+	buf_addf(&path, "%s/s.db", dir);
+	ck_assert_int_eq(fs_write(buf_cstr(&path), buf_span(&w->answer.body), 0600, NULL), RC_OK);
+	ck_assert_int_eq(sqlite3_open(path.p, &db), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_prepare_v2(db, "SELECT title, deleted_at, (SELECT count(*) FROM sqlite_schema WHERE name IN ('issues', 'action_log'))"
+	    " FROM books WHERE id = 'b'", -1, &st, NULL), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_step(st), SQLITE_ROW);
+	ck_assert_str_eq((const char *)sqlite3_column_text(st, 0), "C");
+	ck_assert_int_eq(sqlite3_column_type(st, 1), SQLITE_TEXT);
+	ck_assert_int_eq(sqlite3_column_int(st, 2), 0);
+	sqlite3_finalize(st);
+	sqlite3_close(db);
+	buf_free(&path);
+}
+
 static void
 shelf(struct world *w)
 {
@@ -168,6 +193,7 @@ shelf(struct world *w)
 	                 "7 \"create\" \"readings\" {\"book_id\":\"b\"};");
 	ck_assert_int_eq(ask(w, WRITER, "GET", "/v1/projects/{p}/sync/status", NULL, NULL), 200);
 	ck_assert_int_eq(answer_number(w, "event_count"), 7);
+	check_snapshot(w);
 	buf_free(&out);
 }
 
@@ -253,6 +279,8 @@ no_state(struct world *w)
 		{ "POST", "/v1/projects/{p}/sync/conflicts/1-1/restore" },
 		{ "GET", "/v1/projects/{p}/sync/digest" },
 		{ "GET", "/v1/projects/{p}/entities/issues/i/history" },
+		{ "GET", "/v1/projects/{p}/sync/snapshot" },
+		{ "GET", "/v1/projects/{p}/sync/snapshot?at_seq=1" },
 	};
 
 	for (size_t i = 0; i < sizeof(paths) / sizeof(*paths); i++) {

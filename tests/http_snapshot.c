@@ -268,7 +268,7 @@ sent(struct world *w)
 
 START_TEST(a_snapshot_is_a_database_with_its_seq_and_digest)
 {
-	with_each_kind(sent);
+	with_each(sent);
 }
 END_TEST
 
@@ -391,7 +391,7 @@ in_parts(struct world *w)
 
 START_TEST(a_snapshot_comes_in_parts)
 {
-	with_each_kind(in_parts);
+	with_each(in_parts);
 }
 END_TEST
 
@@ -457,36 +457,28 @@ newest(struct world *w)
 
 START_TEST(a_snapshot_is_of_the_head_and_two_are_kept)
 {
-	with_each_kind(newest);
+	with_each(newest);
 }
 END_TEST
 
 static void
-lagging(enum site_kind kind)
+lagging(struct world *w)
 {
-	struct site_options options = { .kind = kind, .config = "snapshot_lag = 10\n" };
-	struct world w;
-
-	if (!http_can_run(kind))
-		return;
-	world_start(&w, &options);
-	fill(&w, 1, 5); /* fewer events than it may be behind */
-	ck_assert_int_eq(get(&w, "", NULL), 200);
-	check_whole(&w, 5);
-	fill(&w, 6, 10);
-	ck_assert_int_eq(get(&w, "", NULL), 200);
-	check_whole(&w, 5); /* ten behind */
-	fill(&w, 16, 1);
-	ck_assert_int_eq(get(&w, "", NULL), 200);
-	check_whole(&w, 16); /* eleven would be too many */
-	ck_assert_int_eq(builds(&w), 2);
-	world_stop(&w);
+	fill(w, 1, 5); /* fewer events than it may be behind */
+	ck_assert_int_eq(get(w, "", NULL), 200);
+	check_whole(w, 5);
+	fill(w, 6, 10);
+	ck_assert_int_eq(get(w, "", NULL), 200);
+	check_whole(w, 5); /* ten behind */
+	fill(w, 16, 1);
+	ck_assert_int_eq(get(w, "", NULL), 200);
+	check_whole(w, 16); /* eleven would be too many */
+	ck_assert_int_eq(builds(w), 2);
 }
 
 START_TEST(a_snapshot_may_lag_by_so_many_events)
 {
-	lagging(SITE_FASTCGI);
-	lagging(SITE_CGI);
+	with_each_of("snapshot_lag = 10\n", lagging);
 }
 END_TEST
 
@@ -526,7 +518,7 @@ judged(struct world *w)
 
 START_TEST(a_snapshot_is_for_who_may_read_the_log)
 {
-	with_each_kind(judged);
+	with_each(judged);
 }
 END_TEST
 
@@ -553,7 +545,7 @@ parked(struct world *w)
 
 START_TEST(what_is_parked_is_in_no_snapshot)
 {
-	with_each_kind(parked);
+	with_each(parked);
 }
 END_TEST
 
@@ -602,33 +594,25 @@ past(struct world *w)
 
 START_TEST(a_snapshot_of_the_past_is_made_for_who_asks)
 {
-	with_each_kind(past);
+	with_each(past);
 }
 END_TEST
 
 static void
-too_far(enum site_kind kind)
+too_far(struct world *w)
 {
-	struct site_options options = { .kind = kind, .config = "max_replay_events = 100\n" };
-	struct world w;
-
-	if (!http_can_run(kind))
-		return;
-	world_start(&w, &options);
-	fill(&w, 1, 200);
-	ck_assert_int_eq(get(&w, "?at_seq=100", NULL), 200);
-	check_body(&w, 100);
-	ck_assert_int_eq(get(&w, "?at_seq=101", NULL), 400);
-	ck_assert_ptr_nonnull(strstr(w.answer.body.p, "replays 100 events at most"));
-	ck_assert_int_eq(get(&w, "?at_seq=200", NULL), 200); /* it isn't replayed */
-	check_body(&w, 200);
-	world_stop(&w);
+	fill(w, 1, 200);
+	ck_assert_int_eq(get(w, "?at_seq=100", NULL), 200);
+	check_body(w, 100);
+	ck_assert_int_eq(get(w, "?at_seq=101", NULL), 400);
+	ck_assert_ptr_nonnull(strstr(w->answer.body.p, "replays 100 events at most"));
+	ck_assert_int_eq(get(w, "?at_seq=200", NULL), 200); /* it isn't replayed */
+	check_body(w, 200);
 }
 
 START_TEST(a_replay_is_bounded)
 {
-	too_far(SITE_FASTCGI);
-	too_far(SITE_CGI);
+	with_each_of("max_replay_events = 100\n", too_far);
 }
 END_TEST
 
@@ -709,7 +693,7 @@ herd(struct world *w)
 
 START_TEST(fifty_who_ask_at_once_cost_one_build)
 {
-	with_each_kind(herd);
+	with_each(herd);
 }
 END_TEST
 
@@ -741,7 +725,7 @@ beside_pushes(struct world *w)
 
 START_TEST(snapshots_beside_pushes_are_whole)
 {
-	with_each_kind(beside_pushes);
+	with_each(beside_pushes);
 }
 END_TEST
 
@@ -817,7 +801,7 @@ patience(struct world *w)
 
 START_TEST(a_wait_ends_before_a_stock_td_gives_up)
 {
-	with_each_kind(patience);
+	with_each(patience);
 }
 END_TEST
 
@@ -855,7 +839,7 @@ large(struct world *w)
 
 START_TEST(a_large_event_is_applied_by_few_at_a_time)
 {
-	with_each_kind(large);
+	with_each(large);
 }
 END_TEST
 
@@ -920,7 +904,7 @@ slow_reader(struct world *w)
 
 START_TEST(a_reader_is_never_cut_off_by_a_newer_one)
 {
-	with_each_kind(slow_reader);
+	with_each(slow_reader);
 }
 END_TEST
 
@@ -982,7 +966,7 @@ damaged(struct world *w)
 
 START_TEST(a_damaged_snapshot_is_made_anew)
 {
-	with_each_kind(damaged);
+	with_each(damaged);
 }
 END_TEST
 
@@ -1022,7 +1006,7 @@ rotten(struct world *w)
 
 START_TEST(a_bit_that_flips_on_the_disk_is_found)
 {
-	with_each_kind(rotten);
+	with_each(rotten);
 }
 END_TEST
 
@@ -1051,7 +1035,7 @@ swept(struct world *w)
 
 START_TEST(what_dead_ones_left_behind_goes)
 {
-	with_each_kind(swept);
+	with_each(swept);
 }
 END_TEST
 
@@ -1165,7 +1149,7 @@ full_disk(struct world *w)
 
 START_TEST(on_a_full_disk_there_is_a_reason_and_nothing_half)
 {
-	with_each_kind(full_disk);
+	with_each(full_disk);
 }
 END_TEST
 
@@ -1188,7 +1172,7 @@ no_folder(struct world *w)
 
 START_TEST(where_no_folder_can_be_made_it_is_said)
 {
-	with_each_kind(no_folder);
+	with_each(no_folder);
 }
 END_TEST
 
@@ -1227,7 +1211,7 @@ replaced(struct world *w)
 
 START_TEST(a_snapshot_of_another_log_is_never_sent)
 {
-	with_each_kind(replaced);
+	with_each(replaced);
 }
 END_TEST
 

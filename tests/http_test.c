@@ -214,23 +214,6 @@ log_count(struct world *w)
 	return answer_number(w, "event_count");
 }
 
-static const enum site_kind kinds[] = { SITE_FASTCGI, SITE_CGI };
-
-void
-with_each_kind(void (*body)(struct world *w))
-{
-	for (size_t i = 0; i < 2; i++) {
-		struct site_options options = { .kind = kinds[i] };
-		struct world w;
-
-		if (!http_can_run(kinds[i]))
-			continue;
-		world_start(&w, &options);
-		body(&w);
-		world_stop(&w);
-	}
-}
-
 void
 fill(struct world *w, int first, int n)
 {

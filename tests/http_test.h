@@ -65,9 +65,6 @@ int push_some(struct world *w, const char *device, int first, int n);
 void fill(struct world *w, int first, int n);
 void fill_large(struct world *w, int first, int n, size_t bytes);
 
-/* Run a test's body with each kind of site that can be here. */
-void with_each_kind(void (*body)(struct world *w));
-
 /* The log's id, as files are named by it. The last answer stays. */
 void log_id(const struct world *w, char out[33]);
 

@@ -262,7 +262,7 @@ snapshot_run(struct request *r)
 		return rc;
 	if (profile == NULL)
 		return err_set(&r->err, RC_NOT_FOUND, "the project is for no profile, so its "
-		               "log adds up to nothing: pull its events");
+		               "log adds up to nothing");
 	if (r->head.visible == 0) {
 		reply_error(r, 404, "no_events", "no events to snapshot");
 		return RC_OK;
