@@ -27,6 +27,7 @@ is "exactly these files are installed" same "$(files)" "./p/bin/td-sync
 ./p/share/doc/td-sync/CHANGELOG.md
 ./p/share/doc/td-sync/LICENSE
 ./p/share/doc/td-sync/README.md
+./p/share/doc/td-sync/api.md
 ./p/share/doc/td-sync/limits.md
 ./p/share/doc/td-sync/performance.md
 $pages
