@@ -1,7 +1,7 @@
 /*
  * A request as CGI hands it over, served whole: routes, callers, queries,
- * bodies and handlers, on a data folder with one project of one event. An
- * input is NAME=VALUE lines, an empty line, and the body; an HTTP_AUTHORIZATION
+ * bodies and handlers, on a data folder with one project of three events, the last
+ * of which makes a conflict. An input is NAME=VALUE lines, an empty line, and the body; an HTTP_AUTHORIZATION
  * of "TOKEN" stands for one with a valid token.
  *
  * Whatever comes, the answer must be well-formed and none that says the
@@ -32,6 +32,29 @@ static struct err err;
 
 /* --- the data folder --- */
 
+/* An issue that two edit at once. */
+static void
+append_events(struct events *log)
+{
+	static const char *const payloads[] = {
+		"{\"new_data\":{\"title\":\"One\"}}",
+		"{\"new_data\":{\"title\":\"Two\"},\"previous_data\":{\"title\":\"One\"}}",
+		"{\"new_data\":{\"title\":\"Three\"},\"previous_data\":{\"title\":\"One\"}}",
+	};
+	int64_t seq;
+
+	OK(events_begin(log, INT64_MAX, &err));
+	for (int i = 0; i < 3; i++) {
+		struct event ev = { .action = i == 0 ? ACTION_CREATE : ACTION_UPDATE,
+			.action_id = i + 1, .device = span_of(i < 2 ? "d" : "e"),
+			.session = span_of("s"), .type = span_of("issues"), .id = span_of("td-1"),
+			.time = span_of("2026-01-31T10:00:00Z"), .payload = span_of(payloads[i]) };
+
+		OK(events_append(log, &ev, &seq, &err));
+	}
+	OK(events_commit(log, &err));
+}
+
 static void
 make_project(struct auth *auth)
 {
@@ -39,11 +62,7 @@ make_project(struct auth *auth)
 	struct accounts *accounts;
 	struct project project;
 	struct events *log;
-	struct event ev = { .action = ACTION_CREATE, .action_id = 1, .device = span_of("d"),
-		.session = span_of("s"), .type = span_of("issues"), .id = span_of("td-1"),
-		.time = span_of("2026-01-31T10:00:00Z"), .payload = span_of("{}") };
 	struct user user;
-	int64_t seq;
 
 	OK(auth_accounts(auth, &accounts, &err));
 	OK(user_add(accounts, span_of("a@example.com"), &user, &err));
@@ -52,9 +71,7 @@ make_project(struct auth *auth)
 	snprintf(path, sizeof(path), "%s/projects/" PROJECT, dir);
 	OK(events_create(path, "td", &err));
 	OK(events_open(path, &log, &err));
-	OK(events_begin(log, INT64_MAX, &err));
-	OK(events_append(log, &ev, &seq, &err));
-	OK(events_commit(log, &err));
+	append_events(log);
 	events_close(log);
 	OK(project_add(accounts, PROJECT, span_of("p"), span_of(""), user.id, &project, &err));
 	buf_reset(&bearer);
