@@ -189,16 +189,15 @@ log_text(struct buf *b, const char *key, const char *text)
 		reply_text(b, ",", key, text);
 }
 
-/* Compose the access log's line, in r->scratch; nothing where there is none. */
 static void
-make_line(struct request *r)
+log_line(struct request *r)
 {
 	struct buf *b = &r->scratch;
 	int64_t us = clock_mono_us() - r->started_us;
 
-	buf_reset(b);
 	if (r->server->config->access_log_off)
 		return;
+	buf_reset(b);
 	buf_add_str(b, "{\"time\":\"");
 	time_add_rfc3339(b, time_of_us(r->now_us));
 	buf_add_byte(b, '"');
@@ -215,6 +214,8 @@ make_line(struct request *r)
 	buf_addf(b, ",\"status\":%d,\"bytes_in\":%zu,\"bytes_out\":%lld,\"ms\":%lld.%03d}",
 	         r->status, r->body.len, (long long)r->bytes_out,
 	         (long long)(us / 1000), (int)(us % 1000));
+	if (!b->failed)
+		log_access(buf_span(b));
 }
 
 /* When a token was used last is noted once an hour. */
@@ -245,10 +246,8 @@ request_serve(struct request *r, const struct io *io, void *io_ctx)
 	else
 		reply_rc(r, rc);
 	reply_send(r);
-	make_line(r); /* before finish(): the strings are the web server's */
+	log_line(r); /* before finish(): the strings are the web server's */
 	io->finish(io_ctx);
-	if (!r->scratch.failed)
-		log_access(buf_span(&r->scratch));
 	if (r->body.len > LARGE_BODY)
 		request_leave_large(r); /* before anything else is done: others want its place */
 	note_token(r);
