@@ -114,7 +114,7 @@ seldom(struct run *run, struct habit *habits)
 	struct plan none = { 0 };
 	struct outcome out;
 
-	switch (rng_below(rng, 7)) {
+	switch (rng_below(rng, 8)) {
 	case 0: /* somebody joins */
 		if (run->n < RUN_PEOPLE)
 			habits[run->n] = add_replica(run);
@@ -152,6 +152,13 @@ seldom(struct run *run, struct habit *habits)
 		sync_call(run, r, CALL_SYNC, &none, &out);
 		run_tell(run, NULL, "disk-well");
 		server_suffer(&run->server, "disk-well");
+		break;
+	case 6: /* somebody puts back what was lost, if it can be */
+		sync_call(run, r, CALL_PUT_BACK, &none, &out);
+		if (out.rc != TDSYNC_OK && out.rc != TDSYNC_REFUSED && out.rc != TDSYNC_NETWORK &&
+		    out.rc != TDSYNC_BUSY)
+			run_fail(run, "%s: put-back: %s: %s", r->name, tdsync_rc_name(out.rc),
+			    out.error);
 		break;
 	default: /* all at once; the order is the system's */
 		ambient = run->faults;

@@ -211,6 +211,18 @@ const struct scenario scenarios[] = {
 	  "expect-rows board_issue_positions 1\n"
 	  "A board-delete b1; A sync; B sync; A undo; A sync; B sync\n" },
 
+	{ "conflicts", "what somebody wrote over is kept, the same everywhere, and put back", ON_ALL,
+	  "new 38; new 38; new 31; A create i1 One; A create i2 Two; A board b1 Bench\n"
+	  "A place b1 i2 65536; all sync; all sync; expect-conflicts 0\n"
+	  "A title i1 'By A'; B title i1 'By B'; C title i1 'By C'; C points i1 3; all sync\n"
+	  "all sync; expect-conflicts 2; expect i1 title 'By C'\n"
+	  "A put-back; all sync; expect i1 title 'By B'; expect i1 points 3; expect-conflicts 2\n"
+	  "C put-back lost-answer on conflicts; C sync; all sync; expect i1 title 'By A'\n"
+	  /* A delete over an edit; a board edited over a place; a cycle. */
+	  "B describe i2 Text; B sync; A delete i2; A sync; B sync; B put-back; all sync\n"
+	  "expect i2 deleted_at NULL; expect i2 description Text\n"
+	  "A depend i1 i2; B depend i2 i1; A sync; B sync; C sync; C put-back fails; all sync\n" },
+
 	{ "undone-parents", "what hangs on an issue whose create was undone is not lost", ON_ALL,
 	  "new 38; new 38; new 31; A board b1 Bench; A create i9 Other; all sync; all sync\n"
 	  "A create i1 One; A comment i1 Seen; A undo; A sync; all sync\n"

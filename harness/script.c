@@ -397,6 +397,29 @@ expect_rows(struct run *run, const char *table, int64_t n)
 	return ok;
 }
 
+/* Every replica knows of so many conflicts that are certain. */
+static bool
+expect_conflicts(struct run *run, int64_t n)
+{
+	char path[PATH_LEN + 32];
+	int64_t have;
+	size_t i;
+	bool ok = true;
+
+	for (i = 0; i < run->n && ok; i++) {
+		sqlite3 *db;
+
+		snprintf(path, sizeof(path), "%s/.todos/td-sync.db", run->replicas[i].dir);
+		db = sql_open(path, false);
+		have = sql_int(db, 0, "SELECT count(*) FROM conflict WHERE certain", "");
+		sql_close(db);
+		if (have != n)
+			ok = run_fail(run, "%s: %lld conflicts, %lld expected", run->replicas[i].name,
+			    (long long)have, (long long)n);
+	}
+	return ok;
+}
+
 static bool
 expect_log(struct run *run, int64_t n)
 {
@@ -563,6 +586,8 @@ run_common(struct run *run, struct line *l)
 		return expect(run, l->word[1], l->word[2], l->word[3]);
 	} else if (strcmp(verb, "expect-rows") == 0 && l->n == 3) {
 		return expect_rows(run, l->word[1], number(l, 2));
+	} else if (strcmp(verb, "expect-conflicts") == 0) {
+		return expect_conflicts(run, number(l, 1));
 	} else if (strcmp(verb, "expect-log") == 0) {
 		return expect_log(run, number(l, 1));
 	} else if (strcmp(verb, "server") == 0) {

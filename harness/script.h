@@ -15,6 +15,7 @@
  *	    retries N             the library tries again by itself
  *	    fails                 it must not succeed (faults that are lossy imply that)
  *	    begins, replays       it must begin with a snapshot, or must not
+ *	A put-back                what the last conflict took is restored (with the same)
  *	A stock sync|push|pull|auto   a stock td does it (auto: its automatic sync)
  *	A die-everywhere : …      the line, then a sync killed at its 1st step, the
  *	                          line, a sync killed at its 2nd … until none is left
@@ -40,6 +41,7 @@
  *	repeat N : …              the line N times
  *	expect NAME COLUMN VALUE  every replica has that value (NULL, absent)
  *	expect-rows TABLE N       every replica has so many rows (not deleted)
+ *	expect-conflicts N        every replica knows of so many that are certain
  *	expect-log N              the log has so many events
  *	skip-unless PATH          the scenario can't run here without that file
  */

@@ -11,12 +11,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const char *const calls[] = { "link", "push", "pull", "sync", "status" };
+static const char *const calls[] = { "link", "push", "pull", "sync", "status",
+    "put-back" };
 
 bool
 sync_find(const char *name, enum call *c)
 {
-	for (*c = CALL_LINK; *c <= CALL_STATUS; (*c)++)
+	for (*c = CALL_LINK; *c <= CALL_PUT_BACK; (*c)++)
 		if (strcmp(calls[*c], name) == 0)
 			return true;
 	return false;
@@ -41,6 +42,26 @@ on_step(void *ctx, const char *name)
 	    strcmp(s->p->at_step, name) == 0))
 		s->p->hook(s->p->ctx, name);
 	return true;
+}
+
+static void
+note_conflict(void *ctx, const struct tdsync_conflict *c)
+{
+	if (!c->restored)
+		snprintf(ctx, ID_MAX, "%s", c->id);
+}
+
+/* Restore the last conflict that isn't; where there is none, only sync. */
+static enum tdsync_rc
+put_back(struct tdsync *t, struct outcome *out)
+{
+	char id[ID_MAX] = "";
+	enum tdsync_rc rc = tdsync_each_conflict(t, note_conflict, id);
+
+	if (rc != TDSYNC_OK)
+		return rc;
+	return id[0] != '\0' ? tdsync_restore(t, id, &out->result)
+	    : tdsync_sync(t, &out->result);
 }
 
 /* The call itself, in this process. */
@@ -82,6 +103,8 @@ perform(struct run *run, struct replica *r, enum call c, struct plan *p,
 		rc = tdsync_pull(t, &out->result);
 	else if (rc == TDSYNC_OK && c == CALL_SYNC)
 		rc = tdsync_sync(t, &out->result);
+	else if (rc == TDSYNC_OK && c == CALL_PUT_BACK)
+		rc = put_back(t, out);
 	if (rc == TDSYNC_OK && c == CALL_STATUS &&
 	    (rc = tdsync_get_status(t, false, &status)) == TDSYNC_OK) {
 		out->pending = status.pending;

@@ -10,7 +10,10 @@
 
 #include "client/client.h"
 
-enum call { CALL_LINK, CALL_PUSH, CALL_PULL, CALL_SYNC, CALL_STATUS };
+enum call {
+	CALL_LINK, CALL_PUSH, CALL_PULL, CALL_SYNC, CALL_STATUS,
+	CALL_PUT_BACK /* what the last conflict took that is not there again */
+};
 
 /* What shall happen during a call. Zero-initialised: nothing. */
 struct plan {

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/fs.h"
+#include "base/json.h"
 #include "base/id.h"
 #include "base/lock.h"
 #include "engine/conflict_page.h"
@@ -290,14 +291,21 @@ do_state(struct direct *d, state_page *page, const char *query, struct transport
 
 /* Put back what a conflict took; `id` is followed by "/restore". */
 static void
-do_restore(struct direct *d, const char *id, struct transport_reply *re)
+do_restore(struct direct *d, const struct transport_request *rq, const char *id,
+           struct transport_reply *re)
 {
-	struct restorer by = { span_of(d->user), span_of("web"), span_of("web"),
-		clock_now_us() };
+	struct restorer by = { .user = span_of(d->user), .session = span_of("td-sync"),
+		.now_us = clock_now_us() };
+	struct buf device = { 0 };
 	struct conflict_id which;
+	struct span root, v;
 	struct err err = { "" };
 	enum rc rc = follow(d, &err);
 
+	if (json_scan(rq->body, JSON_MAX_DEPTH, &root, NULL, NULL) == RC_OK &&
+	    json_get(root, "device_id", &v))
+		json_string(v, &device);
+	by.device = device.len > 0 ? buf_span(&device) : span_of("web");
 	if (rc == RC_OK && !conflict_id_parse((struct span){ id, strcspn(id, "/") }, &which))
 		rc = err_set(&err, RC_NOT_FOUND, "no such conflict");
 	if (rc == RC_OK)
@@ -307,6 +315,7 @@ do_restore(struct direct *d, const char *id, struct transport_reply *re)
 		answer_error(re, 409, "conflict", err.text);
 	else
 		answer_rc(re, rc, &err);
+	buf_free(&device);
 }
 
 /* --- snapshots --- */
@@ -438,7 +447,7 @@ do_project(struct direct *d, const struct transport_request *rq, const char *res
 	else if (strncmp(rest, "/sync/pull", 10) == 0)
 		do_pull(d, rest + 10, re);
 	else if (strncmp(rest, "/sync/conflicts/", 16) == 0)
-		do_restore(d, rest + 16, re);
+		do_restore(d, rq, rest + 16, re);
 	else if (strncmp(rest, "/sync/conflicts", 15) == 0)
 		do_state(d, conflicts_page, rest + 15, re);
 	else if (strncmp(rest, "/sync/digest", 12) == 0)

@@ -200,6 +200,10 @@ mark_taken(struct batch *b, const struct sent *s, int64_t seq, int64_t *greatest
 			*greatest = s->entry.rowid;
 		rc = td_history(w->l, "push", &s->ev, seq, now, err);
 	}
+	/* The state had it all along, and what came after it: the row, which showed
+	 * it on top of that, has to be compared. */
+	if (seq <= w->books.cursor && w->books.target == TARGET_NONE)
+		w->books.target = TARGET_CURSOR;
 	return rc;
 }
 
