@@ -281,10 +281,12 @@ run_cgi(struct world *w, const char *what, useconds_t kill_us)
 
 	if (pid == 0) {
 		snprintf(bearer, sizeof(bearer), "Bearer %s", w->tokens[READER]);
-		snprintf(path, sizeof(path), "/v1/projects/%s/%s", w->project, what);
+		snprintf(path, sizeof(path), "/v1/projects/%s/%.*s", w->project,
+		         (int)strcspn(what, "?"), what);
 		snprintf(config, sizeof(config), "%s/server.conf", w->site.dir);
 		setenv("REQUEST_METHOD", "GET", 1);
 		setenv("PATH_INFO", path, 1);
+		setenv("QUERY_STRING", strchr(what, '?') != NULL ? strchr(what, '?') + 1 : "", 1);
 		setenv("HTTP_AUTHORIZATION", bearer, 1);
 		if (freopen("/dev/null", "w", stdout) != NULL)
 			execl(TOP_BUILDDIR "/td-sync.fcgi", "td-sync.fcgi", "--config", config, NULL);

@@ -71,8 +71,8 @@ void log_id(const struct world *w, char out[33]);
 /* How often the error log says a text. */
 int said(const struct world *w, const char *what);
 
-/* Ask for what is below the project, as a web server does that runs CGI; kill what
- * works at it after a while, 0: never. Its wait status. */
+/* Ask for what is below the project (its path and query), as a web server does that
+ * runs CGI; kill what works at it after a while, 0: never. Its wait status. */
 int run_cgi(struct world *w, const char *what, useconds_t kill_us);
 
 /* Change the log by hand, as no server does. */

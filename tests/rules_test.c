@@ -5,6 +5,7 @@
  */
 #include "base/json.h"
 #include "engine/apply.h"
+#include "tests/hungry.h"
 #include "profiles/read.h"
 
 #include <check.h>
@@ -96,7 +97,7 @@ struct short_event {
 
 /* The allocation that is to fail while an event is applied, -1: none; after
  * it -1 when it did fail. */
-static long fail_at = -1, arm = -1;
+static long arm = -1;
 
 static enum rc
 apply(const struct short_event *e, enum applied *what)
@@ -116,10 +117,10 @@ apply(const struct short_event *e, enum applied *what)
 	ev.time = span_of(e->time != NULL ? e->time : "2026-03-01T10:00:00.5+02:00");
 	ck_assert_msg(json_scan(span_of(payload), JSON_MAX_DEPTH, &ev.payload, NULL,
 	                        &bad) == RC_OK, "%s: %s", payload, bad.text);
-	fail_at = arm;
+	hungry_at = arm;
 	rc = applier_apply(applier, &ev, what, &err);
-	arm = fail_at;
-	fail_at = -1;
+	arm = hungry_at;
+	hungry_at = -1;
 	free(payload);
 	return rc;
 }
@@ -1061,78 +1062,6 @@ START_TEST(an_event_that_is_interrupted_is_no_quarantine)
 }
 END_TEST
 
-/*
- * Memory: the link puts these in front of the allocator (Makefile.am), and
- * SQLite's is told to use one of ours. The allocation number fail_at from now
- * on fails, once.
- */
-static bool
-fails(void)
-{
-	return fail_at >= 0 && fail_at-- == 0;
-}
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-char *__real_strdup(const char *s);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-char *__wrap_strdup(const char *s);
-
-void *
-__wrap_malloc(size_t n)
-{
-	return fails() ? NULL : __real_malloc(n);
-}
-
-void *
-__wrap_calloc(size_t n, size_t size)
-{
-	return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *
-__wrap_realloc(void *p, size_t n)
-{
-	return fails() ? NULL : __real_realloc(p, n);
-}
-
-char *
-__wrap_strdup(const char *s)
-{
-	return fails() ? NULL : __real_strdup(s);
-}
-
-static sqlite3_mem_methods sqlites;
-
-static void *
-sqlite_malloc(int n)
-{
-	return fails() ? NULL : sqlites.xMalloc(n);
-}
-
-static void *
-sqlite_realloc(void *p, int n)
-{
-	return fails() ? NULL : sqlites.xRealloc(p, n);
-}
-
-static void
-fail_in_sqlite_too(void)
-{
-	sqlite3_mem_methods ours;
-
-	if (sqlite3_config(SQLITE_CONFIG_GETMALLOC, &sqlites) != SQLITE_OK)
-		abort();
-	ours = sqlites;
-	ours.xMalloc = sqlite_malloc;
-	ours.xRealloc = sqlite_realloc;
-	if (sqlite3_config(SQLITE_CONFIG_MALLOC, &ours) != SQLITE_OK)
-		abort();
-}
-
 static const struct short_event hungry[] = {
 	EDGE("dep-12", "td-1", "td-2"), /* puts its reverse out */
 	EDGE("dep-31", "td-3", "td-3"),
@@ -1204,10 +1133,10 @@ START_TEST(an_applier_without_memory_is_none)
 	long n;
 
 	for (n = 0; !over; n += n < 200 ? 1 : 17) { /* it makes thousands, all alike */
-		fail_at = n;
+		hungry_at = n;
 		rc = applier_new(db, "main", &profile_td, &a, &err);
-		over = fail_at >= 0;
-		fail_at = -1;
+		over = hungry_at >= 0;
+		hungry_at = -1;
 		ck_assert_msg((rc == RC_OK) == (a != NULL), "%ld", n);
 		ck_assert_msg(rc == RC_OK || rc == RC_FAULT, "%ld: %s", n, err.text);
 		applier_free(a);
@@ -1225,10 +1154,10 @@ START_TEST(a_profile_without_memory_is_none)
 	long n;
 
 	for (n = 0; !over; n++) {
-		fail_at = n;
+		hungry_at = n;
 		rc = profile_read(TOP_SRCDIR "/conf/profiles/shelf.json", &p, &err);
-		over = fail_at >= 0;
-		fail_at = -1;
+		over = hungry_at >= 0;
+		hungry_at = -1;
 		ck_assert_msg((rc == RC_OK) == (p != NULL), "%ld", n);
 		ck_assert_msg(rc == RC_OK || rc == RC_FAULT, "%ld: %s", n, err.text);
 		profile_free(p);
@@ -1419,7 +1348,7 @@ main(void)
 	SRunner *r;
 	int failed;
 
-	fail_in_sqlite_too();
+	hungry_sqlite_too();
 	r = srunner_create(suite());
 	srunner_run_all(r, CK_ENV);
 	failed = srunner_ntests_failed(r);

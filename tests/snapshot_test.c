@@ -6,6 +6,7 @@
 #include "engine/apply.h"
 #include "engine/deed.h"
 #include "engine/sums.h"
+#include "tests/hungry.h"
 #include "tests/recorded.h"
 #include "tests/temp.h"
 
@@ -584,6 +585,41 @@ START_TEST(a_full_disk_harms_nothing)
 }
 END_TEST
 
+/* With each allocation failing in turn, of ours and of SQLite's: it is told, and
+ * nothing is harmed, or it is right all the same. */
+START_TEST(without_memory_it_is_told)
+{
+	unsigned char want[HASH_LEN];
+	bool over = false, past = _i == 1;
+
+	load("conflicts", INT64_MAX);
+	must(write_it());
+	memcpy(want, made.digest, HASH_LEN);
+	/* by more than one at a time: it makes a hundred statements */
+	for (long n = 0; !over; n += n / 100 + 1) {
+		int64_t end = clock_mono_ms() + FAR;
+		enum rc rc;
+
+		unlink(path);
+		hungry_at = n;
+		rc = past ? snapshot_replay(events, &profile_td, 106, end, path, &made, &err)
+		          : snapshot_write(follower, events, 106, end, path, &made, &err);
+		over = hungry_at >= 0;
+		hungry_at = -1;
+		ck_assert_msg(rc == RC_OK || rc == RC_FAULT || rc == RC_BUSY || rc == RC_UNAVAILABLE,
+		              "%ld: %s: %s", n, rc_name(rc), err.text);
+		if (rc == RC_OK) {
+			ck_assert(memcmp(made.digest, want, HASH_LEN) == 0);
+			check_digest("conflicts");
+		}
+	}
+	must(write_it());
+	ck_assert(memcmp(made.digest, want, HASH_LEN) == 0);
+	check_clean("conflicts");
+	check_digest("conflicts");
+}
+END_TEST
+
 int
 main(void)
 {
@@ -592,6 +628,7 @@ main(void)
 	SRunner *runner;
 	int failed;
 
+	hungry_sqlite_too();
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_set_timeout(t, 120);
 	tcase_add_loop_test(t, a_snapshot_is_what_a_replica_that_replayed_the_log_holds, 0,
@@ -608,6 +645,7 @@ main(void)
 	tcase_add_test(t, a_deadline_ends_the_wait_for_the_state);
 	tcase_add_test(t, no_file_can_be_made);
 	tcase_add_test(t, a_full_disk_harms_nothing);
+	tcase_add_loop_test(t, without_memory_it_is_told, 0, 2);
 	suite_add_tcase(s, t);
 	runner = srunner_create(s);
 	srunner_run_all(runner, CK_ENV);

@@ -105,10 +105,15 @@ answer(struct request *r, const struct snapshot_key *key, const struct snapshot_
 {
 	struct buf *tag = &r->scratch;
 	char name[SNAPSHOTS_NAME];
+	enum rc rc = RC_OK;
 
-	if (make_tag(f, tag) != RC_OK) {
+	if (memcmp(f->what.log_id, r->head.log_id, LOG_ID_LEN) != 0)
+		rc = err_set(&r->err, RC_BUSY, "the log was replaced during a request");
+	else if (make_tag(f, tag) != RC_OK)
+		rc = err_set(&r->err, RC_FAULT, "out of memory");
+	if (rc != RC_OK) {
 		close(f->fd);
-		return err_set(&r->err, RC_FAULT, "out of memory");
+		return rc;
 	}
 	r->type = "application/x-sqlite3";
 	buf_addf(&r->headers, "X-Snapshot-Seq: %" PRId64 "\r\n", f->what.seq);
