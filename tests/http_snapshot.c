@@ -384,9 +384,16 @@ check_parts(struct world *w, const char *path, bool nginx)
 static void
 in_parts(struct world *w)
 {
+	char tag[128];
+
 	fill(w, 1, 50);
 	check_parts(w, "", w->site.kind == SITE_FASTCGI);
 	check_parts(w, "?at_seq=30", false); /* a worker sends it */
+	/* A condition that nginx would find false, for it does not know the tag. */
+	ck_assert_int_eq(ask(w, READER, "GET", SNAPSHOT, NULL, NULL), 200);
+	snprintf(tag, sizeof(tag), "If-Match: %s", web_header(&w->answer, "ETag"));
+	ck_assert_int_eq(ask(w, READER, "GET", SNAPSHOT, NULL, tag), 200);
+	ck_assert_str_eq(web_header(&w->answer, "ETag"), tag + strlen("If-Match: "));
 }
 
 START_TEST(a_snapshot_comes_in_parts)

@@ -84,15 +84,13 @@ is_sampled(const struct request *r)
 }
 
 /*
- * Answer with a kept page, where there is one: nginx sends it if it told us how
- * (a parameter of nginx/td-sync.conf.in; a client can't set those), else we do.
- * *last is the page's last seq.
+ * Answer with a kept page, where there is one: nginx sends it if it can, else we
+ * do. *last is the page's last seq.
  */
 static bool
 answer_kept(struct request *r, int64_t after, int64_t limit, int64_t *last)
 {
-	const char *there = request_header(r, "TD_SYNC_PAGES");
-	bool by_nginx = there != NULL && there[0] != '\0';
+	const char *there = request_file_place(r, "TD_SYNC_PAGES");
 	struct page_key key = key_of(r, after);
 	char name[PAGES_NAME];
 	struct page_file f;
@@ -100,8 +98,8 @@ answer_kept(struct request *r, int64_t after, int64_t limit, int64_t *last)
 
 	if (after >= r->head.seq)
 		return false;
-	rc = by_nginx ? pages_find(&r->server->pages, &key, is_sampled(r), name, &f)
-	              : pages_open(&r->server->pages, &key, true, &f);
+	rc = there != NULL ? pages_find(&r->server->pages, &key, is_sampled(r), name, &f)
+	                   : pages_open(&r->server->pages, &key, true, &f);
 	if (rc != RC_OK)
 		return false;
 	*last = f.last;
@@ -112,7 +110,7 @@ answer_kept(struct request *r, int64_t after, int64_t limit, int64_t *last)
 		return false;
 	}
 	r->status = 200;
-	if (!by_nginx) {
+	if (there == NULL) {
 		r->file = f;
 		return true;
 	}

@@ -94,6 +94,17 @@ request_header(const struct request *r, const char *name)
 }
 
 const char *
+request_file_place(const struct request *r, const char *name)
+{
+	const char *there = request_header(r, name);
+
+	if (there == NULL || there[0] == '\0' || request_header(r, "HTTP_IF_MATCH") != NULL ||
+	    request_header(r, "HTTP_IF_UNMODIFIED_SINCE") != NULL)
+		return NULL;
+	return there;
+}
+
+const char *
 request_authorization(const struct request *r)
 {
 	const char *v = request_header(r, "HTTP_AUTHORIZATION");

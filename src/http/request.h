@@ -102,6 +102,14 @@ void request_serve(struct request *r, const struct io *io, void *io_ctx);
 /* The value of a request header by its CGI name ("HTTP_PREFER"), or NULL. */
 const char *request_header(const struct request *r, const char *name);
 
+/*
+ * Where nginx takes files of a kind from, if it told us by that parameter (of
+ * nginx/td-sync.conf.in; a client can't set those). NULL: the file is ours to
+ * send, also where nginx would answer 412: it judges If-Match and
+ * If-Unmodified-Since by a tag and a date that it has not.
+ */
+const char *request_file_place(const struct request *r, const char *name);
+
 /* The Authorization header, under whichever name it came, or NULL. */
 const char *request_authorization(const struct request *r);
 

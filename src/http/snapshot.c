@@ -96,8 +96,7 @@ send_file(struct request *r, const struct snapshot_file *f, const char *tag)
 
 /*
  * Answer with an open file, which becomes the request's. nginx sends it by its
- * name, if it told us how (a parameter of nginx/td-sync.conf.in; a client can't
- * set those) and it has one.
+ * name, if it can and it has one.
  */
 static enum rc
 answer(struct request *r, const struct snapshot_key *key, const struct snapshot_file *f,
@@ -195,10 +194,9 @@ find_or_make(struct request *r, const struct snapshot_key *key, bool whole,
 static enum rc
 present(struct request *r, const struct profile *profile)
 {
-	const char *there = request_header(r, "TD_SYNC_SNAPSHOTS");
-	bool by_nginx = there != NULL && there[0] != '\0';
+	const char *there = request_file_place(r, "TD_SYNC_SNAPSHOTS");
 	/* Ids are random hex digits. */
-	bool whole = !by_nginx || r->id[31] % SNAPSHOTS_CHECK_EACH == 0;
+	bool whole = there == NULL || r->id[31] % SNAPSHOTS_CHECK_EACH == 0;
 	struct snapshot_key key = key_of(r, profile);
 	struct snapshot_file f;
 	enum rc rc;
@@ -209,7 +207,7 @@ present(struct request *r, const struct profile *profile)
 	buf_addf(&r->headers, "X-Log-Last: %" PRId64 ":", f.what.seq);
 	buf_add_hex(&r->headers, f.what.last, EVENT_DIGEST_LEN);
 	buf_add_str(&r->headers, "\r\n");
-	return answer(r, &key, &f, by_nginx ? there : NULL);
+	return answer(r, &key, &f, there);
 }
 
 /* --- the past --- */
