@@ -485,7 +485,7 @@ START_TEST(older_books_are_brought_up_to_date)
 	make_conflict(&a, &b);
 	SYNC(&a);
 	ck_assert_int_eq(sqlite3_open(replica_file(&a, "td-sync.db"), &db), SQLITE_OK);
-	ck_assert_int_eq(sqlite3_exec(db, "DROP TABLE conflict; DROP TABLE told;"
+	ck_assert_int_eq(sqlite3_exec(db, "DROP TABLE conflict; DROP TABLE told; DROP TABLE revived;"
 	    "ALTER TABLE replica DROP COLUMN conflict_seq;"
 	    "ALTER TABLE replica DROP COLUMN snapshot_seq; PRAGMA user_version = 1",
 	    NULL, NULL, NULL), SQLITE_OK);

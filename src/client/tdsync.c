@@ -194,7 +194,9 @@ revive_undone(struct work *w)
 	int64_t made = 0;
 	enum tdsync_rc rc = TDSYNC_OK;
 
-	if (w->undone == 0 || (rc = work_local(w, kinds_new(w->l, &kinds, err))) != TDSYNC_OK)
+	/* What the log has is not known before the state stands where td's rows do. */
+	if (w->undone == 0 || w->books.cursor < w->td.cursor ||
+	    (rc = work_local(w, kinds_new(w->l, &kinds, err))) != TDSYNC_OK)
 		return rc;
 	if ((rc = work_begin(w)) == TDSYNC_OK) {
 		rc = work_local(w, offer_undone(kinds, &w->books, &made, err));
