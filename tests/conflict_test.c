@@ -7,6 +7,7 @@
 #include "engine/conflict.h"
 
 #include "base/json.h"
+#include "engine/conflict_page.h"
 #include "engine/follow.h"
 #include "engine/page.h"
 #include "profiles/read.h"
@@ -634,6 +635,35 @@ START_TEST(a_field_of_a_megabyte_is_kept_whole)
 }
 END_TEST
 
+/* --- the list --- */
+
+/* (Whoever wrote a value is found, as long as it is one of a row's last 1000
+ * events.) */
+START_TEST(a_side_that_is_not_known_is_null_in_the_list)
+{
+	struct state_conflict c = { .seq = 1, .n = 1, .kind = CONFLICT_FIELD,
+	                            .id = span_of("td-1"), .fields = span_of("[]") };
+	struct state *s;
+
+	step_append(events, ISSUE);
+	follow();
+	s = follower_state(follower);
+	must(state_lock(s, events, clock_mono_ms(), &err));
+	must(state_begin(s, &err));
+	must(state_add_conflict(s, &c, &err));
+	must(state_commit(s, &err));
+	state_unlock(s);
+	must(state_hold(s, events, &err));
+	buf_reset(&found);
+	must(conflict_page_write(follower, events, 0, 1, false, &found, &err));
+	state_let_go(s);
+	ck_assert_str_eq(buf_cstr(&found), "{\"conflicts\":[{\"id\":\"1-1\",\"server_seq\":1,"
+	                 "\"kind\":\"field\",\"certain\":false,\"entity_type\":\"issues\","
+	                 "\"entity_id\":\"td-1\",\"fields\":[],\"kept\":null,\"lost\":null}],"
+	                 "\"last_server_seq\":1,\"has_more\":false}\n");
+}
+END_TEST
+
 /* --- far back --- */
 
 START_TEST(who_wrote_a_value_long_ago_is_found)
@@ -673,6 +703,7 @@ main(void)
 	                    0, 3);
 	tcase_add_test(t, an_own_edge_that_closes_a_cycle_is_no_conflict);
 	tcase_add_test(t, a_field_of_a_megabyte_is_kept_whole);
+	tcase_add_test(t, a_side_that_is_not_known_is_null_in_the_list);
 	tcase_add_test(t, who_wrote_a_value_long_ago_is_found);
 	suite_add_tcase(s, t);
 	t = tcase_create("upsert");
