@@ -307,7 +307,9 @@ open_log(const char *dir)
 	sqlite3 *db = NULL;
 
 	snprintf(path, sizeof(path), "%s/events.db", dir);
+	/* A worker that was killed may have left a WAL that another one recovers. */
 	if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK &&
+	    sqlite3_busy_timeout(db, 30000) == SQLITE_OK &&
 	    sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL) == SQLITE_OK &&
 	    sqlite3_exec(db, "PRAGMA query_only=1; PRAGMA wal_autocheckpoint=0", NULL, NULL,
 	                 NULL) == SQLITE_OK)
