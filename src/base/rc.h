@@ -23,7 +23,7 @@ enum rc {
 	RC_BUSY,         /* locked past the deadline; safe to retry */
 	RC_CROWDED,      /* too many do the same thing now; safe to retry */
 	RC_UNAVAILABLE,  /* can't serve now, for a cause that an operator mends */
-	RC_FAULT,        /* our fault: disk, memory, a bug */
+	RC_FAULT,        /* our fault: memory, a bug */
 	RC__MAX
 };
 

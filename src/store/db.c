@@ -44,11 +44,14 @@ db_rc(sqlite3 *db, int code, const char *doing, struct err *err)
 	case SQLITE_PERM:
 		rc = RC_UNAVAILABLE;
 		break;
-	}
-	/* The first thing that finds no room, where nobody else has it open. */
-	if (code == SQLITE_IOERR_SHMSIZE) {
+	case SQLITE_IOERR:
+		if (code == SQLITE_IOERR_NOMEM)
+			break;
 		rc = RC_UNAVAILABLE;
-		mend = ": is the disk full?";
+		/* The first thing that finds no room, where nobody else has it open. */
+		mend = code == SQLITE_IOERR_SHMSIZE ? ": is the disk full?"
+		       : ": the disk fails, the system's log tells more";
+		break;
 	}
 	return err_set(err, rc, "%s: %s (%d)%s", doing,
 	               db != NULL ? sqlite3_errmsg(db) : sqlite3_errstr(code), code, mend);
