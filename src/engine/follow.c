@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* A transaction's length: what it costs to begin and commit one is nothing
  * then, and nobody waits for it for long. */
@@ -417,6 +418,8 @@ follower_run(struct follower *f, struct events *log, const struct follow_limits 
 	       !stands_at(f, log, target(f, &head))) {
 		if ((rc = state_lock(f->state, log, limits->lock_ms, err)) != RC_OK)
 			return rc;
+		if (limits->linger_ms > 0)
+			usleep((useconds_t)limits->linger_ms * 1000);
 		rc = apply_all(f, log, limits, err);
 		state_unlock(f->state);
 		if (rc != RC_OK && state_damaged(f->state) && !mended)

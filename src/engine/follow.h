@@ -31,6 +31,8 @@ struct follow_limits {
 	                     * takes some four times its memory. 0: none is, and
 	                     * memory is no concern: 64 MB may go into pages of the
 	                     * state, for as long as events are applied */
+	int linger_ms;      /* under the lock, before anything is applied: what comes
+	                     * meanwhile goes into the same transaction */
 };
 
 /*

@@ -13,6 +13,10 @@
 /* For how long a worker applies events after its answer. */
 #define AFTER_MS 1000
 
+/* And for how long it waits before, for what others push: a transaction for each
+ * push of one event would cost more than the push. */
+#define LINGER_MS 20
+
 /* A wait for the state that is no longer than this needs no place: it is what
  * the last pushes take to apply. */
 #define STATE_SOON_MS 100
@@ -267,7 +271,7 @@ void
 sync_after(struct request *r)
 {
 	int64_t now = clock_mono_ms();
-	struct follow_limits limits = { now - 1, now + AFTER_MS, SYNC_SMALL_PAYLOAD };
+	struct follow_limits limits = { now - 1, now + AFTER_MS, SYNC_SMALL_PAYLOAD, LINGER_MS };
 	struct follower *f;
 	struct err err = { "" };
 	enum rc rc = projects_follower(&r->server->projects, r->project, &f, &err);
