@@ -1,12 +1,12 @@
 /* td-sync-admin project verify: whether a project's files are what they should be. */
-#define _GNU_SOURCE /* nftw */
 #include "cli/td-sync-admin.h"
 
+#include "base/fs.h"
 #include "engine/verify.h"
 #include "http/snapshots.h"
 
 #include <errno.h>
-#include <ftw.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -102,15 +102,6 @@ check_log(struct checking *c)
 
 /* --- the state --- */
 
-static int
-remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
-
 /* Make an empty folder for the other state: it may be large. */
 static enum rc
 make_scratch(struct admin *a, char out[PATH_MAX])
@@ -137,7 +128,7 @@ check_state(struct checking *c)
 		return rc;
 	rc = unreadable(c->v, verify_state(c->v->f, c->v->log, scratch, WAIT_MS, s,
 	                                   &c->v->a->err), &s->wrong);
-	nftw(scratch, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	fs_remove(AT_FDCWD, scratch);
 	if (rc != RC_OK)
 		return rc;
 	begin(c, "state", &s->wrong, &line);
