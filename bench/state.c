@@ -18,8 +18,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SLICE 10000    /* events of each part of a round */
-#define SLICES 10
+#define SLICE 25000    /* events of each part of a round */
+#define SLICES 4
 
 /* --- the applier alone, without conflicts and sums, on a state of its own --- */
 
