@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#define ROWS_MAX 10000 /* at once */
+#define ROWS_MAX 25000 /* at once */
 
 struct rows; /* fields are private to rows.c */
 

@@ -249,6 +249,93 @@ START_TEST(a_state_of_another_profile_has_its_tables_and_rules)
 }
 END_TEST
 
+/* Values of a column, and the canonical text that engine/sums.h says they have;
+ * closed_at holds times. */
+static const struct {
+	const char *column, *sql, *text;
+} values[] = {
+	{ "points", "0", "I1:0" },
+	{ "points", "-7", "I2:-7" },
+	{ "points", "9223372036854775807", "I19:9223372036854775807" },
+	{ "points", "-9223372036854775807 - 1", "I20:-9223372036854775808" },
+	{ "points", "NULL", "N" },
+	{ "points", "1.5", "R3:1.5" },
+	{ "points", "0.1", "R19:0.10000000000000001" },
+	{ "points", "x'00ff'", "B2:\\0\\377" },
+	{ "sprint", "''", "S0:" },
+	{ "sprint", "'a b'", "S3:a b" },
+	{ "closed_at", "'2026-01-31T10:00:00Z'", "T20:1769853600.000000000" },
+	{ "closed_at", "'2026-01-31 11:00:00.25+01:00'", "T20:1769853600.250000000" },
+	{ "closed_at", "'1970-01-01 00:00:00'", "T11:0.000000000" },
+	{ "closed_at", "'1969-12-31T23:59:59.5Z'", "T12:-1.500000000" },
+	{ "closed_at", "'0001-01-01 00:00:00'", "T22:-62135596800.000000000" },
+	{ "closed_at", "'9999-12-31T23:59:59.999999999Z'", "T22:253402300799.999999999" },
+	{ "closed_at", "'soon'", "S4:soon" },
+	{ "closed_at", "''", "S0:" },
+};
+
+/* The text of an issue, in which a column has that text. */
+static void
+row_text(const struct table *t, const char *column, const char *text, struct buf *out)
+{
+	buf_reset(out);
+	buf_add_str(out, "issues");
+	for (int i = 0; i < t->n_columns; i++) {
+		const char *name = t->columns[i].name;
+
+		buf_addf(out, " %s ", name);
+		if (strcmp(name, column) != 0) {
+			buf_add_str(out, strcmp(name, "id") == 0 ? "S4:td-1" :
+			                 strcmp(name, "title") == 0 ? "S1:T" : "N");
+			continue;
+		}
+		for (const char *p = text; *p != '\0'; p++)
+			if (*p == '\\') { /* a byte in octal */
+				buf_add_byte(out, (char)strtol(p + 1, (char **)(uintptr_t)&p, 8));
+				p--;
+			} else {
+				buf_add_byte(out, *p);
+			}
+	}
+}
+
+START_TEST(the_sum_of_a_row_is_of_the_text_that_is_documented)
+{
+	unsigned char want[HASH_LEN];
+	struct tables all = { 0 };
+	struct buf sql = { 0 };
+	struct table *issues;
+	struct sum sum;
+	sqlite3 *memory;
+
+	ck_assert_int_eq(sqlite3_open(":memory:", &memory), SQLITE_OK);
+	profile_schema(&profile_td, "main", &sql);
+	must(db_exec(memory, buf_cstr(&sql), &err));
+	must(tables_read(&all, memory, "main", &profile_td, &err));
+	issues = tables_find(&all, span_of("issues"));
+	buf_reset(&sql);
+	buf_addf(&sql, "DELETE FROM issues; INSERT INTO issues(id, title, status, type, priority,"
+	         " created_at, updated_at) VALUES ('td-1', 'T', 'x', 'x', 'x', 'x', 'x');"
+	         "CREATE TABLE plain AS SELECT * FROM issues; DROP TABLE issues;"
+	         "ALTER TABLE plain RENAME TO issues; UPDATE issues SET id = 'td-1'");
+	for (int i = 0; i < issues->n_columns; i++) /* no NOT NULL any more */
+		if (i > 0 && strcmp(issues->columns[i].name, "title") != 0)
+			buf_addf(&sql, ", %s = NULL", issues->columns[i].name);
+	must(db_exec(memory, buf_cstr(&sql), &err));
+	buf_reset(&sql);
+	buf_addf(&sql, "UPDATE issues SET %s = %s", values[_i].column, values[_i].sql);
+	must(db_exec(memory, buf_cstr(&sql), &err));
+	must(sums_scan(&all, issues, &sum, &err));
+	row_text(issues, values[_i].column, values[_i].text, &sql);
+	ck_assert_int_eq(hash_sha256(buf_span(&sql), want), RC_OK);
+	ck_assert_int_eq(sum.rows, 1);
+	ck_assert_msg(memcmp(sum.sum, want, HASH_LEN) == 0, "%s", values[_i].sql);
+	tables_free(&all);
+	sqlite3_close(memory);
+	buf_free(&sql);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -261,6 +348,8 @@ main(void)
 	tcase_set_timeout(t, 120);
 	tcase_add_loop_test(t, a_state_is_what_stock_software_makes_of_the_log, 0, RECORDED);
 	tcase_add_loop_test(t, sums_are_kept_as_rows_change, 0, RECORDED);
+	tcase_add_loop_test(t, the_sum_of_a_row_is_of_the_text_that_is_documented, 0,
+	                    sizeof(values) / sizeof(values[0]));
 	tcase_add_test(t, a_state_of_another_profile_has_its_tables_and_rules);
 	suite_add_tcase(s, t);
 	runner = srunner_create(s);

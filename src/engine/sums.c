@@ -45,33 +45,53 @@ add_field(struct buf *out, char type, struct span text)
 	buf_add_span(out, text);
 }
 
+#define DIGITS 24 /* room for a number, and a sign */
+
+/* A number as text that ends before `end`; printf would cost more than the hash. */
+static struct span
+decimal(int64_t n, char *end)
+{
+	uint64_t u = n < 0 ? -(uint64_t)n : (uint64_t)n;
+	char *p = end;
+
+	do
+		*--p = (char)('0' + u % 10);
+	while ((u /= 10) != 0);
+	if (n < 0)
+		*--p = '-';
+	return (struct span){ p, (size_t)(end - p) };
+}
+
 static void
 add_text(struct buf *out, const struct column *c, struct span text)
 {
+	char room[DIGITS + 10], *end = room + sizeof(room);
 	struct instant at;
-	char time[48];
+	struct span sec;
 
 	if (!c->time || !time_parse_any(text, &at)) {
 		add_field(out, 'S', text);
 		return;
 	}
-	snprintf(time, sizeof(time), "%" PRId64 ".%09" PRId32, at.sec, at.nsec);
-	add_field(out, 'T', span_of(time));
+	for (int i = 1; i <= 9; i++, at.nsec /= 10)
+		end[-i] = (char)('0' + at.nsec % 10);
+	end[-10] = '.';
+	sec = decimal(at.sec, end - 10);
+	add_field(out, 'T', (struct span){ sec.p, sec.len + 10 });
 }
 
 static void
 add_value(struct buf *out, const struct column *c, sqlite3_value *v)
 {
+	char room[DIGITS], number[40];
 	const void *bytes;
-	char number[40];
 
 	switch (sqlite3_value_type(v)) {
 	case SQLITE_NULL:
 		buf_add_byte(out, 'N');
 		break;
 	case SQLITE_INTEGER:
-		snprintf(number, sizeof(number), "%" PRId64, (int64_t)sqlite3_value_int64(v));
-		add_field(out, 'I', span_of(number));
+		add_field(out, 'I', decimal(sqlite3_value_int64(v), room + sizeof(room)));
 		break;
 	case SQLITE_FLOAT:
 		snprintf(number, sizeof(number), "%.17g", sqlite3_value_double(v));

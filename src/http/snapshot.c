@@ -18,8 +18,7 @@
  * after 30 s, and wants to read the answer, too. */
 #define WAIT_MS 25000
 
-/* Room for an ETag: a log id, a seq, and what the file's hash begins with. */
-#define ETAG_TEXT 96
+/* Bytes of the file's hash in an ETag. */
 #define ETAG_HASH 8
 
 static struct snapshot_key

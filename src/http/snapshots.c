@@ -384,6 +384,8 @@ put_in_place(const struct snapshot_key *key, const char *draft, const struct fac
 	rc = add_check(&text) ? fs_write(note, buf_span(&text), 0640, err)
 	                      : err_set(err, RC_FAULT, "out of memory");
 	buf_free(&text);
+	if (rc != RC_OK)
+		unlink(path);
 	return rc;
 }
 
