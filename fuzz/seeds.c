@@ -120,6 +120,25 @@ take_request(struct span rq)
 	buf_free(&text);
 }
 
+/* A recorded answer as fuzz/answers.c reads it. */
+static void
+take_answer(struct span v, struct span path, struct span body)
+{
+	struct buf out = { 0 };
+	struct span status;
+
+	if (!json_get(v, "response", &v) || !json_get(v, "status", &status))
+		return;
+	buf_addf(&out, "%s\n%.*s application/json =\n",
+	         ends_with(path, "/sync/push\"") ? "push" :
+	         memmem(path.p, path.len, "/sync/pull", 10) != NULL ? "pull" :
+	         memmem(path.p, path.len, "/sync/status", 12) != NULL ? "tell" : "link",
+	         (int)status.len, status.p);
+	buf_add_span(&out, body);
+	save("answers", buf_span(&out), LARGEST);
+	buf_free(&out);
+}
+
 /* A recorded exchange. */
 static void
 take_exchange(struct span v)
@@ -132,6 +151,8 @@ take_exchange(struct span v)
 	json_string(member(v, "response", "body"), &answer);
 	save("json", buf_span(&body), LARGEST_SPELLED);
 	save("json", buf_span(&answer), LARGEST_SPELLED);
+	if (n % 8 == 0) /* each costs the target 30 ms */
+		take_answer(v, path, buf_span(&answer));
 	if (n++ % 4 == 0) /* one that changes something costs the target 30 ms */
 		take_request(member(v, "request", NULL));
 	if (ends_with(path, "/sync/push\""))

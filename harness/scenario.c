@@ -135,6 +135,13 @@ const struct scenario scenarios[] = {
 	  "server new-log; B create i3 Three; B sync; A sync; B sync; expect i1 title Uno\n"
 	  "expect i2 title Due; expect i3 title Three; expect-rows issues 3\n" },
 
+	{ "log-damaged", "little of events.db is left for a while", ON_ALL,
+	  "new 38; new 38\n"
+	  "A create i1 One; A random 6; A sync; B sync; A title i1 Uno; B create i2 Two\n"
+	  "server keep-log whole; server cut-log; A push fails; B sync fails\n"
+	  "server set-back-log whole; A sync; B sync; A sync; expect i1 title Uno\n"
+	  "expect i2 title Two\n" },
+
 	{ "log-set-back", "an older copy of events.db takes its place, twice", ON_ALL,
 	  "new 38; new 38; new 38\n"
 	  "A create i1 One; A create i2 Two; A sync; B sync; C sync; server keep-log old\n"

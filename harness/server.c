@@ -261,6 +261,24 @@ remove_log(const struct server *s)
 	}
 }
 
+/* Little of the log's file is left, and nothing of its WAL. */
+static void
+cut_log(const struct server *s)
+{
+	char dir[700], path[720];
+	struct buf content = { 0 };
+	struct err err;
+
+	snprintf(path, sizeof(path), "%s/" EVENTS_DB, server_log(s, dir));
+	if (fs_read(path, 1 << 30, &content, &err) != RC_OK)
+		die("%s", err.text);
+	content.len = content.len < 9000 ? content.len : 9000;
+	remove_log(s);
+	if (fs_write(path, buf_span(&content), 0600, &err) != RC_OK)
+		die("%s", err.text);
+	buf_free(&content);
+}
+
 /* All writes to the projects fail so. */
 static void
 break_disk(const struct server *s, int code)
@@ -302,6 +320,8 @@ server_suffer(struct server *s, const char *what)
 		mishap_none();
 	} else if (strcmp(what, "lose-log") == 0) {
 		remove_log(s);
+	} else if (strcmp(what, "cut-log") == 0) {
+		cut_log(s);
 	} else if (strcmp(what, "new-log") == 0) {
 		remove_log(s);
 		if (events_create(server_log(s, dir), "td", &err) != RC_OK)

@@ -53,6 +53,7 @@ const char *server_log(const struct server *s, char out[700]);
  *	disk-full, disk-read-only, disk-broken, disk-well   its writes fail
  *	lose-log                    its events.db is gone
  *	new-log                     and an empty one is there
+ *	cut-log                     little of it is left
  */
 bool server_suffer(struct server *s, const char *what);
 

@@ -484,7 +484,7 @@ static enum rc
 resend_lost(struct fetch *f, struct err *err)
 {
 	struct local *l = f->w->l;
-	const char *p, *end;
+	const struct buf *ids = &f->resend;
 	enum rc rc;
 
 	buf_reset(&f->resend);
@@ -494,9 +494,8 @@ resend_lost(struct fetch *f, struct err *err)
 	rc = local_failed(l, db_exec(l->db, "ROLLBACK TO lost; RELEASE lost", err), err);
 	if (rc == RC_OK && f->resend.failed)
 		rc = err_set(err, RC_FAULT, "out of memory");
-	end = f->resend.p + f->resend.len;
-	for (p = f->resend.p; rc == RC_OK && p < end; p += strlen(p) + 1) {
-		struct entry e = { .id = span_of(p) };
+	for (size_t at = 0; rc == RC_OK && at < ids->len; at += strlen(ids->p + at) + 1) {
+		struct entry e = { .id = span_of(ids->p + at) };
 
 		f->w->send_again = true;
 		rc = books_resend(l, &e, err);

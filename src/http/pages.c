@@ -263,6 +263,7 @@ pages_find(struct pages *p, const struct page_key *key, bool whole,
 	struct page_seen *s;
 	char path[FULL_NAME];
 	struct stat st;
+	bool there;
 	enum rc rc;
 
 	*out = (struct page_file){ .fd = -1 };
@@ -271,9 +272,10 @@ pages_find(struct pages *p, const struct page_key *key, bool whole,
 	s = seen_place(p, key);
 	pages_name(key, name);
 	snprintf(path, sizeof(path), "%s/pages%s" SUFFIX, p->data, name);
-	if (lstat(path, &st) != 0 && errno == ENOENT)
+	there = lstat(path, &st) == 0;
+	if (!there && errno == ENOENT)
 		return RC_NOT_FOUND;
-	if (s != NULL && !whole && is_seen(s, key, &st)) {
+	if (there && s != NULL && !whole && is_seen(s, key, &st)) {
 		*out = s->file;
 		return RC_OK;
 	}
