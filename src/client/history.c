@@ -212,7 +212,7 @@ show_page(struct history *h, struct span json)
 {
 	struct err *err = &h->w.t->err;
 	struct json_iter it;
-	struct span list, v, k;
+	struct span list = { 0 }, v, k;
 	int64_t before = h->after;
 	enum rc rc = RC_OK;
 	bool ok;
