@@ -351,7 +351,11 @@ const struct scenario scenarios[] = {
 	  "A set-back old; A sync; expect i1 title Two; expect i1 description Text\n"
 	  "expect i2 title More\n"
 	  "A keep newer; B title i1 Three; B sync; A sync; A set-back newer\n"
-	  "A points i1 5; A sync; B sync; expect i1 title Three; expect i1 points 5\n" },
+	  "A points i1 5; A sync; B sync; expect i1 title Three; expect i1 points 5\n"
+	  /* To before what it wrote was ever sent: the log has that, and more. */
+	  "new 38; C status; C create i3 One; C title i3 Two; C keep old; C sync; B sync\n"
+	  "B title i3 Three; B sync; C sync; C set-back old; C sync; all sync\n"
+	  "expect i3 title Three\n" },
 
 	{ "log-replayed", "the action logs of recorded replicas, lived again in new ones",
 	  ON_ALL,

@@ -267,12 +267,13 @@ history_page(struct direct *d, const char *query, struct buf *out, struct err *e
 	size_t type = strcspn(query, "/"), id = strcspn(query + type + 1, "/");
 	const struct profile_entity *e =
 	    profile_entity(&profile_td, (struct span){ query, type });
+	const char *parameters = strchr(query, '?');
 
 	if (e == NULL)
 		return err_set(err, RC_NOT_FOUND, "no entities of that type are known here");
 	return history_write(d->follower, d->log, e, (struct span){ query + type + 1, id },
-	                     parameter(query, "after_server_seq", 0),
-	                     parameter(query, "limit", PAGE_LIMIT), true, out, err);
+	                     parameter(parameters, "after_server_seq", 0),
+	                     parameter(parameters, "limit", PAGE_LIMIT), true, out, err);
 }
 
 /* Answer with what a page says of the state at the log's head. */

@@ -186,38 +186,45 @@ enum tdsync_rc tdsync_each_conflict(struct tdsync *t,
                                     void *ctx);
 
 /*
- * Put back what was lost in a conflict, by its id: the server adds an ordinary
- * event of the caller's, which a sync then brings. TDSYNC_REFUSED: the server
- * says why it can't be (the value stands already, the board is gone, ...).
- * `out` may be NULL; it tells of the sync.
+ * Put back what a conflict took, by an ordinary event of the caller's, which the
+ * server makes of the row as it is now; then sync. `out` may be NULL.
+ * TDSYNC_NOT_FOUND: there is no such conflict. TDSYNC_REFUSED: there is nothing
+ * to put back (any more), or it can't be; the sentence says why.
  */
-enum tdsync_rc tdsync_restore(struct tdsync *t, const char *conflict_id,
-                              struct tdsync_result *out);
+enum tdsync_rc tdsync_restore(struct tdsync *t, const char *id, struct tdsync_result *out);
 
-/* What an event changed in a row. Values are JSON; "null" for none. */
+/* A field that an event changed. Values are JSON. */
 struct tdsync_change {
 	const char *name;
-	const char *from, *to;
+	const char *from;    /* NULL: the author did not say */
+	const char *to;
 };
 
-/* A version of an entity: an event that was about it. */
+/* What an event was to an entity. */
 struct tdsync_version {
-	int64_t server_seq;
-	const char *action_type; /* "create", "update", ... */
-	const char *outcome;     /* "applied"; "nothing": the row was not there;
-	                          * "taken": it went with another; else why it
-	                          * could not be applied */
-	const struct tdsync_author *author;
+	const char *entity_type, *entity_id;
+	const char *action_type; /* "create", "update", "delete", "soft_delete", "restore" */
+	struct tdsync_author author;
+	/* "applied", "nothing" (the row was not there), "taken" (it went with
+	 * another one), "orphaned_parent", "cycle", "quarantined" */
+	const char *outcome;
+	bool by_server;          /* the server itself wrote it */
 	const struct tdsync_change *changes;
 	size_t n_changes;
+	const char *const *conflicts; /* that it came with, by their ids */
+	size_t n_conflicts;
+	const char *restored_conflict; /* it put back what that one took; "": none */
+	const char *taken_by_type, *taken_by_id; /* with which it went; "" else */
 };
 
 /*
- * Call visit for each version of an entity that the server's log has, oldest
- * first; strings are borrowed for the call. `type` may be NULL where the id is
- * that of one row here. TDSYNC_NOT_FOUND: there is none.
+ * What happened to an entity, out of the log: call visit for each event that was
+ * about it, oldest first; strings are borrowed for the call. `entity` is
+ * "TYPE/ID", or the id alone where one type has it ("td-" are issues).
+ * TDSYNC_INVALID: several have it. TDSYNC_NOT_FOUND: none has, or no event is
+ * about it. TDSYNC_REFUSED: the server tells no histories (a Go server).
  */
-enum tdsync_rc tdsync_each_version(struct tdsync *t, const char *type, const char *id,
+enum tdsync_rc tdsync_each_version(struct tdsync *t, const char *entity,
                                    void (*visit)(void *ctx, const struct tdsync_version *v),
                                    void *ctx);
 

@@ -32,7 +32,7 @@ printed() { grep -q -- "$1" "$tmp/out" || { cat "$tmp/out"; false; }; }
 is "--version" exits 0 --version
 is "tells the version" printed '^td-sync [0-9]'
 is "--help" exits 0 --help
-for command in link unlink push pull sync status; do
+for command in link unlink push pull sync status conflicts history verify; do
 	is "help has $command" printed "^  $command "
 done
 
@@ -47,16 +47,31 @@ frobnicate
 link
 link one two
 push now
+history
+history one two
+verify now
+conflicts show
+conflicts restore
+conflicts show 1-1 now
+conflicts frobnicate 1-1
+conflicts restore -1
+--all sync
 --frobnicate sync
 sync --dir
 END
 
+for id in 1 1- x-1 1-1/../.. 1-1-1; do
+	is "no conflict is called $id" exits 2 --dir "$tmp/project" conflicts restore "$id"
+	is "that is one line" one_line
+done
 is "no project folder" exits 4 --dir "$tmp/empty" sync
 is "that is one line" one_line
 is "no folder" exits 4 --dir "$tmp/none" status
 is "that is one line" one_line
-for command in unlink push pull sync status; do
-	is "$command when not linked" exits 3 --dir "$tmp/project" "$command"
+for command in unlink push pull sync status conflicts 'conflicts show 1-1' \
+	'conflicts restore 1-1' 'history td-000001' verify; do
+	# shellcheck disable=SC2086
+	is "$command when not linked" exits 3 --dir "$tmp/project" $command
 	is "that is one line" one_line
 done
 is "link without a server" exits 1 --dir "$tmp/project" link p_0000000000000001

@@ -395,6 +395,7 @@ suite(void)
 	suite_add_tcase(s, client_beside_cases());
 	suite_add_tcase(s, client_conflict_cases());
 	suite_add_tcase(s, client_fault_cases());
+	suite_add_tcase(s, client_history_cases());
 	suite_add_tcase(s, client_verify_cases());
 	return s;
 }

@@ -1,117 +1,183 @@
 #!/bin/sh
-# What the client shows of conflicts and of an entity's history, and how it has
-# back what was lost: two replicas of the demo, a real server, real edits.
+# What the client shows of conflicts and of an entity's history, how it has back
+# what was lost, how it checks itself, and how it begins: replicas with real edits,
+# and a real server.
 # shellcheck source=tests/lib.sh
 . "${0%/*}/lib.sh"
 
 needs nginx sqlite3 curl
-demo=$tmp/demo
-timeout 120 "$src/setup.sh" demo --dir "$demo" --port "$(free_port)" </dev/null >"$tmp/made" 2>&1 ||
-	{ cat "$tmp/made"; exit 1; }
-trap '"$src/setup.sh" demo stop --dir "$demo" >/dev/null 2>&1; cleanup' EXIT
-set -a
-# shellcheck source=/dev/null
-. "$demo/demo.env"
-set +a
+cli=$TD_SYNC_BUILD/td-sync
+HOME=$tmp/home
+export HOME
+mkdir -p "$HOME"
 
-# cli REPLICA ARGUMENT...: stdout and stderr are in $tmp/out and $tmp/err.
-cli() {
-	replica=$1
-	shift
-	"$TD_SYNC_BIN/td-sync" --dir "$demo/replicas/$replica" "$@" >"$tmp/out" 2>"$tmp/err"
-}
+# exits CODE ARGUMENT...: the exit code; stdout and stderr are in $tmp/out, err.
 exits() {
 	code=$1
 	shift
 	status=0
-	cli "$@" || status=$?
-	same "$code" "$status"
+	"$cli" "$@" >"$tmp/out" 2>"$tmp/err" || status=$?
+	[ "$status" = "$code" ] || { echo "exit code $status"; cat "$tmp/err"; false; }
 }
-printed() { grep -q -- "$1" "$tmp/out" || { cat "$tmp/out"; false; }; }
+# One line on stderr that begins with the name, and no secret anywhere.
+one_line() {
+	cat "$tmp/err"
+	[ "$(wc -l <"$tmp/err")" = 1 ] && grep -q '^td-sync: .' "$tmp/err" &&
+		! grep -q "$TD_AUTH_KEY" "$tmp/err" "$tmp/out"
+}
 said() { grep -q -- "$1" "$tmp/err" || { cat "$tmp/err"; false; }; }
-narrow() { ! awk '{ if (length($0) > 80) exit 1 }' "$tmp/out" && return 1 || true; }
-rows() { sqlite3 -batch -init /dev/null "$demo/replicas/$1/.todos/issues.db" "$2"; }
+printed() { grep -q -- "$1" "$tmp/out" || { cat "$tmp/out"; false; }; }
 
-# title REPLICA TEXT: td's `update --title`, as it leaves row and action log.
-title() {
-	rows "$1" "BEGIN;
-		INSERT INTO action_log(id, session_id, action_type, entity_type, entity_id,
-			previous_data, new_data, timestamp, undone)
-		SELECT 'al-' || hex(randomblob(4)), 'ses_test', 'update', 'issue', id,
-			json_object('id', id, 'title', title, 'updated_at', updated_at),
-			json_object('id', id, 'title', '$2', 'updated_at', updated_at),
-			strftime('%Y-%m-%dT%H:%M:%SZ', 'now'), 0 FROM issues WHERE id = 'td-de0001';
-		UPDATE issues SET title = '$2' WHERE id = 'td-de0001'; COMMIT;"
+# The server of the demo, alone.
+serve() {
+	"$src/setup.sh" demo --dir "$tmp/demo" --port "$(free_port)" --server-only --limits off \
+		</dev/null
 }
+# replica NAME: a td project of that name, linked.
+replica() {
+	mkdir -p "$tmp/$1/.todos"
+	gzip -dc "$src/tests/fixtures/empty-v38.db.gz" >"$tmp/$1/.todos/issues.db"
+	"$cli" --dir "$tmp/$1" link "$TD_DEMO_PROJECT"
+}
+rows() { sqlite3 -batch -init /dev/null "$tmp/$1/.todos/issues.db" "$2"; }
+# create NAME ID TITLE, title NAME ID TITLE: what td writes. (The text is JSON, too.)
+create() {
+	rows "$1" "INSERT INTO issues (id, title, created_at, updated_at) VALUES ('$2', '$3',
+		'2026-11-26T10:00:00Z', '2026-11-26T10:00:00Z');
+	INSERT INTO action_log (id, session_id, action_type, entity_type, entity_id, new_data,
+		timestamp, undone) VALUES ('al-' || hex(randomblob(4)), 'ses_1', 'create', 'issue',
+		'$2', '{\"id\":\"$2\",\"title\":\"$3\",\"created_at\":\"2026-11-26T10:00:00Z\",
+		\"updated_at\":\"2026-11-26T10:00:00Z\"}', '2026-11-26T10:00:00Z', 0)"
+}
+title() {
+	rows "$1" "INSERT INTO action_log (id, session_id, action_type, entity_type, entity_id,
+		previous_data, new_data, timestamp, undone) SELECT 'al-' || hex(randomblob(4)), 'ses_1',
+		'update', 'issue', id, json_object('id', id, 'title', title),
+		'{\"id\":\"$2\",\"title\":\"$3\"}', '2026-11-26T11:00:00Z', 0 FROM issues
+		WHERE id = '$2';
+	UPDATE issues SET title = json_extract('\"$3\"', '\$') WHERE id = '$2'"
+}
+on() { name=$1; shift; exits 0 --dir "$tmp/$name" "$@"; }
+# No line is longer than a terminal has columns (a UTF-8 character is one).
+narrow() { [ "$(LC_ALL=C tr -d '\200-\277' <"$tmp/out" | awk 'length > 80' | wc -l)" = 0 ]; }
+# Nothing that a terminal would obey.
+harmless() { ! LC_ALL=C tr -d '\n' <"$tmp/out" | LC_ALL=C grep -q '[[:cntrl:]]'; }
+# One JSON value, as another program reads it.
+json() { rows laptop "SELECT json_valid(CAST(readfile('$tmp/out') AS TEXT))" | grep -qx 1; }
+trap '"$src/setup.sh" demo stop --dir "$tmp/demo" >/dev/null 2>&1; cleanup' EXIT
 
-is "at first there are none" exits 0 laptop conflicts
-is "and it says so" printed '^no conflicts$'
-is "none, as JSON" exits 0 laptop --json conflicts
-is "that is an empty list" printed '^{"conflicts":\[\]}$'
+is "a server runs" serve
+set -a
+# shellcheck source=/dev/null # made by the demo
+. "$tmp/demo/demo.env"
+set +a
+is "a replica" replica laptop
+is "another" replica office
+create laptop td-000001 One
+create laptop td-000002 Two
+is "it syncs" on laptop sync
+is "the other, too" on office sync
+is "nothing was lost" on office conflicts
+is "that is told" printed '^no conflicts$'
+is "as JSON, too" on office --json conflicts
+is "there is an empty list" printed '^{"conflicts":\[\]}$'
 
-title laptop "Written on the laptop"
-title office "Written in the office"
-is "the laptop comes first" exits 0 laptop sync
-is "the office writes over it" exits 0 office sync
-is "the laptop hears of it" exits 0 laptop sync
-is "and is told" printed '1 new conflict;'
+long='By the office, in \u001b[31mred\u001b[0m, \u0085 with\ttabs\nand lines, and so on and on and on until it does not fit any more into a line \u00e4\u00f6\u00fc'
+title laptop td-000001 'By the laptop'
+title office td-000001 "$long"
+title laptop td-000002 Zwei
+is "one writes" on laptop sync
+is "the other writes over it" on office sync
+is "that is told" printed '1 new conflict'
+is "the first hears of it" on laptop sync
+is "td lists it, too" same 1 "$(rows laptop 'SELECT count(*) FROM sync_conflicts')"
+is "conflicts" on laptop conflicts
+is "lists it" printed '^[0-9]*-1  *field  *issues/td-000001  *title: By the laptop$'
+id=$(cut -d' ' -f1 <"$tmp/out")
+is "within a terminal" narrow
+is "show" on laptop conflicts show "$id"
+is "has both versions" printed 'By the office, in ?\[31mred'
+is "side by side" printed 'By the laptop$'
+is "within a terminal" narrow
+is "and does it no harm" harmless
+is "conflicts as JSON" on laptop --json conflicts
+is "is JSON" json
+is "has what was lost" printed '"lost":"By the laptop"'
+is "and by whom" printed '"lost":{"server_seq":[0-9]*,"user_id":"u_'
+is "show as JSON" on laptop --json conflicts show "$id"
+is "is JSON" json
+is "one that is not known" exits 6 --dir "$tmp/laptop" conflicts show 9999-1
+is "is one line" one_line
+is "one that the server does not know" exits 6 --dir "$tmp/laptop" conflicts restore 9999-1
+is "is one line" one_line
 
-for replica in laptop office; do
-	is "$replica lists it" exits 0 $replica conflicts
-	is "what was lost is in its line" printed '^[0-9]*-1 .* field .* td-de0001 .* title: Written on the laptop$'
-	is "which fits a terminal" narrow
-	cp "$tmp/out" "$tmp/$replica"
-done
-is "both list the same" cmp "$tmp/laptop" "$tmp/office"
-id=$(sed 's/ .*//' "$tmp/laptop")
-is "td is told, too" same "1|Written on the laptop" \
-	"$(rows laptop "SELECT count(*), json_extract(local_data, '\$.title') FROM sync_conflicts")"
+is "history" on laptop history td-000001
+is "names it" printed '^issues/td-000001$'
+is "has what was made" printed '^    title: One$'
+is "and what was changed" printed '^    title: One -> By the laptop$'
+is "and the conflict" printed "^    conflict $id\$"
+is "within a terminal" narrow
+is "and does it no harm" harmless
+is "by its type" on laptop history issues/td-000001
+is "as JSON" on laptop --json history td-000001
+is "is JSON" json
+is "has the whole text" printed 'until it does not fit any more into a line'
+is "of what is not there" exits 6 --dir "$tmp/laptop" history td-ffffff
+is "is one line" one_line
+is "of whatever" exits 6 --dir "$tmp/laptop" history whatever
+is "says what to do" said 'TYPE/ID'
+is "is one line" one_line
 
-is "one of them, whole" exits 0 laptop conflicts show "$id"
-is "what was lost" printed '^  lost  Written on the laptop$'
-is "what was kept" printed '^  kept  Written in the office$'
-is "by whom" printed '^lost: event [0-9]*, by u_[0-9a-f]* on '
-is "as JSON" exits 0 laptop --json conflicts show "$id"
-is "with both values" printed '"field":"title","kept":"Written in the office","lost":"Written on the laptop"'
+is "restore" on laptop conflicts restore "$id"
+is "puts it back here" same "By the laptop" \
+	"$(rows laptop "SELECT title FROM issues WHERE id = 'td-000001'")"
+is "it is done" on laptop conflicts
+is "and not listed any more" printed '1 more, where what was lost stands again'
+is "but with --all" on laptop --all conflicts
+is "it is" printed "^$id "
+is "again" exits 7 --dir "$tmp/laptop" conflicts restore "$id"
+is "it says why" said 'stand there already'
+is "is one line" one_line
+is "it comes to the other" on office sync
+is "as an edit like others" same "By the laptop" \
+	"$(rows office "SELECT title FROM issues WHERE id = 'td-000001'")"
+is "who sees that it was put back" on office conflicts
+is "and needs not do it" printed '1 more, where what was lost stands again'
+is "history" on office history td-000001
+is "tells, too" printed "it put back what conflict $id had taken"
 
-is "its history" exits 0 laptop history td-de0001
-is "has each version" same 5 "$(grep -c '^[0-9]' "$tmp/out")"
-is "and what changed" printed 'title: .* -> Written in the office$'
-is "which fits a terminal" narrow
-is "with its type before it" exits 0 office history issues/td-de0001
-is "as JSON" exits 0 laptop --json history td-de0001
-is "with what was there" printed '"field":"title","from":".*","to":"Written in the office"'
-is "of what is not there" exits 6 laptop history td-none
-is "that names it" said 'nothing here has the id "td-none"'
-is "of what the log does not have" exits 6 laptop history issues/td-none
+is "verify" on office verify
+is "finds them the same" printed '^the same as the server at event [0-9]*: 12 tables, 3 rows$'
+sqlite3 -batch -init /dev/null "$tmp/office/.todos/td-sync.db" \
+	"UPDATE issues SET title = 'Drei' WHERE id = 'td-000002'"
+is "a state that is wrong" exits 10 --dir "$tmp/office" verify
+is "is one line" one_line
+is "says what to do" said 'move .todos/td-sync.db away'
+is "names the row" printed '^issues/td-000002 title: Drei here, Zwei at the server$'
+is "within a terminal" narrow
+is "as JSON" exits 10 --dir "$tmp/office" --json verify
+is "is JSON" json
+is "with the differences" printed '"differences":[1-9]'
+rows laptop "UPDATE issues SET title = 'By nobody' WHERE id = 'td-000002'"
+is "a row that was changed by hand" exits 10 --dir "$tmp/laptop" verify
+is "is named" printed "^issues/td-000002 title: By nobody in td's table, Zwei by the log\$"
+rm "$tmp/office/.todos/td-sync.db" "$tmp/laptop/.todos/td-sync.db"
+is "made anew" on office sync
+is "it is right" on office verify
+is "the other, too" on laptop sync
+is "has the log's row" on laptop verify
+is "and keeps what it was" same 1 \
+	"$(rows laptop "SELECT count(*) FROM sync_conflicts WHERE local_data LIKE '%By nobody%'")"
 
-is "restored" exits 0 office conflicts restore "$id"
-is "the row has the lost value" same "Written on the laptop" \
-	"$(rows office "SELECT title FROM issues WHERE id = 'td-de0001'")"
-is "and on the laptop" exits 0 laptop sync
-is "too" same "Written on the laptop" "$(rows laptop "SELECT title FROM issues WHERE id = 'td-de0001'")"
-is "it is no longer listed" exits 0 laptop conflicts
-is "but counted" printed '^(1 restored: --all shows them)$'
-is "and shown with --all" exits 0 laptop --all conflicts
-is "as restored" printed "^$id .*(restored)\$"
-is "once more there is nothing to do" exits 7 laptop conflicts restore "$id"
-is "which is said" said 'conflict'
-
-is "a copy is as the server says" exits 0 laptop verify
-is "and says so" printed '^the same as at the server, at event [0-9]*: [0-9]* rows in 12 tables$'
-is "as JSON" exits 0 office --json verify
-is "with nothing in it" printed '^{"differences":\[\],"server_seq":[0-9]*,"tables":12,"rows":[0-9]*}$'
-rows laptop "UPDATE issues SET title = 'Changed behind everybody' WHERE id = 'td-de0001'"
-is "a row that was changed by hand is found" exits 10 laptop verify
-is "and named, with both values" printed "^issues/td-de0001 title: in td's table Changed behind everybody, by the log Written on the laptop\$"
-is "as JSON" exits 10 laptop --json verify
-is "with what is found" printed '"finding":"rows_differ","table":"issues","id":"td-de0001","column":"title"'
-
-is "an unknown one" exits 2 laptop conflicts show 99-9
-is "is named" said 'no conflict here has the id 99-9'
-is "restored it can't be" exits 6 laptop conflicts restore 99-9
-is "what is no id" exits 2 laptop conflicts restore '../x'
-is "an unknown word" exits 2 laptop conflicts frobnicate 1-1
-is "no id" exits 2 laptop conflicts show
-is "no entity" exits 2 laptop history
+TD_SYNC_SNAPSHOT_THRESHOLD=1
+export TD_SYNC_SNAPSHOT_THRESHOLD
+is "a new replica" replica fresh
+is "syncs" on fresh sync
+is "it began with a snapshot" printed 'began with a snapshot at event [1-9]'
+is "and is right" on fresh verify
+is "what was there before is kept" test -s "$tmp/fresh/.todos/issues.db.pre-snapshot-backup"
+TD_SYNC_SNAPSHOT_THRESHOLD=many
+is "a threshold that is no number" exits 2 --dir "$tmp/fresh" sync
+is "is one line" one_line
+unset TD_SYNC_SNAPSHOT_THRESHOLD
 totals

@@ -1,100 +1,153 @@
-/* td-sync history: who changed an entity, when, and what. */
+/* td-sync history ENTITY */
 #include "cli/td-sync.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-#define VALUE_WIDTH 28 /* of each value */
+#define INDENT 4
 
-struct shown {
-	struct cli *c;
-	size_t n;
-};
+/* --- JSON --- */
 
 static void
-show_json(void *ctx, const struct tdsync_version *v)
+add_json(struct cli *c, const struct tdsync_version *v)
 {
-	struct shown *s = ctx;
-	struct buf *b = &s->c->out;
-
-	buf_addf(b, "%s{\"server_seq\":%" PRId64 ",\"action_type\":", s->n++ > 0 ? "," : "",
-	         v->server_seq);
-	buf_add_json(b, span_of(v->action_type));
-	buf_add_str(b, ",\"outcome\":");
-	buf_add_json(b, span_of(v->outcome));
-	buf_add_str(b, ",\"by\":");
-	cli_author(s->c, v->author);
-	buf_add_str(b, ",\"changed\":[");
+	out_item(c);
+	out_text(c, "action_type", v->action_type);
+	out_author(c, "author", &v->author);
+	out_text(c, "outcome", v->outcome);
+	out_bool(c, "by_server", v->by_server);
+	out_name(c, "changed");
+	buf_add_byte(&c->out, '[');
 	for (size_t i = 0; i < v->n_changes; i++) {
-		buf_add_str(b, i == 0 ? "{\"field\":" : ",{\"field\":");
-		buf_add_json(b, span_of(v->changes[i].name));
-		buf_addf(b, ",\"from\":%s,\"to\":%s}", v->changes[i].from, v->changes[i].to);
+		buf_add_str(&c->out, i == 0 ? "{\"field\":" : ",{\"field\":");
+		buf_add_json(&c->out, span_of(v->changes[i].name));
+		if (v->changes[i].from != NULL)
+			buf_addf(&c->out, ",\"from\":%s", v->changes[i].from);
+		buf_addf(&c->out, ",\"to\":%s}", v->changes[i].to);
 	}
-	buf_add_str(b, "]}");
+	buf_add_byte(&c->out, ']');
+	out_name(c, "conflicts");
+	buf_add_byte(&c->out, '[');
+	for (size_t i = 0; i < v->n_conflicts; i++) {
+		if (i > 0)
+			buf_add_byte(&c->out, ',');
+		buf_add_json(&c->out, span_of(v->conflicts[i]));
+	}
+	buf_add_byte(&c->out, ']');
+	if (v->restored_conflict[0] != '\0')
+		out_text(c, "restored_conflict", v->restored_conflict);
+	if (v->taken_by_type[0] != '\0') {
+		out_text(c, "taken_by_type", v->taken_by_type);
+		out_text(c, "taken_by_id", v->taken_by_id);
+	}
+	out_item_end(c);
 }
 
-static bool
-is_nothing(const char *json)
+/* --- text --- */
+
+/* One line of it, cut where it does not fit. */
+static void
+add_line(struct buf *b, size_t indent, struct buf *text)
 {
-	return strcmp(json, "null") == 0 || strcmp(json, "\"\"") == 0;
+	if (indent > 0)
+		out_pad(b, 0, indent);
+	if (buf_cstr(text) != NULL)
+		out_cut(b, text->p, OUT_COLUMNS - indent);
+	buf_add_byte(b, '\n');
+	b->failed = b->failed || text->failed;
+	buf_reset(text);
+}
+
+/* A field and what became of it: "title: One -> Two". */
+static void
+add_change(struct buf *b, const struct tdsync_change *change, struct buf *text)
+{
+	struct buf value = { 0 };
+
+	buf_addf(text, "%s: ", change->name);
+	if (change->from != NULL && strcmp(change->from, "null") != 0) {
+		/* So much of it that the new value still has its place. */
+		out_value(&value, change->from);
+		if (buf_cstr(&value) != NULL)
+			out_cut(text, value.p, (OUT_COLUMNS - INDENT) / 2 - 4);
+		buf_add_str(text, " -> ");
+	}
+	out_value(text, change->to);
+	text->failed = text->failed || value.failed;
+	buf_free(&value);
+	add_line(b, INDENT, text);
+}
+
+static const char *
+outcome_text(const char *outcome)
+{
+	static const char *const texts[][2] = {
+		{ "nothing", "it did nothing: the row was not there" },
+		{ "orphaned_parent", "it was skipped: what it belongs to is gone" },
+		{ "cycle", "it was dropped: it would have closed a cycle" },
+		{ "quarantined", "it could not be applied" },
+	};
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		if (strcmp(outcome, texts[i][0]) == 0)
+			return texts[i][1];
+	return NULL;
 }
 
 static void
 show(void *ctx, const struct tdsync_version *v)
 {
-	struct shown *s = ctx;
-	struct buf *b = &s->c->out;
+	struct cli *c = ctx;
+	struct buf *b = &c->out, text = { 0 };
 
-	s->n++;
-	buf_addf(b, "%-6" PRId64 " %-11s ", v->server_seq, v->action_type);
-	cli_clean(b, v->author->client_timestamp);
-	buf_add_str(b, "  ");
-	cli_clean(b, v->author->user_id[0] != '\0' ? v->author->user_id : v->author->device_id);
-	if (strcmp(v->outcome, "applied") != 0) {
-		buf_add_str(b, "  (");
-		cli_clean(b, v->outcome);
-		buf_add_byte(b, ')');
+	if (c->json) {
+		add_json(c, v);
+		return;
+	}
+	if (c->items++ == 0) {
+		buf_addf(&text, "%s/%s", v->entity_type, v->entity_id);
+		add_line(b, 0, &text);
 	}
 	buf_add_byte(b, '\n');
-	for (size_t i = 0; i < v->n_changes; i++) {
-		if (strcmp(v->changes[i].from, "null") == 0 && is_nothing(v->changes[i].to))
-			continue; /* what a create leaves empty */
-		buf_add_str(b, "         ");
-		cli_clean(b, v->changes[i].name);
-		buf_add_str(b, ": ");
-		if (strcmp(v->changes[i].from, "null") != 0) {
-			cli_value(b, v->changes[i].from, VALUE_WIDTH);
-			buf_add_str(b, " -> ");
-		}
-		cli_value(b, v->changes[i].to, VALUE_WIDTH);
-		buf_add_byte(b, '\n');
+	buf_addf(&text, "%" PRId64 "  %s  %s", v->author.server_seq, v->author.server_timestamp,
+	         strcmp(v->outcome, "taken") == 0 ? "gone" : v->action_type);
+	add_line(b, 0, &text);
+	if (v->by_server)
+		buf_add_str(&text, "by the server itself");
+	else
+		buf_addf(&text, "by %s on %s", v->author.user_id, v->author.device_id);
+	add_line(b, INDENT, &text);
+	if (v->taken_by_type[0] != '\0') {
+		buf_addf(&text, "it went with %s/%s", v->taken_by_type, v->taken_by_id);
+		add_line(b, INDENT, &text);
 	}
+	if (outcome_text(v->outcome) != NULL) {
+		buf_add_str(&text, outcome_text(v->outcome));
+		add_line(b, INDENT, &text);
+	}
+	if (v->restored_conflict[0] != '\0') {
+		buf_addf(&text, "it put back what conflict %s had taken", v->restored_conflict);
+		add_line(b, INDENT, &text);
+	}
+	for (size_t i = 0; i < v->n_conflicts; i++) {
+		buf_addf(&text, "conflict %s", v->conflicts[i]);
+		add_line(b, INDENT, &text);
+	}
+	for (size_t i = 0; i < v->n_changes; i++)
+		add_change(b, &v->changes[i], &text);
+	buf_free(&text);
 }
 
-/* The argument is ID or TYPE/ID; a type has no more than letters and '_'. */
 int
-history_main(struct cli *c)
+cli_history(struct cli *c)
 {
-	const char *id = c->args[0], *slash = strchr(id, '/');
-	struct shown s = { .c = c };
-	char type[65] = "";
 	enum tdsync_rc rc;
 
-	if (slash != NULL && slash > id && slash - id < (long)sizeof(type) &&
-	    strspn(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_") ==
-	    (size_t)(slash - id)) {
-		snprintf(type, sizeof(type), "%.*s", (int)(slash - id), id);
-		id = slash + 1;
-	}
-	if (c->json) {
-		cli_text(c, "entity_id", id);
-		cli_name(c, "versions");
-		buf_add_byte(&c->out, '[');
-	}
-	rc = tdsync_each_version(c->t, type[0] != '\0' ? type : NULL, id,
-	                         c->json ? show_json : show, &s);
 	if (c->json)
-		buf_add_byte(&c->out, ']');
-	return cli_failed(c, rc);
+		out_list(c, "versions");
+	rc = tdsync_each_version(c->t, c->args[0], show, c);
+	if (c->json)
+		out_list_end(c);
+	return out_failed(c, rc);
 }

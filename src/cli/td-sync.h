@@ -1,53 +1,97 @@
 /*
- * td-sync, the client's command: td-sync.c finds the command and reads its
- * options; what shows more than an outcome has a file of its own.
+ * td-sync, the client's command: libtdsync for people and scripts. What was
+ * done goes to stdout, what went wrong in one line to stderr. td-sync.c finds the
+ * command; what several files share is here.
  */
-#ifndef TDSYNC_CLI_TD_SYNC_H
-#define TDSYNC_CLI_TD_SYNC_H
+#ifndef TDSYNC_CLI_SYNC_H
+#define TDSYNC_CLI_SYNC_H
 
 #include "tdsync.h"
 
 #include "base/buf.h"
 
-/* How a command ends where something differs; the other codes are td-sync.c's. */
-#define EXIT_DIFFERS 10
-
-/* A command at work. */
-struct cli {
-	struct tdsync *t;
-	char **args;           /* its arguments, ended by NULL */
-	bool json, quiet, all; /* --json, --quiet, --all */
-	struct buf out;        /* one JSON object, or text; printed at the end */
-	size_t members;        /* in the object */
+/* Exit codes, as the man page has them. */
+enum {
+	EXIT_OK = 0,
+	EXIT_LATER = 1,     /* network or server: may pass, try again */
+	EXIT_USAGE = 2,
+	EXIT_NOT_LINKED = 3,
+	EXIT_LOCAL = 4,     /* the local database */
+	EXIT_AUTH = 5,      /* token, role */
+	EXIT_NOT_FOUND = 6, /* no such project, conflict or entity */
+	EXIT_REFUSED = 7,   /* by the server: a request, or some of the events */
+	EXIT_LOG_CHANGED = 8,
+	EXIT_BUG = 9,
+	EXIT_DIFFERS = 10   /* verify: something is not what it should be */
 };
 
-/* Members of the JSON object: a name, for which a value is to follow; a number,
- * a text. */
-void cli_name(struct cli *c, const char *name);
-void cli_number(struct cli *c, const char *name, int64_t n);
-void cli_text(struct cli *c, const char *name, const char *text);
+/* A terminal of a usual width: lines are made for it. */
+#define OUT_COLUMNS 80
 
-/* Append an author as a JSON object, "null" for NULL. */
-void cli_author(struct cli *c, const struct tdsync_author *a);
+#define CLI_ARGS 2
 
-/* Append text for a terminal, which obeys control characters: they become '?'. */
-void cli_clean(struct buf *b, const char *text);
+/* A command that runs. */
+struct cli {
+	struct tdsync *t;
+	const char *args[CLI_ARGS]; /* of the command, NULL where there is none */
+	bool all, json, quiet;      /* options */
+	struct buf out;             /* one JSON object, or text */
+	size_t members;             /* in the object */
+	size_t items;               /* in its list, or shown */
+};
 
-/* Append a JSON value for a person: a string as it reads, on one line, cut to a
- * width of so many bytes (0: whole). */
-void cli_value(struct buf *b, const char *json, size_t width);
+/* --- td-sync-out.c --- */
 
-/* Say what went wrong; the exit code for the outcome. */
-int cli_failed(struct cli *c, enum tdsync_rc rc);
+/* Add a member to the JSON object; out_name(): its value is to follow. */
+void out_name(struct cli *c, const char *name);
+void out_number(struct cli *c, const char *name, int64_t n);
+void out_text(struct cli *c, const char *name, const char *text);
+void out_bool(struct cli *c, const char *name, bool yes);
 
-/* Say that the command line makes no sense; its exit code. */
-int cli_usage(const char *what, const char *which);
+/* A list as a member: each item begins with out_item(), which opens an object;
+ * its members are added as above, and out_item_end() closes it. */
+void out_list(struct cli *c, const char *name);
+void out_item(struct cli *c);
+void out_item_end(struct cli *c);
+void out_list_end(struct cli *c);
 
-/* Show what a sync did; the exit code for its outcome. */
-int cli_work(struct cli *c, enum tdsync_rc rc, const struct tdsync_result *r);
+/* An author as a member: an object; NULL: null. */
+void out_author(struct cli *c, const char *name, const struct tdsync_author *a);
 
-int conflicts_main(struct cli *c);
-int history_main(struct cli *c);
-int verify_main(struct cli *c);
+/*
+ * Append what others wrote so that a terminal does not obey it: control
+ * characters and what is no UTF-8 become '?'. out_cut(): at most `columns` of it,
+ * the last one '…' where it is longer; returns how many.
+ */
+void out_clean(struct buf *b, const char *text);
+size_t out_cut(struct buf *b, const char *text, size_t columns);
+
+/* Append blanks up to a column, one at least, where a line stands at `at`. */
+void out_pad(struct buf *b, size_t at, size_t column);
+
+/* A JSON value as a person reads it: a string decoded, "(none)" for null. The
+ * text is appended as it is. */
+void out_value(struct buf *b, const char *json);
+
+/* Say something on stderr, in one line. */
+void out_complain(const char *text);
+
+/* Say what a call of the library came to, in the object too; the exit code. */
+int out_failed(struct cli *c, enum tdsync_rc rc);
+
+/* Print what was collected; the exit code. */
+int out_finish(struct cli *c, int code);
+
+/* What a push, pull or sync did. */
+void out_result(struct cli *c, const struct tdsync_result *r);
+
+/* --- commands: each returns the exit code --- */
+
+int cli_conflicts(struct cli *c); /* td-sync-conflicts.c */
+int cli_history(struct cli *c);   /* td-sync-history.c */
+int cli_verify(struct cli *c);    /* td-sync-verify.c */
+
+/* The end of push, pull and sync: what was done and what was not (td-sync.c). */
+int cli_work_done(struct cli *c, enum tdsync_rc rc, const struct tdsync_result *r);
 
 #endif

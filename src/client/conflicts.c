@@ -30,7 +30,7 @@ static const char tell_td[] =
     "  AND c.remote_data = :remote)";
 static const char select_all[] =
     "SELECT id, seq, kind, certain, type, entity, fields, kept, lost FROM " TDSYNC ".conflict"
-    " WHERE :id IS NULL OR id = :id ORDER BY place";
+    " ORDER BY place";
 
 /* A page at work. */
 struct page {
@@ -371,15 +371,12 @@ conflicts_run(struct work *w)
 }
 
 enum rc
-conflicts_walk(struct local *l, const char *id, conflicts_visit *visit, void *ctx,
-               struct err *err)
+conflicts_walk(struct local *l, conflicts_visit *visit, void *ctx, struct err *err)
 {
 	sqlite3_stmt *st = NULL;
 	bool row = false;
 	enum rc rc = local_failed(l, db_prepare(l->db, select_all, &st, err), err);
 
-	if (rc == RC_OK && id != NULL)
-		db_bind_text(st, ":id", span_of(id));
 	while (rc == RC_OK && (rc = local_failed(l, db_step(st, &row, err), err)) == RC_OK &&
 	       row) {
 		struct conflict c = { .id = db_span(st, 0), .seq = sqlite3_column_int64(st, 1),
@@ -524,7 +521,7 @@ tdsync_each_conflict(struct tdsync *t,
 	if ((rc = work_local(&w, local_open(t->dir, false, &w.l, err))) == TDSYNC_OK &&
 	    w.l->has_books && books_ready(w.l) &&
 	    (rc = work_local(&w, kinds_new(w.l, &v.kinds, err))) == TDSYNC_OK)
-		rc = work_local(&w, conflicts_walk(w.l, NULL, list_one, &v, err));
+		rc = work_local(&w, conflicts_walk(w.l, list_one, &v, err));
 	kinds_free(v.kinds);
 	words_free(&v.words);
 	free(v.fields);

@@ -29,8 +29,7 @@ enum tdsync_rc conflicts_run(struct work *w);
 
 typedef enum rc conflicts_visit(void *ctx, const struct conflict *c, struct err *err);
 
-/* Walk the records, oldest first; `id` not NULL: only that one. */
-enum rc conflicts_walk(struct local *l, const char *id, conflicts_visit *visit, void *ctx,
-                       struct err *err);
+/* Walk the records, oldest first. */
+enum rc conflicts_walk(struct local *l, conflicts_visit *visit, void *ctx, struct err *err);
 
 #endif

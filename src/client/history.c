@@ -1,12 +1,9 @@
-/*
- * What only the server knows of a replica's rows: each version of an entity,
- * from the log; and how to have back what was lost in a conflict.
- */
+/* What happened to an entity: the server tells it out of the log, see tdsync.h. */
 #include "client/work.h"
 
 #include "base/json.h"
-#include "client/kinds.h"
 #include "client/words.h"
+#include "profiles/profile.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -15,134 +12,220 @@
 
 #define PAGE 200 /* versions asked for at a time */
 
+struct history {
+	struct work w;
+	const struct profile_entity *type;
+	const char *id;
+	void (*visit)(void *ctx, const struct tdsync_version *v);
+	void *ctx;
+	int64_t after;
+	bool more;
+	struct words words;
+	struct tdsync_change *changes;
+	const char **conflicts;
+	size_t max_changes, max_conflicts;
+};
+
 static enum rc
 no_memory(struct err *err)
 {
 	return err_set(err, RC_FAULT, "out of memory");
 }
 
-/* --- restore --- */
+/* --- which entity is meant --- */
 
-/* Ask the server to put it back. */
-static enum tdsync_rc
-ask_restore(struct work *w, const char *id)
+/* Ids of td's begin with what they are of. */
+static const struct {
+	const char *prefix, *table;
+} prefixes[] = {
+	{ "td-", "issues" }, { "bd-", "boards" }, { "nt-", "notes" }, { "ws-", "work_sessions" },
+};
+
+/* "TYPE/ID" with a type that we know; else false. */
+static bool
+split(struct history *h, const char *entity)
 {
-	struct buf path = { 0 }, body = { 0 };
-	struct remote_answer a = { 0 };
-	char route[80];
-	enum tdsync_rc rc;
+	const char *slash = strchr(entity, '/');
 
-	snprintf(route, sizeof(route), "conflicts/%s/restore", id);
-	buf_add_str(&body, "{\"device_id\":");
-	buf_add_json(&body, span_of(w->device));
-	buf_add_str(&body, ",\"session_id\":\"td-sync\"}");
-	if (buf_cstr(&body) == NULL)
-		rc = work_local(w, no_memory(&w->t->err));
-	else if ((rc = work_path(w, route, &path)) == TDSYNC_OK)
-		rc = remote_call(&w->remote, path.p, buf_span(&body), true, &a, &w->t->err);
-	remote_answer_free(&a);
-	buf_free(&path);
-	buf_free(&body);
+	if (slash == NULL || slash[1] == '\0')
+		return false;
+	h->type = profile_entity(&profile_td, (struct span){ entity, (size_t)(slash - entity) });
+	h->id = slash + 1;
+	return h->type != NULL && !h->type->held_back;
+}
+
+/* Whether a table here has, or had, a row of that id. */
+static enum rc
+is_of(struct local *l, const struct profile_entity *e, const char *id, bool *yes,
+      struct err *err)
+{
+	struct buf sql = { 0 };
+	sqlite3_stmt *st = NULL;
+	enum rc rc;
+
+	*yes = false;
+	buf_addf(&sql, "SELECT 1 FROM " TDSYNC ".\"%s\" WHERE id = :id UNION ALL"
+	         " SELECT 1 FROM " TDSYNC ".held WHERE type = '%s' AND id = :id", e->table,
+	         e->table);
+	if (local_has_table(l, e->table))
+		buf_addf(&sql, " UNION ALL SELECT 1 FROM main.\"%s\" WHERE id = :id", e->table);
+	rc = buf_cstr(&sql) == NULL ? no_memory(err) : db_prepare(l->db, sql.p, &st, err);
+	if (rc == RC_OK) {
+		db_bind_text(st, ":id", span_of(id));
+		rc = db_step(st, yes, err);
+	}
+	rc = local_failed(l, rc, err);
+	sqlite3_finalize(st);
+	buf_free(&sql);
 	return rc;
 }
 
-enum tdsync_rc
-tdsync_restore(struct tdsync *t, const char *id, struct tdsync_result *out)
+static enum tdsync_rc
+find_type(struct history *h)
 {
-	struct tdsync_result unused = { 0 };
-	struct work w;
+	const struct profile_entity *found = NULL;
+	struct err *err = &h->w.t->err;
 	enum tdsync_rc rc;
+	bool yes;
 
-	t->err.text[0] = '\0';
-	if (strspn(id, "0123456789-") != strlen(id) || id[0] == '\0' || strlen(id) > 40) {
-		err_set(&t->err, RC_INVALID, "\"%s\" is no conflict's id: `td-sync conflicts` "
-		        "lists them", id);
-		return TDSYNC_INVALID;
+	for (const struct profile_entity *e = profile_td.entities; e->table != NULL; e++) {
+		if (e->held_back)
+			continue;
+		rc = work_local(&h->w, is_of(h->w.l, e, h->id, &yes, err));
+		if (rc != TDSYNC_OK)
+			return rc;
+		if (yes && found != NULL) {
+			err_set(err, RC_INVALID, "%s is one of %s and of %s: name it as %s/%s", h->id,
+			        found->table, e->table, found->table, h->id);
+			return TDSYNC_INVALID;
+		}
+		if (yes)
+			found = e;
 	}
-	if ((rc = work_open(t, &unused, &w)) == TDSYNC_OK)
-		rc = ask_restore(&w, id);
-	work_close(&w);
-	return rc == TDSYNC_OK ? tdsync_sync(t, out) : rc;
+	for (size_t i = 0; found == NULL && i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
+		if (strncmp(h->id, prefixes[i].prefix, strlen(prefixes[i].prefix)) == 0)
+			found = profile_entity(&profile_td, span_of(prefixes[i].table));
+	h->type = found;
+	if (found != NULL)
+		return TDSYNC_OK;
+	err_set(err, RC_NOT_FOUND, "nothing here has the id %s: name it as TYPE/ID, like "
+	        "comments/%s", h->id, h->id);
+	return TDSYNC_NOT_FOUND;
 }
 
-/* --- history --- */
+/* --- the server's answer --- */
 
-/* Versions while they are shown. */
-struct versions {
-	void (*visit)(void *ctx, const struct tdsync_version *v);
-	void *ctx;
-	struct words words;
-	struct tdsync_change *changes;
-	size_t cap;
-	int64_t last;     /* the seq of the last one shown */
-	bool more;
-};
-
+/* Room for what a list has; *out is an array of that many. */
 static bool
-grow(struct versions *v, size_t n)
+make_room(void *list, size_t size, struct span array, size_t *max)
 {
-	size_t cap = v->cap == 0 ? 32 : 2 * v->cap;
-	struct tdsync_change *p;
+	struct json_iter it;
+	struct span k, v;
+	size_t n = 0;
+	void **p = list, *grown;
 
-	if (n < v->cap)
+	json_iter_init(&it, array);
+	while (json_next(&it, &k, &v))
+		n++;
+	if (n <= *max)
 		return true;
-	if ((p = realloc(v->changes, cap * sizeof(*p))) == NULL)
+	if ((grown = realloc(*p, n * size)) == NULL)
 		return false;
-	v->changes = p;
-	v->cap = cap;
+	*p = grown;
+	*max = n;
 	return true;
 }
 
-static enum rc
-show_version(struct versions *v, struct span version, struct err *err)
+static void
+read_changes(struct history *h, struct span list, struct tdsync_version *out)
 {
-	struct tdsync_author author;
-	struct tdsync_version out = { .author = &author };
-	struct span seq, list, k, change;
 	struct json_iter it;
+	struct span k, change;
 
-	words_clear(&v->words);
-	if (!json_get(version, "server_seq", &seq) || !json_int64(seq, &out.server_seq) ||
-	    out.server_seq <= v->last)
-		return err_set(err, RC_INVALID, "a version makes no sense");
-	v->last = out.server_seq;
-	out.action_type = words_string(&v->words, version, "action_type");
-	out.outcome = words_string(&v->words, version, "outcome");
-	words_author(&v->words, version, &author);
-	if (json_get(version, "changed", &list))
-		for (json_iter_init(&it, list); json_next(&it, &k, &change); out.n_changes++) {
-			if (!grow(v, out.n_changes))
-				return no_memory(err);
-			v->changes[out.n_changes] = (struct tdsync_change){
-				.name = words_string(&v->words, change, "field"),
-				.from = words_json(&v->words, change, "from", "null"),
-				.to = words_json(&v->words, change, "to", "null"),
-			};
-		}
-	out.changes = v->changes;
-	if (v->words.failed)
-		return no_memory(err);
-	v->visit(v->ctx, &out);
-	return RC_OK;
+	json_iter_init(&it, list);
+	while (json_next(&it, &k, &change))
+		h->changes[out->n_changes++] = (struct tdsync_change){
+			words_string(&h->words, change, "field"),
+			words_json(&h->words, change, "from", NULL),
+			words_json(&h->words, change, "to", "null"),
+		};
+	out->changes = h->changes;
 }
 
-static enum rc
-show_page(struct versions *v, struct span json, struct err *err)
+static void
+read_conflicts(struct history *h, struct span list, struct tdsync_version *out)
 {
-	struct span list, k, version, more;
 	struct json_iter it;
-	int64_t before = v->last;
-	enum rc rc = RC_OK;
+	struct span k, id;
+	struct buf text = { 0 };
 
-	if (!json_get(json, "versions", &list) || json_type(list) != JSON_ARRAY)
-		return err_set(err, RC_INVALID, "a history without versions");
 	json_iter_init(&it, list);
-	while (rc == RC_OK && json_next(&it, &k, &version))
-		rc = show_version(v, version, err);
-	/* A page that does not go on ends it, whatever it says. */
-	v->more = rc == RC_OK && v->last > before && json_get(json, "has_more", &more) &&
-	    json_type(more) == JSON_TRUE;
-	return rc;
+	while (json_next(&it, &k, &id)) {
+		buf_reset(&text);
+		json_string(id, &text);
+		h->conflicts[out->n_conflicts++] = words_add(&h->words, buf_span(&text));
+		h->words.failed = h->words.failed || text.failed;
+	}
+	buf_free(&text);
+	out->conflicts = h->conflicts;
+}
+
+/* Show a version; false where it makes no sense. */
+static bool
+show(struct history *h, struct span version, enum rc *rc, struct err *err)
+{
+	struct tdsync_version out = { .entity_type = h->type->table, .entity_id = h->id };
+	struct words *w = &h->words;
+	struct span changed = { 0 }, conflicts = { 0 }, taken = { 0 }, server;
+
+	words_clear(w);
+	words_author(w, version, &out.author);
+	json_get(version, "changed", &changed);
+	json_get(version, "conflicts", &conflicts);
+	json_get(version, "taken_by", &taken);
+	if (out.author.server_seq <= h->after || json_type(changed) != JSON_ARRAY)
+		return false;
+	h->after = out.author.server_seq;
+	out.action_type = words_string(w, version, "action_type");
+	out.outcome = words_string(w, version, "outcome");
+	out.by_server = json_get(version, "by_server", &server) &&
+	    json_type(server) == JSON_TRUE;
+	out.restored_conflict = words_string(w, version, "restored_conflict");
+	out.taken_by_type = words_string(w, taken, "entity_type");
+	out.taken_by_id = words_string(w, taken, "entity_id");
+	if (!make_room(&h->changes, sizeof(*h->changes), changed, &h->max_changes) ||
+	    !make_room(&h->conflicts, sizeof(*h->conflicts), conflicts, &h->max_conflicts)) {
+		*rc = no_memory(err);
+		return true;
+	}
+	read_changes(h, changed, &out);
+	read_conflicts(h, conflicts, &out);
+	if (w->failed)
+		*rc = no_memory(err);
+	else
+		h->visit(h->ctx, &out);
+	return true;
+}
+
+static enum tdsync_rc
+show_page(struct history *h, struct span json)
+{
+	struct err *err = &h->w.t->err;
+	struct json_iter it;
+	struct span list = { 0 }, v, k;
+	int64_t before = h->after;
+	enum rc rc = RC_OK;
+	bool ok;
+
+	ok = json_get(json, "has_more", &v) && json_get(json, "versions", &list) &&
+	    json_type(list) == JSON_ARRAY;
+	h->more = ok && json_type(v) == JSON_TRUE;
+	json_iter_init(&it, list);
+	while (ok && rc == RC_OK && json_next(&it, &k, &v))
+		ok = show(h, v, &rc, err);
+	if (!ok || (h->more && h->after == before))
+		return remote_nonsense(&h->w.remote, "its history makes no sense", err);
+	return work_local(&h->w, rc);
 }
 
 /* Append a segment of a path. */
@@ -150,89 +233,83 @@ static void
 add_segment(struct buf *out, const char *text)
 {
 	for (; *text != '\0'; text++)
-		if (isalnum((unsigned char)*text) || strchr("-_.~", *text) != NULL)
+		if (isalnum((unsigned char)*text) || strchr("-._~", *text) != NULL)
 			buf_add_byte(out, *text);
 		else
 			buf_addf(out, "%%%02X", (unsigned char)*text);
 }
 
 static enum tdsync_rc
-ask_page(struct work *w, const char *type, const char *id, struct versions *v)
+fetch_page(struct history *h)
 {
-	struct buf route = { 0 }, path = { 0 };
+	struct work *w = &h->w;
 	struct remote_answer a = { 0 };
-	struct err *err = &w->t->err, why = { "" };
+	struct buf route = { 0 }, path = { 0 };
 	enum tdsync_rc rc;
-	enum rc did;
 
-	buf_add_str(&route, "entities/");
-	add_segment(&route, type);
-	buf_add_byte(&route, '/');
-	add_segment(&route, id);
-	buf_addf(&route, "/history?after_server_seq=%lld&limit=%d", (long long)v->last, PAGE);
+	buf_addf(&route, "entities/%s/", h->type->table);
+	add_segment(&route, h->id);
+	buf_addf(&route, "/history?after_server_seq=%lld&limit=%d", (long long)h->after, PAGE);
 	if (buf_cstr(&route) == NULL)
-		rc = work_local(w, no_memory(err));
+		rc = work_local(w, no_memory(&w->t->err));
 	else if ((rc = work_project_path(w, route.p, &path)) == TDSYNC_OK)
-		rc = remote_call(&w->remote, path.p, (struct span){ 0 }, true, &a, err);
-	if (rc == TDSYNC_OK && (did = show_page(v, a.json, &why)) != RC_OK)
-		rc = did == RC_INVALID ? remote_nonsense(&w->remote, why.text, err)
-		    : work_local(w, err_set(err, did, "%s", why.text));
-	remote_answer_free(&a);
+		rc = remote_call(&w->remote, path.p, (struct span){ 0 }, false, &a, &w->t->err);
+	if (rc == TDSYNC_OK) {
+		rc = show_page(h, a.json);
+	} else if (rc == TDSYNC_NOT_FOUND) {
+		err_set(&w->t->err, RC_NOT_FOUND, "%s: no event of this project is about %s %s",
+		        w->remote.url, h->type->table, h->id);
+	} else if (a.reply.status == 404 || a.reply.status == 405) {
+		err_set(&w->t->err, RC_NOT_FOUND, "%s: this server tells no histories",
+		        w->remote.url);
+		rc = TDSYNC_REFUSED;
+	}
 	buf_free(&route);
 	buf_free(&path);
+	remote_answer_free(&a);
 	return rc;
 }
 
-/* The table that has a row of that id, here or in the log; several: NULL. */
+/* What is needed of the databases: the project, and whose id it is. */
 static enum tdsync_rc
-find_type(struct work *w, const char *id, const char **out)
+look_here(struct history *h, const char *entity)
 {
+	struct work *w = &h->w;
 	struct err *err = &w->t->err;
-	struct kinds *kinds;
-	struct buf row = { 0 };
-	int found = 0;
 	enum tdsync_rc rc;
 
-	*out = NULL;
-	if ((rc = work_local(w, kinds_new(w->l, &kinds, err))) != TDSYNC_OK)
+	if ((rc = work_local(w, local_open(w->t->dir, false, &w->l, err))) != TDSYNC_OK ||
+	    (rc = work_local(w, td_state_load(w->l, &w->td, err))) != TDSYNC_OK ||
+	    (rc = work_check_linked(w)) != TDSYNC_OK)
 		return rc;
-	for (size_t i = 0; i < kinds->n; i++) {
-		const struct kind *k = &kinds->list[i];
-
-		if (kind_local_json(kinds, k, span_of(id), &row, NULL) != RC_OK &&
-		    kind_state_json(kinds, k, span_of(id), &row, NULL) != RC_OK)
-			continue;
-		*out = k->entity->table;
-		found++;
-	}
-	kinds_free(kinds);
-	buf_free(&row);
-	if (found == 1)
+	snprintf(w->books.project, sizeof(w->books.project), "%s", w->td.project);
+	if (split(h, entity))
 		return TDSYNC_OK;
-	err_set(err, RC_NOT_FOUND, found == 0 ? "nothing here has the id \"%s\": say what it is, "
-	        "as issues/%s" : "several things have the id \"%s\": say which, as issues/%s",
-	        id, id);
-	return TDSYNC_NOT_FOUND;
+	if (!w->l->has_books && (rc = work_local(w, books_prepare(w->l, err))) != TDSYNC_OK)
+		return rc;
+	h->id = entity;
+	return find_type(h);
 }
 
 enum tdsync_rc
-tdsync_each_version(struct tdsync *t, const char *type, const char *id,
+tdsync_each_version(struct tdsync *t, const char *entity,
                     void (*visit)(void *ctx, const struct tdsync_version *v), void *ctx)
 {
-	struct tdsync_result unused = { 0 };
-	struct versions v = { .visit = visit, .ctx = ctx };
-	struct work w;
+	struct history h = { .w = { .t = t, .remote = work_remote(t) }, .visit = visit,
+		.ctx = ctx, .more = true };
 	enum tdsync_rc rc;
 
 	t->err.text[0] = '\0';
-	if ((rc = work_open(t, &unused, &w)) == TDSYNC_OK && type == NULL)
-		rc = find_type(&w, id, &type);
-	if (rc == TDSYNC_OK)
-		do
-			rc = ask_page(&w, type, id, &v);
-		while (rc == TDSYNC_OK && v.more);
-	work_close(&w);
-	words_free(&v.words);
-	free(v.changes);
+	if (entity == NULL || entity[0] == '\0') {
+		err_set(&t->err, RC_INVALID, "whose history?");
+		return TDSYNC_INVALID;
+	}
+	rc = look_here(&h, entity);
+	while (rc == TDSYNC_OK && h.more)
+		rc = fetch_page(&h);
+	work_close(&h.w);
+	words_free(&h.words);
+	free(h.changes);
+	free(h.conflicts);
 	return rc;
 }

@@ -158,6 +158,26 @@ add_birth(struct span json, int64_t now_us, struct buf *out)
 	time_add_sqlite(out, time_of_us(now_us));
 }
 
+/* --- rows the log never held --- */
+
+/* SELECT the ids of rows of td's that the log never held and nobody offers. */
+static void
+add_unheld(struct buf *sql, const struct kind *t)
+{
+	const char *table = t->entity->table;
+
+	buf_addf(sql,
+	    "SELECT m.id FROM main.\"%s\" m"
+	    " WHERE NOT EXISTS (SELECT 1 FROM " TDSYNC ".\"%s\" s WHERE s.id = m.id)"
+	    " AND NOT EXISTS (SELECT 1 FROM " TDSYNC ".held h WHERE h.type = :type AND h.id = m.id)"
+	    " AND NOT EXISTS (SELECT 1 FROM " TDSYNC ".offered o WHERE o.type = :type AND o.id = m.id)"
+	    /* SQLite takes any key: these could be no entity of the log. */
+	    " AND typeof(m.id) = 'text' AND m.id <> '' AND instr(m.id, char(0)) = 0"
+	    "%s%s", table, table,
+	    t->places.len > 0 ? t->places.p : "", /* a create would replace that row */
+	    strcmp(table, "boards") == 0 ? " AND m.is_builtin = 0" : "");
+}
+
 /* --- creates that were undone --- */
 
 struct undone {
@@ -166,23 +186,26 @@ struct undone {
 	size_t n;
 };
 
-/* Whether the row is here, and the log never had it as far as it was read. */
+/* Whether the row is one to offer. */
 static enum rc
 is_needed(struct kinds *ts, const struct kind *t, struct span id, bool *yes, struct err *err)
 {
-	bool here, there = false, held = false;
+	struct buf sql = { 0 };
+	sqlite3_stmt *st = NULL;
 	enum rc rc;
 
 	*yes = false;
-	rc = kind_get(ts, t->get_local, id, &here, err);
-	db_reset(t->get_local);
-	if (rc != RC_OK || !here)
-		return rc;
-	rc = kind_get(ts, t->get_state, id, &there, err);
-	db_reset(t->get_state);
-	if (rc == RC_OK)
-		rc = books_is_held(ts->l, t->entity->table, id, &held, err);
-	*yes = rc == RC_OK && !there && !held;
+	add_unheld(&sql, t);
+	buf_add_str(&sql, " AND m.id = :id");
+	rc = buf_cstr(&sql) == NULL ? no_memory(err) : db_prepare(ts->l->db, sql.p, &st, err);
+	if (rc == RC_OK) {
+		db_bind_text(st, ":type", span_of(t->entity->table));
+		db_bind_text(st, ":id", id);
+		rc = db_step(st, yes, err);
+	}
+	rc = local_failed(ts->l, rc, err);
+	sqlite3_finalize(st);
+	buf_free(&sql);
 	return rc;
 }
 
@@ -220,7 +243,7 @@ offer_undone(struct kinds *ts, const struct books *b, int64_t *made, struct err 
 	return rc;
 }
 
-/* --- rows the log never held --- */
+/* --- rows without a create --- */
 
 /* Whether one of the pending entries will make the row. */
 static enum rc
@@ -270,16 +293,8 @@ offer_unheld(struct offer *o, const struct kind *t, struct err *err)
 	const char *p;
 	enum rc rc;
 
-	buf_addf(&sql,
-	    "SELECT m.id FROM main.\"%s\" m"
-	    " WHERE NOT EXISTS (SELECT 1 FROM " TDSYNC ".\"%s\" s WHERE s.id = m.id)"
-	    " AND NOT EXISTS (SELECT 1 FROM " TDSYNC ".held h WHERE h.type = :type AND h.id = m.id)"
-	    " AND NOT EXISTS (SELECT 1 FROM " TDSYNC ".offered o WHERE o.type = :type AND o.id = m.id)"
-	    /* SQLite takes any key: these could be no entity of the log. */
-	    " AND typeof(m.id) = 'text' AND m.id <> '' AND instr(m.id, char(0)) = 0"
-	    "%s%s ORDER BY m.rowid", table, table,
-	    t->places.len > 0 ? t->places.p : "", /* a create would replace that row */
-	    strcmp(table, "boards") == 0 ? " AND m.is_builtin = 0" : "");
+	add_unheld(&sql, t);
+	buf_add_str(&sql, " ORDER BY m.rowid");
 	rc = buf_cstr(&sql) == NULL ? no_memory(err) : find_ids(o, sql.p, table, &ids, err);
 	p = ids.b.p;
 	for (size_t i = 0; i < ids.n && rc == RC_OK; i++, p += strlen(p) + 1)

@@ -110,28 +110,19 @@ tdsync_skew_clock(struct tdsync *t, int64_t seconds)
 	t->skew_s = seconds;
 }
 
-static struct remote
-remote_of(struct tdsync *t)
-{
-	return (struct remote){
-		.transport = t->transport,
-		.url = t->settings.url,
-		.token = t->settings.token,
-		.timeout_s = t->timeout_s,
-		.retries = t->retries, .waiting = t->waiting, .waiting_ctx = t->waiting_ctx,
-	};
-}
 
 /* --- push, pull, sync --- */
 
 /*
  * Where nobody knows yet what of our rows the log holds, it has to be read
- * before anything is offered to it (offer.h).
+ * before anything is offered to it (offer.h); and where the state is behind td's
+ * rows, before it is judged whether an undone entry has to be sent.
  */
 static bool
 must_pull_first(const struct work *w)
 {
-	return w->books.target == TARGET_HEAD;
+	return w->books.target == TARGET_HEAD ||
+	    (w->undone > 0 && w->books.cursor < w->td.cursor);
 }
 
 /* The first entry that local rows show beyond the state: is it acked? */
@@ -194,9 +185,7 @@ revive_undone(struct work *w)
 	int64_t made = 0;
 	enum tdsync_rc rc = TDSYNC_OK;
 
-	/* What the log has is not known before the state stands where td's rows do. */
-	if (w->undone == 0 || w->books.cursor < w->td.cursor ||
-	    (rc = work_local(w, kinds_new(w->l, &kinds, err))) != TDSYNC_OK)
+	if (w->undone == 0 || (rc = work_local(w, kinds_new(w->l, &kinds, err))) != TDSYNC_OK)
 		return rc;
 	if ((rc = work_begin(w)) == TDSYNC_OK) {
 		rc = work_local(w, offer_undone(kinds, &w->books, &made, err));
@@ -247,8 +236,8 @@ sync_once(struct work *w)
 	return rc;
 }
 
-static enum tdsync_rc
-sync_all(struct work *w)
+enum tdsync_rc
+sync_run(struct work *w)
 {
 	enum tdsync_rc rc = sync_once(w);
 
@@ -273,7 +262,7 @@ tdsync_pull(struct tdsync *t, struct tdsync_result *out)
 enum tdsync_rc
 tdsync_sync(struct tdsync *t, struct tdsync_result *out)
 {
-	return work_run(t, sync_all, NULL, out);
+	return work_run(t, sync_run, NULL, out);
 }
 
 /* --- link --- */
@@ -328,7 +317,7 @@ find_by_name(struct remote *r, struct span list, const char *name, char out[ID_M
 static enum tdsync_rc
 find_project(struct tdsync *t, const char *project, char out[ID_MAX])
 {
-	struct remote r = remote_of(t);
+	struct remote r = work_remote(t);
 	struct remote_answer a = { 0 };
 	bool by_id = id_is(span_of(project), "p_", 16);
 	char path[80];
@@ -495,7 +484,7 @@ ask_status(struct work *w, struct tdsync_status *out)
 enum tdsync_rc
 tdsync_get_status(struct tdsync *t, bool ask_server, struct tdsync_status *out)
 {
-	struct work w = { .t = t, .remote = remote_of(t) };
+	struct work w = { .t = t, .remote = work_remote(t) };
 	bool known;
 	enum tdsync_rc rc;
 

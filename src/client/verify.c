@@ -408,6 +408,7 @@ read_digest(struct verify *v)
 	int64_t seq;
 	bool ok;
 
+	v->theirs = (struct span){ 0 };
 	ok = json_get(v->digest.json, "server_seq", &x) && json_int64(x, &seq) &&
 	    seq == w->books.cursor && json_get(v->digest.json, "tables", &v->theirs) &&
 	    json_type(v->theirs) == JSON_ARRAY;

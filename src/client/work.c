@@ -17,6 +17,14 @@ work_now_us(const struct work *w)
 	return clock_now_us() + w->t->skew_s * 1000000;
 }
 
+struct remote
+work_remote(struct tdsync *t)
+{
+	return (struct remote){ .transport = t->transport, .url = t->settings.url,
+		.token = t->settings.token, .timeout_s = t->timeout_s, .retries = t->retries,
+		.waiting = t->waiting, .waiting_ctx = t->waiting_ctx };
+}
+
 enum tdsync_rc
 work_local(struct work *w, enum rc rc)
 {
@@ -104,8 +112,8 @@ settle(struct work *w, struct err *err)
 	return RC_OK;
 }
 
-static enum tdsync_rc
-check_linked(struct work *w)
+enum tdsync_rc
+work_check_linked(struct work *w)
 {
 	if (!w->td.linked) {
 		err_set(&w->t->err, RC_NOT_FOUND, "not linked to a project: `td-sync link PROJECT`");
@@ -140,14 +148,12 @@ work_open(struct tdsync *t, struct tdsync_result *result, struct work *w)
 	enum tdsync_rc rc;
 
 	*w = (struct work){ .t = t, .result = result };
-	w->remote = (struct remote){ .transport = t->transport, .url = t->settings.url,
-		.token = t->settings.token, .timeout_s = t->timeout_s, .retries = t->retries,
-		.waiting = t->waiting, .waiting_ctx = t->waiting_ctx };
+	w->remote = work_remote(t);
 	if ((rc = work_local(w, local_open(t->dir, true, &w->l, &t->err))) != TDSYNC_OK ||
 	    (rc = work_local(w, local_begin(w->l, &t->err))) != TDSYNC_OK)
 		goto done;
 	if ((rc = work_local(w, open_books(w, &t->err))) == TDSYNC_OK &&
-	    (rc = check_linked(w)) == TDSYNC_OK &&
+	    (rc = work_check_linked(w)) == TDSYNC_OK &&
 	    (rc = work_local(w, settle(w, &t->err))) == TDSYNC_OK &&
 	    (rc = work_local(w, books_save(w->l, &w->books, &t->err))) == TDSYNC_OK)
 		rc = work_local(w, local_commit(w->l, &t->err));

@@ -61,10 +61,16 @@ enum tdsync_rc work_run(struct tdsync *t, enum tdsync_rc (*call)(struct work *w)
 enum tdsync_rc work_open(struct tdsync *t, struct tdsync_result *result, struct work *w);
 void work_close(struct work *w);
 
+/* Whether td's state, which was loaded, is linked to a project of a proper id. */
+enum tdsync_rc work_check_linked(struct work *w);
+
 /* A fresh look at the databases, in a transaction that work_begin() opens;
  * TDSYNC_FAULT with w->replaced: they are not as this call knows them. */
 enum tdsync_rc work_begin(struct work *w);
 enum tdsync_rc work_commit(struct work *w);
+
+/* The server as a handle reaches it; nothing of the log is told yet. */
+struct remote work_remote(struct tdsync *t);
 
 /* Now, by the handle's clock. */
 int64_t work_now_us(const struct work *w);
@@ -98,6 +104,9 @@ enum tdsync_rc fetch_run(struct work *w);
 
 /* The same, and then what the server made of it (tdsync.c). */
 enum tdsync_rc pull_run(struct work *w);
+
+/* Push, then pull, whatever became of the server's log (tdsync.c). */
+enum tdsync_rc sync_run(struct work *w);
 
 /* Call with the state as own entries make it, which is taken back afterwards
  * (fetch.c). Needs work_begin(). */
