@@ -334,7 +334,7 @@ call(struct tdsync *t, const char *name)
 	case 't':
 		return tdsync_get_status(t, true, &status);
 	case 'h': /* history */
-		return tdsync_each_version(t, "issues", "td-1", see_version, &seen);
+		return tdsync_each_version(t, "issues/td-1", see_version, &seen);
 	case 'r': /* restore */
 		return tdsync_restore(t, "2-1", NULL);
 	case 'v':
