@@ -324,11 +324,21 @@ sum_add(struct spent *to, const struct spent *s)
 	usage_add(&to->usage, &nothing, &s->usage);
 }
 
-/* What is due after an answer is part of its cost. */
+#define REST_MS 60
+
+/* What is due after answers is part of their cost, and over before anything else
+ * is measured: wait until the workers rest. */
 static void
-settle(void)
+settle(const struct place *p)
 {
-	usleep(20000);
+	struct usage before, now;
+
+	usage_now(&p->site, &now);
+	do {
+		before = now;
+		usleep(REST_MS * 1000);
+		usage_now(&p->site, &now);
+	} while (now.workers_us - before.workers_us > REST_MS * 1000 * 0.02);
 }
 
 double
@@ -347,7 +357,7 @@ bench_slot(struct bench *b, struct place *p, struct load_client *clients, size_t
 	usage_now(&p->site, &to);
 	sum->usage.own_us += to.own_us - from.own_us;
 	from.own_us = to.own_us;
-	settle();
+	settle(p);
 	usage_now(&p->site, &to);
 	to.own_us = from.own_us;
 	usage_add(&sum->usage, &from, &to);

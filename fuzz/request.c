@@ -178,7 +178,17 @@ cgi_finish(void *ctx)
 	c->finished = true;
 }
 
-static const struct io io = { cgi_param, cgi_limit, cgi_read, cgi_write, cgi_finish };
+static bool
+cgi_wanted(void *ctx, int ms)
+{
+	(void)ctx;
+	(void)ms;
+	return false;
+}
+
+static const struct io io = {
+	cgi_param, cgi_limit, cgi_read, cgi_write, cgi_finish, cgi_wanted,
+};
 
 /* Take the input apart. A variable ends at a NUL, as in an environment. */
 static void

@@ -7,6 +7,7 @@
 #include "engine/sums.h"
 #include "profiles/read.h"
 #include "tests/recorded.h"
+#include "tests/steps.h"
 #include "tests/temp.h"
 
 #include <check.h>
@@ -336,6 +337,99 @@ START_TEST(the_sum_of_a_row_is_of_the_text_that_is_documented)
 }
 END_TEST
 
+/* --- spare time --- */
+
+#define NOTHING "A delete notes nt-none {}"
+#define FAR 100000 /* events that a state may be behind a busy log */
+
+/* What comes to pass while an applier lets time pass. */
+struct meanwhile {
+	int looks, busy;      /* so many, so many of which see `events` more */
+	int64_t events;
+	int wanted;           /* from that look on there is something better to do; 0: never */
+	int64_t seq;          /* of the state at the last look */
+};
+
+static bool
+let_pass(void *ctx, int ms)
+{
+	struct meanwhile *m = ctx;
+
+	if (ms == 0)
+		return false;
+	m->seq = state_seq(follower_state(follower));
+	if (++m->looks <= m->busy)
+		step_append_times(events, NOTHING, m->events);
+	return m->wanted > 0 && m->looks >= m->wanted;
+}
+
+static enum rc
+spend(struct meanwhile *m)
+{
+	return follower_spare(follower, events, &(struct follow_spare){ 1 << 20, let_pass, m },
+	                      &err);
+}
+
+/* An empty log with its state. */
+static void
+begin_empty(void)
+{
+	must(events_create(log_dir, "td", &err));
+	must(events_open(log_dir, &events, &err));
+	must(follower_new(log_dir, &profile_td, &follower, &err));
+}
+
+START_TEST(while_events_come_thick_they_are_not_applied)
+{
+	struct meanwhile few = { .busy = 1, .events = 49 }, many = { .busy = 3, .events = 50 };
+
+	begin_empty();
+	step_append(events, NOTHING);
+	must(spend(&few));
+	ck_assert_int_eq(few.looks, 1);
+	ck_assert_int_eq(few.seq, 0);
+	ck_assert_int_eq(state_seq(follower_state(follower)), 50);
+	step_append(events, NOTHING);
+	must(spend(&many));
+	ck_assert_int_eq(many.looks, 4);
+	ck_assert_int_eq(many.seq, 50);
+	ck_assert_int_eq(state_seq(follower_state(follower)), 201);
+}
+END_TEST
+
+START_TEST(who_is_wanted_leaves_it_for_later)
+{
+	struct meanwhile at_once = { .wanted = 1 }, later = { .busy = 9, .events = 50, .wanted = 3 };
+
+	begin_empty();
+	step_append(events, NOTHING);
+	ck_assert_int_eq(spend(&at_once), RC_BUSY);
+	ck_assert_int_eq(spend(&later), RC_BUSY);
+	ck_assert_int_eq(later.looks, 3);
+	ck_assert_int_eq(state_seq(follower_state(follower)), 0);
+}
+END_TEST
+
+START_TEST(a_state_that_is_far_behind_is_brought_nearer_all_the_same)
+{
+	struct meanwhile wanted = { .wanted = 1 }, busy = { .busy = 2, .events = 50 };
+
+	begin_empty();
+	step_append_times(events, NOTHING, FAR - 1);
+	ck_assert_int_eq(spend(&wanted), RC_BUSY);
+	ck_assert_int_eq(state_seq(follower_state(follower)), 0);
+	step_append(events, NOTHING);
+	wanted.looks = 0;
+	must(spend(&wanted));
+	ck_assert_int_gt(state_seq(follower_state(follower)), 0);
+	must(follower_rebuild(follower, events, clock_mono_ms() + 1000, &err));
+	step_append_times(events, NOTHING, FAR - 100);
+	must(spend(&busy));
+	ck_assert_int_eq(busy.looks, 2);
+	ck_assert_int_eq(busy.seq, FAR);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -351,6 +445,9 @@ main(void)
 	tcase_add_loop_test(t, the_sum_of_a_row_is_of_the_text_that_is_documented, 0,
 	                    sizeof(values) / sizeof(values[0]));
 	tcase_add_test(t, a_state_of_another_profile_has_its_tables_and_rules);
+	tcase_add_test(t, while_events_come_thick_they_are_not_applied);
+	tcase_add_test(t, who_is_wanted_leaves_it_for_later);
+	tcase_add_test(t, a_state_that_is_far_behind_is_brought_nearer_all_the_same);
 	suite_add_tcase(s, t);
 	runner = srunner_create(s);
 	srunner_run_all(runner, CK_ENV);

@@ -21,12 +21,12 @@ step_word(const char **text)
 }
 
 /*
- * Append one event, "DEVICE ACTION TYPE ID PAYLOAD"; a device is its user unless it
- * is "USER/DEVICE". In the payload ' stands for ". It is made a second after the
- * one before.
+ * Append an event so many times, in one transaction: "DEVICE ACTION TYPE ID PAYLOAD";
+ * a device is its user unless it is "USER/DEVICE". In the payload ' stands for ".
+ * Each is made a second after the one before.
  */
 static inline void
-step_append(struct events *log, const char *text)
+step_append_times(struct events *log, const char *text, int64_t times)
 {
 	struct buf payload = { 0 }, scratch = { 0 };
 	struct event ev = { .session = span_of("s") };
@@ -54,14 +54,22 @@ step_append(struct events *log, const char *text)
 	ev.payload = buf_span(&payload);
 	ck_assert_msg(json_scan(ev.payload, JSON_MAX_DEPTH, &ev.payload, NULL, &err) == RC_OK,
 	              "%s: %s", text, err.text);
-	ev.time = span_of(time_text(1767225600 + head.seq + 1, time));
-	ev.action_id = head.seq + 1;
-	ck_assert(time_parse_rfc3339(ev.time, &at));
-	ck_assert_int_eq(event_digest(&ev, at, &scratch), RC_OK);
-	ck_assert_int_eq(events_append(log, &ev, &seq, &err), RC_OK);
+	for (int64_t i = 1; i <= times; i++) {
+		ev.time = span_of(time_text(1767225600 + head.seq + i, time));
+		ev.action_id = head.seq + i;
+		ck_assert(time_parse_rfc3339(ev.time, &at));
+		ck_assert_int_eq(event_digest(&ev, at, &scratch), RC_OK);
+		ck_assert_int_eq(events_append(log, &ev, &seq, &err), RC_OK);
+	}
 	ck_assert_int_eq(events_commit(log, &err), RC_OK);
 	buf_free(&payload);
 	buf_free(&scratch);
+}
+
+static inline void
+step_append(struct events *log, const char *text)
+{
+	step_append_times(log, text, 1);
 }
 
 #endif

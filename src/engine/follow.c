@@ -22,6 +22,21 @@
 #define BULK_MS 2000
 #define BULK_CACHE (64 << 20)
 
+/* In spare time: how often the log is looked at, how many events more make it a
+ * busy one, how far behind the state may be then (some two seconds of applying),
+ * and for how long events are applied. */
+#define LOOK_MS 20
+#define BUSY_EVENTS 50
+#define FAR_EVENTS 100000
+#define SPARE_MS 1000
+
+/* For how long the lock is let go between two looks, for who waits for it. */
+#define GAP_US 1000
+
+/* A busy log's head moves on while its state is brought up to it: so often it is
+ * looked at again. */
+#define LOOKS 3
+
 /* What is applied with the log's lock held, where pushes wait for it. */
 #define LOCKED_EVENTS 200
 #define LOCKED_PAYLOAD (1 << 20)
@@ -34,6 +49,7 @@ struct follower {
 	struct recorder *recorder;
 	struct events *log;       /* that is applied */
 	const struct follow_limits *limits;
+	const struct follow_spare *spare; /* whose time it is; NULL: ours */
 	int64_t to;               /* no further than the event there; mostly INT64_MAX */
 	bool stopped;             /* before an event that is too large */
 	struct sum *sums;         /* of all tables, as of the event before */
@@ -385,7 +401,8 @@ apply_all(struct follower *f, struct events *log, const struct follow_limits *li
 	while (rc == RC_OK && !done && !f->stopped) {
 		if ((rc = apply_batch(f, &done, err)) == RC_OK)
 			state_maintain(f->state);
-		if (clock_mono_ms() >= limits->until_ms)
+		if (clock_mono_ms() >= limits->until_ms ||
+		    (f->spare != NULL && f->spare->wanted(f->spare->ctx, 0)))
 			break;
 	}
 	if (bulk)
@@ -404,29 +421,106 @@ stands_at(struct follower *f, struct events *log, int64_t seq)
 	return state_seq(f->state) >= seq;
 }
 
+/* Take the lock and apply; a state that proves damaged is made anew. */
+static enum rc
+run_once(struct follower *f, struct events *log, const struct follow_limits *limits,
+         struct err *err)
+{
+	bool mended = false;
+	enum rc rc;
+
+	for (;;) {
+		if ((rc = state_lock(f->state, log, limits->lock_ms, err)) != RC_OK)
+			return rc;
+		rc = apply_all(f, log, limits, err);
+		state_unlock(f->state);
+		if (rc == RC_OK || mended || !state_damaged(f->state))
+			return rc;
+		mended = true; /* the next lock empties it */
+	}
+}
+
 enum rc
 follower_run(struct follower *f, struct events *log, const struct follow_limits *limits,
              struct err *err)
 {
 	struct events_head head;
-	bool mended = false;
 	enum rc rc;
 
 	/* Who came meanwhile and found the lock taken has left it to us: so the
 	 * head is looked at once more after it was let go. */
-	while ((rc = events_head(log, &head, err)) == RC_OK &&
-	       !stands_at(f, log, target(f, &head))) {
-		if ((rc = state_lock(f->state, log, limits->lock_ms, err)) != RC_OK)
-			return rc;
-		if (limits->linger_ms > 0)
-			usleep((useconds_t)limits->linger_ms * 1000);
-		rc = apply_all(f, log, limits, err);
-		state_unlock(f->state);
-		if (rc != RC_OK && state_damaged(f->state) && !mended)
-			mended = true; /* the next lock empties it */
-		else if (rc != RC_OK || f->stopped || clock_mono_ms() >= limits->until_ms)
+	for (int looks = 0; looks < LOOKS; looks++) {
+		if ((rc = events_head(log, &head, err)) != RC_OK ||
+		    stands_at(f, log, target(f, &head)) ||
+		    (rc = run_once(f, log, limits, err)) != RC_OK ||
+		    f->stopped || clock_mono_ms() >= limits->until_ms)
 			break;
 	}
+	return rc;
+}
+
+/*
+ * Under the lock: let some time pass. *now: it is time to apply, else the log is
+ * busy; RC_BUSY: there is something better to do.
+ */
+static enum rc
+look(struct follower *f, struct events *log, bool *now, struct err *err)
+{
+	struct events_head head;
+	int64_t before;
+	bool wanted;
+	enum rc rc;
+
+	if ((rc = events_head(log, &head, err)) != RC_OK)
+		return rc;
+	before = head.visible;
+	wanted = f->spare->wanted(f->spare->ctx, LOOK_MS);
+	if ((rc = events_head(log, &head, err)) != RC_OK)
+		return rc;
+	*now = head.visible - state_seq(f->state) >= FAR_EVENTS;
+	if (!*now && wanted)
+		return err_set(err, RC_BUSY, "left for later");
+	*now |= head.visible - before < BUSY_EVENTS;
+	return RC_OK;
+}
+
+/* One look; *done: the state stands at the log's head, or is left to others. */
+static enum rc
+spend(struct follower *f, struct events *log, bool *done, struct err *err)
+{
+	struct follow_limits limits = { .max_payload = f->spare->max_payload };
+	struct events_head head;
+	bool now = false;
+	enum rc rc;
+
+	*done = true;
+	if ((rc = state_lock(f->state, log, 0, err)) != RC_OK)
+		return rc;
+	rc = look(f, log, &now, err);
+	limits.until_ms = clock_mono_ms() + SPARE_MS;
+	if (rc == RC_OK && now)
+		rc = apply_all(f, log, &limits, err);
+	state_unlock(f->state);
+	if (rc != RC_OK && state_damaged(f->state))
+		return run_once(f, log, &limits, err);
+	if (rc != RC_OK || f->stopped || (rc = events_head(log, &head, err)) != RC_OK)
+		return rc;
+	*done = now && (stands_at(f, log, head.visible) || clock_mono_ms() >= limits.until_ms);
+	return RC_OK;
+}
+
+enum rc
+follower_spare(struct follower *f, struct events *log, const struct follow_spare *spare,
+               struct err *err)
+{
+	bool done;
+	enum rc rc;
+
+	f->spare = spare;
+	f->stopped = false;
+	while ((rc = spend(f, log, &done, err)) == RC_OK && !done)
+		usleep(GAP_US);
+	f->spare = NULL;
 	return rc;
 }
 

@@ -31,8 +31,6 @@ struct follow_limits {
 	                     * takes some four times its memory. 0: none is, and
 	                     * memory is no concern: 64 MB may go into pages of the
 	                     * state, for as long as events are applied */
-	int linger_ms;      /* under the lock, before anything is applied: what comes
-	                     * meanwhile goes into the same transaction */
 };
 
 /*
@@ -42,7 +40,25 @@ struct follow_limits {
 enum rc follower_run(struct follower *f, struct events *log,
                      const struct follow_limits *limits, struct err *err);
 
-/* The same, but no further than an event of that seq. */
+/* Who applies in spare time, and for whom. */
+struct follow_spare {
+	size_t max_payload; /* as above */
+	/* Let so many milliseconds pass; true, and at once: there is something
+	 * better to do. */
+	bool (*wanted)(void *ctx, int ms);
+	void *ctx;
+};
+
+/*
+ * Bring the state up to the log's head in spare time, at most for about a second.
+ * While events come thick it waits for the end of that, so that those who push
+ * have the CPU, but not when the state is far behind. RC_OK also where it was left
+ * to whoever pushes next, or needs the state; RC_BUSY: another one is at it.
+ */
+enum rc follower_spare(struct follower *f, struct events *log,
+                       const struct follow_spare *spare, struct err *err);
+
+/* As follower_run(), but no further than an event of that seq. */
 enum rc follower_run_to(struct follower *f, struct events *log, int64_t seq,
                         const struct follow_limits *limits, struct err *err);
 

@@ -82,7 +82,17 @@ io_finish(void *ctx)
 		close(fd);
 }
 
-static const struct io cgi_io = { io_param, io_limit, io_read, io_write, io_finish };
+static bool
+io_wanted(void *ctx, int ms)
+{
+	(void)ctx;
+	usleep((useconds_t)ms * 1000);
+	return false; /* it has a process of its own */
+}
+
+static const struct io cgi_io = {
+	io_param, io_limit, io_read, io_write, io_finish, io_wanted,
+};
 
 /* A web server that loses patience sends TERM: not in the middle of this. */
 static void

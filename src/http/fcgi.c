@@ -1,6 +1,7 @@
 /* The FastCGI worker, see fcgi.h. */
 #include "http/fcgi.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "http/limit.h"
 #include "http/request.h"
@@ -8,6 +9,7 @@
 #include <errno.h>
 #include <fcgiapp.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -17,6 +19,9 @@
 /* What a web server may have sent beyond a body before we no longer read it
  * all, but let the library wait for it to hang up. */
 #define DRAIN_BYTES 65536
+
+/* How long an idle worker may take to see a request. */
+#define MOMENT_US 2000
 
 static volatile sig_atomic_t stop;   /* leave after this request */
 static volatile sig_atomic_t reopen; /* open the log files again */
@@ -217,7 +222,31 @@ io_finish(void *ctx)
 	limit_stop();
 }
 
-static const struct io fcgi_io = { io_param, io_limit, io_read, io_write, io_finish };
+/* A request that is still in the socket's queue a moment later waits for this
+ * worker: one that was idle would have taken it. */
+static bool
+io_wanted(void *ctx, int ms)
+{
+	struct pollfd queue = { STDIN_FILENO, POLLIN, 0 };
+	int64_t end = clock_mono_ms() + ms;
+	bool waits = false;
+
+	(void)ctx;
+	for (;; usleep(MOMENT_US)) {
+		if (poll(&queue, 1, 0) <= 0)
+			waits = false;
+		else if (waits)
+			return true;
+		else
+			waits = true;
+		if (!waits && clock_mono_ms() >= end)
+			return false;
+	}
+}
+
+static const struct io fcgi_io = {
+	io_param, io_limit, io_read, io_write, io_finish, io_wanted,
+};
 
 /*
  * Take one connection and serve it. 1: served, 0: there was none, -1: the

@@ -22,6 +22,9 @@ struct io {
 	/* The answer is whole: send it off, so that the caller waits no longer.
 	 * Ends the limit. */
 	void (*finish)(void *ctx);
+	/* After the answer: let so many milliseconds pass; true, and at once: another
+	 * request waits for this process. */
+	bool (*wanted)(void *ctx, int ms);
 };
 
 #endif

@@ -10,13 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* For how long a worker applies events after its answer. */
-#define AFTER_MS 1000
-
-/* And for how long it waits before, for what others push: a transaction for each
- * push of one event would cost more than the push. */
-#define LINGER_MS 20
-
 /* A wait for the state that is no longer than this needs no place: it is what
  * the last pushes take to apply. */
 #define STATE_SOON_MS 100
@@ -270,8 +263,7 @@ sync_confirm(struct request *r)
 void
 sync_after(struct request *r)
 {
-	int64_t now = clock_mono_ms();
-	struct follow_limits limits = { now - 1, now + AFTER_MS, SYNC_SMALL_PAYLOAD, LINGER_MS };
+	struct follow_spare spare = { SYNC_SMALL_PAYLOAD, r->io->wanted, r->io_ctx };
 	struct follower *f;
 	struct err err = { "" };
 	enum rc rc = projects_follower(&r->server->projects, r->project, &f, &err);
@@ -279,7 +271,7 @@ sync_after(struct request *r)
 	if (rc == RC_NOT_FOUND) /* of no profile: there is no state */
 		return;
 	if (rc == RC_OK)
-		rc = follower_run(f, r->project->log, &limits, &err);
+		rc = follower_spare(f, r->project->log, &spare, &err);
 	if (rc != RC_OK && rc != RC_BUSY)
 		log_write(LOG_ERROR, "the state of %s: %s", r->project_id, err.text);
 }
