@@ -639,7 +639,8 @@ demo_sync() {
 }
 
 # What people do at the same time, in replicas that are in step: two of them
-# edit one issue (`both`), in different fields, and each makes a new one.
+# edit one issue (`both`), in different fields and in one that is the same, and
+# each makes a new one.
 demo_edits() {
 	# shellcheck disable=SC2086 # a list of words
 	set -- $replicas
@@ -650,10 +651,11 @@ demo_edits() {
 		LIMIT 1")
 	for replica in $replicas; do
 		case $replica in
-		"$1") edit="UPDATE issues SET title = title || ' (edited on $replica)', updated_at = $now
+		"$1") edit="UPDATE issues SET title = title || ' (edited on $replica)',
+			points = points + 3, updated_at = $now
 			WHERE id = '$both'" ;;
 		"$2") edit="UPDATE issues SET priority = CASE priority WHEN 'P0' THEN 'P1' ELSE 'P0' END,
-			updated_at = $now WHERE id = '$both';
+			points = points + 5, updated_at = $now WHERE id = '$both';
 			INSERT INTO comments (id, issue_id, session_id, text, created_at)
 			SELECT 'cm-' || lower(hex(randomblob(4))), id, 'ses_de0002',
 				'Priority changed on $replica', $now FROM issues WHERE id = '$both'" ;;
@@ -744,13 +746,19 @@ demo_books() {
 		(SELECT max(last_pulled_server_seq) FROM sync_state))")"
 }
 
+# device_of REPLICA: its id, for SQL.
+device_of() {
+	tdsync "$1" --json status
+	sql_text "$(member device_id <"$dir/tmp/td-sync.out")"
+}
+
 # The issue that was edited in two replicas at once.
 demo_both() {
 	printf '\n'
 	note "The issue that two of them edited at once:"
 	table :memory: "$(of_all "SELECT 'id AS issue' WHERE 0
 		UNION ALL SELECT quote(id) || ' AS issue, ' || quote(title) || ' AS title, ' ||
-			quote(priority) || ' AS priority'
+			quote(priority) || ' AS priority, ' || quote(points) || ' AS points'
 		FROM issues WHERE id = '$both'")"
 }
 
@@ -760,6 +768,23 @@ api() {
 	printf 'header = "Authorization: Bearer %s"\n' "$TD_AUTH_KEY" |
 		curl -fsS -m 30 -K - -o "$2" "$TD_SYNC_URL$1" 2>"$dir/tmp/curl.err" ||
 		fail "GET $1 failed" "$(cat -- "$dir/tmp/curl.err")" "read the files in $dir/run"
+}
+
+# What one of them wrote over, by the server's records.
+demo_lost() {
+	names=
+	for replica in $replicas; do
+		names="$names WHEN '$(device_of "$replica")' THEN '$replica'"
+	done
+	tdsync "${replicas%% *}" --json conflicts
+	printf '\n'
+	note "Where both edited the same field, one was written over; td-sync conflicts has it:"
+	table :memory: "SELECT c.value ->> 'id' AS conflict, c.value ->> 'entity_id' AS issue,
+			f.value ->> 'field' AS field, f.value ->> 'kept' AS kept,
+			CASE c.value ->> '\$.kept.device_id' $names END AS \"by\",
+			f.value ->> 'lost' AS lost, CASE c.value ->> '\$.lost.device_id' $names END AS \"by \"
+		FROM json_each(CAST(readfile('$(sql_text "$dir/tmp/td-sync.out")') AS TEXT), '\$.conflicts') AS c,
+			json_each(c.value, '\$.fields') AS f"
 }
 
 # The events in the server's log, fetched as any client would, counted.
@@ -783,9 +808,7 @@ demo_log() {
 	done
 	columns=
 	for replica in $replicas; do
-		tdsync "$replica" --json status
-		device=$(member device_id <"$dir/tmp/td-sync.out")
-		columns="$columns, sum(device = '$(sql_text "$device")') AS $replica"
+		columns="$columns, sum(device = '$(device_of "$replica")') AS $replica"
 	done
 	printf '\n'
 	note "The server's log, event 1 to $after, by who sent them:"
@@ -821,6 +844,7 @@ demo_report() {
 	step "What happened"
 	demo_books
 	demo_both
+	demo_lost
 	demo_log
 	demo_compare
 }

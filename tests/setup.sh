@@ -81,6 +81,10 @@ is "which are those of both" same "$(rows "$(db first office)" 'SELECT count(*) 
 is "edits of different fields of one issue both survive" \
 	same "$(rows "$(db first laptop)" "SELECT title, priority FROM issues WHERE id = 'td-de0001'")" \
 	"Write the release notes (edited on laptop)|P0"
+is "of the same field the last one stands" \
+	same "$(for r in laptop office; do rows "$(db first $r)" "SELECT points FROM issues WHERE id = 'td-de0001'"; done)" "5
+5"
+is "and the other one is shown" said '10-1 .* td-de0001 .* points .* 5 .* office .* 3 .* laptop'
 is "nothing waits to be sent" same "$(for r in laptop office; do
 	rows "$(db first $r)" 'SELECT count(*) FROM action_log WHERE synced_at IS NULL'; done)" "0
 0"
