@@ -650,6 +650,7 @@ judge_edge(struct job *j, const struct row *row, const struct edge *e)
 		return rc;
 	if (!cycle)
 		return put_row(j, row);
+	j->d->cycle = true;
 	if ((rc = edge_wins(j, e, &wins)) != RC_OK)
 		return rc;
 	if (wins)
@@ -917,7 +918,7 @@ applier_apply(struct applier *a, const struct event *ev, enum applied *what,
 	j.t = tables_find(&a->tables, ev->type);
 	d->ev = ev;
 	d->table = j.t;
-	d->has_row = d->has_before = d->whole = false;
+	d->has_row = d->has_before = d->cycle = d->whole = false;
 	d->set = 0;
 	if (a->done != NULL && j.t != NULL && ev->action >= ACTION_DELETE && j.valid &&
 	    json_type(ev->payload) == JSON_OBJECT)

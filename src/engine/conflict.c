@@ -45,6 +45,7 @@ struct recorder {
 	size_t n_gone, cap_gone;
 	bool failed;          /* no memory in the hook */
 	int n;                /* records of this event */
+	bool noted;           /* one that struct recorded tells of */
 	struct buf fields, text;
 	struct deed past;     /* an earlier event that is looked at */
 };
@@ -86,7 +87,7 @@ clear(struct recorder *r)
 	clear_row(&r->own);
 	while (r->n_gone > 0)
 		clear_row(&r->gone[--r->n_gone]);
-	r->failed = false;
+	r->failed = r->noted = false;
 	r->n = 0;
 }
 
@@ -556,6 +557,8 @@ write_record(struct recorder *r, const struct deed *d, const struct table *t,
 		return no_memory(err);
 	row.fields = buf_span(&r->fields);
 	r->n++;
+	r->noted = r->noted || (c->certain && (c->kind == CONFLICT_FIELD ||
+	                                       c->kind == CONFLICT_DELETE));
 	return state_add_conflict(r->state, &row, err);
 }
 
@@ -875,6 +878,30 @@ judge_edge(struct recorder *r, const struct deed *d, struct err *err)
 	return record_unmade(r, d, CONFLICT_EDGE, c.seq, err);
 }
 
+/* An edge that the server cuts out of a cycle. What else it does is computed from
+ * what there is, and takes nothing from anybody. */
+static enum rc
+judge_server(struct recorder *r, const struct deed *d, struct err *err)
+{
+	const struct table *t = d->table;
+	struct record c;
+	struct search s;
+	enum rc rc;
+
+	if (d->ev->action != ACTION_DELETE || t->from < 0 || r->own.id == NULL)
+		return RC_OK;
+	if ((rc = search(r, d->ev, t, d->ev->id, 0, false, &s, err)) != RC_OK)
+		return rc;
+	begin(r, &c, CONFLICT_EDGE, true);
+	for (int i = 0; i < t->n_columns; i++)
+		if (!t->columns[i].is_key && !t->columns[i].local &&
+		    !is_nothing(&t->columns[i], r->own.values[i]))
+			add_lost(r, &c, &t->columns[i], (struct span){ 0 }, r->own.values[i], 0);
+	c.kept_seq = d->ev->seq;
+	c.lost_seq = s.written;
+	return write_record(r, d, t, d->ev->id, &c, err);
+}
+
 /* --- an event --- */
 
 static enum rc
@@ -923,7 +950,7 @@ add_versions(struct recorder *r, const struct deed *d, enum version_what what,
 
 static enum rc
 done(struct recorder *r, const struct deed *d, enum applied what, const char *why,
-     struct err *err)
+     struct recorded *out, struct err *err)
 {
 	static const enum version_what versions[] = {
 		[APPLIED] = VERSION_APPLIED, [APPLIED_ORPHAN] = VERSION_ORPHAN,
@@ -934,7 +961,13 @@ done(struct recorder *r, const struct deed *d, enum applied what, const char *wh
 
 	if (what == APPLIED && d->ev->action != ACTION_CREATE && r->own.table == NULL)
 		version = VERSION_NOTHING;
-	if (what == APPLIED && !deletes_deleted(r, d))
+	out->version = version;
+	for (size_t i = 0; i < r->n_gone; i++)
+		out->took = out->took || (d->ev->action != ACTION_DELETE &&
+		                          r->gone[i].table != d->table);
+	if (d->ev->by_server)
+		rc = what == APPLIED ? judge_server(r, d, err) : RC_OK;
+	else if (what == APPLIED && !deletes_deleted(r, d))
 		rc = judge_applied(r, d, err);
 	else if (what == APPLIED_ORPHAN)
 		rc = judge_orphan(r, d, err);
@@ -943,15 +976,17 @@ done(struct recorder *r, const struct deed *d, enum applied what, const char *wh
 	if (rc == RC_OK && what != APPLIED)
 		rc = state_add_skipped(r->state, d->ev->seq, what == APPLIED_EDGE ? "cycle"
 		                       : applied_reason(what), why, err);
+	out->noted = r->noted;
 	return rc == RC_OK ? add_versions(r, d, version, err) : rc;
 }
 
 enum rc
 recorder_done(struct recorder *r, struct events *log, const struct deed *d,
-              enum applied what, const char *why, struct err *err)
+              enum applied what, const char *why, struct recorded *out, struct err *err)
 {
 	enum rc rc;
 
+	*out = (struct recorded){ .version = VERSION_BAD };
 	r->log = log;
 	if (d->table == NULL || d->table->entity->held_back || d->ev->id.len == 0) {
 		clear(r);
@@ -962,7 +997,7 @@ recorder_done(struct recorder *r, struct events *log, const struct deed *d,
 		while (r->n_gone > 0)
 			clear_row(&r->gone[--r->n_gone]);
 	}
-	rc = r->failed ? no_memory(err) : done(r, d, what, why, err);
+	rc = r->failed ? no_memory(err) : done(r, d, what, why, out, err);
 	clear(r);
 	return rc;
 }

@@ -43,11 +43,19 @@ void recorder_free(struct recorder *r);
 /* A row changes: to be called from SQLite's preupdate hook, with its arguments. */
 void recorder_on_change(struct recorder *r, sqlite3 *db, int op, const struct table *t);
 
+/* What there was to record of an event. */
+struct recorded {
+	enum version_what version;
+	bool noted;   /* a certain conflict of kind field or delete */
+	bool took;    /* by REPLACE it took rows of other tables along */
+};
+
 /*
  * The event is done: write its conflicts and versions, or that it was skipped.
  * To be called at the end of each event; the log is the one it came from.
  */
 enum rc recorder_done(struct recorder *r, struct events *log, const struct deed *d,
-                      enum applied what, const char *why, struct err *err);
+                      enum applied what, const char *why, struct recorded *out,
+                      struct err *err);
 
 #endif

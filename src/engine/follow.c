@@ -2,7 +2,7 @@
 #include "engine/follow.h"
 
 #include "base/clock.h"
-#include "engine/conflict.h"
+#include "engine/cause.h"
 #include "engine/value.h"
 
 #include <assert.h>
@@ -181,6 +181,8 @@ on_done(void *ctx, const struct deed *d, enum applied what, const char *why,
         struct err *err)
 {
 	struct follower *f = ctx;
+	struct recorded done;
+	enum rc rc;
 
 	if (f->failed)
 		return no_memory(err);
@@ -188,7 +190,10 @@ on_done(void *ctx, const struct deed *d, enum applied what, const char *why,
 		memcpy(f->sums, f->now, sums_size(f));
 	else
 		memcpy(f->now, f->sums, sums_size(f));
-	return recorder_done(f->recorder, f->log, d, what, why, err);
+	if ((rc = recorder_done(f->recorder, f->log, d, what, why, &done, err)) != RC_OK ||
+	    !f->profile->heals)
+		return rc;
+	return cause_note(f->state, f->applier, f->profile, d, what, &done, err);
 }
 
 /* --- sums --- */
@@ -620,6 +625,55 @@ follower_end(struct follower *f)
 	state_unlock(f->state);
 }
 
+enum rc
+follower_append_begin(struct follower *f, struct err *err)
+{
+	enum rc rc;
+
+	if ((rc = state_begin(f->state, err)) != RC_OK)
+		return rc;
+	f->failed = false;
+	if (!f->loaded && (rc = load_sums(f, err)) != RC_OK)
+		state_rollback(f->state);
+	return rc;
+}
+
+enum rc
+follower_append(struct follower *f, struct events *log, struct event *ev, struct err *err)
+{
+	static const struct follow_limits none = { 0 };
+	bool stop;
+	enum rc rc;
+
+	if ((rc = events_append(log, ev, &ev->seq, err)) != RC_OK)
+		return rc;
+	f->log = log;
+	f->limits = &none;
+	f->why.text[0] = '\0';
+	sqlite3_preupdate_hook(state_db(f->state), on_change, f);
+	rc = apply_event(f, ev, &stop);
+	sqlite3_preupdate_hook(state_db(f->state), NULL, NULL);
+	return rc == RC_OK ? rc : err_set(err, rc, "%s", f->why.text);
+}
+
+enum rc
+follower_append_end(struct follower *f, struct events *log, enum rc rc, struct err *err)
+{
+	struct err why;
+
+	if (rc == RC_OK)
+		rc = events_commit(log, err);
+	else
+		events_rollback(log);
+	/* What is in the log is so; a state that stays behind is brought up again. */
+	if (rc != RC_OK || save_sums(f, 0, &why) != RC_OK || state_commit(f->state, &why) != RC_OK) {
+		state_rollback(f->state);
+		f->loaded = false;
+	}
+	follower_end(f);
+	return rc;
+}
+
 /* An event that is tried: what it does. */
 struct trial {
 	const struct event *ev;
@@ -676,15 +730,19 @@ follower_try(struct follower *f, const struct event *ev, struct tried *out,
 	struct err why = { "" };
 	enum rc rc;
 
+	sqlite3 *db = state_db(f->state);
+
 	*out = (struct tried){ .what = APPLIED };
-	if ((rc = state_begin(f->state, err)) != RC_OK)
+	if ((rc = db_exec(db, "SAVEPOINT trial", err)) != RC_OK)
 		return rc;
 	applier_watch(f->applier, NULL, NULL);
-	sqlite3_preupdate_hook(state_db(f->state), on_trial, &trial);
+	sqlite3_preupdate_hook(db, on_trial, &trial);
 	rc = applier_apply(f->applier, ev, &out->what, &why);
-	sqlite3_preupdate_hook(state_db(f->state), NULL, NULL);
+	sqlite3_preupdate_hook(db, NULL, NULL);
 	applier_watch(f->applier, on_done, f);
-	state_rollback(f->state);
+	if (db_exec(db, "ROLLBACK TO trial; RELEASE trial", rc == RC_OK ? &why : NULL) != RC_OK &&
+	    rc == RC_OK)
+		rc = RC_FAULT;
 	snprintf(out->why, sizeof(out->why), "%s", why.text);
 	return rc == RC_OK ? rc : err_set(err, rc, "%s", why.text);
 }

@@ -80,6 +80,18 @@ enum rc follower_begin(struct follower *f, struct events *log, int64_t deadline_
                        struct err *err);
 void follower_end(struct follower *f);
 
+/*
+ * For the server's own events, after follower_begin(): each is appended and applied
+ * at once, so that the next one is computed from what it made. follower_append()
+ * gives the event its seq; follower_append_end() commits where rc is RC_OK, takes
+ * all of it back else, lets both locks go and returns what became of it.
+ */
+enum rc follower_append_begin(struct follower *f, struct err *err);
+enum rc follower_append(struct follower *f, struct events *log, struct event *ev,
+                        struct err *err);
+enum rc follower_append_end(struct follower *f, struct events *log, enum rc rc,
+                            struct err *err);
+
 /* What an event would do to the state. */
 struct tried {
 	enum applied what;
@@ -88,7 +100,8 @@ struct tried {
 	char takes[256]; /* "boards/bd-1": another row that would go with it; "": none */
 };
 
-/* Apply an event to the state and take it back, after follower_begin(). */
+/* Apply an event to the state and take it back, after follower_begin(); also within
+ * follower_append_begin() and _end(). */
 enum rc follower_try(struct follower *f, const struct event *ev, struct tried *out,
                      struct err *err);
 

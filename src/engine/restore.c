@@ -5,6 +5,7 @@
 #include "engine/conflict.h"
 #include "engine/deed.h"
 #include "engine/digest.h"
+#include "engine/lost.h"
 #include "engine/value.h"
 
 #include <inttypes.h>
@@ -77,27 +78,6 @@ take_conflict(void *ctx, const struct state_conflict *c, bool *stop, struct err 
 	buf_add_span(&j->id, c->id);
 	buf_add_span(&j->fields, c->fields);
 	return j->id.failed || j->fields.failed ? no_memory(j) : RC_OK;
-}
-
-/* The lost values that the conflict lists. A lost NULL is none. */
-static void
-read_fields(struct job *j)
-{
-	struct json_iter it;
-	struct span key, entry, field, lost;
-	int i;
-
-	json_iter_init(&it, buf_span(&j->fields));
-	while (json_next(&it, &key, &entry)) {
-		json_get(entry, "lost", &lost);
-		buf_reset(&j->scratch);
-		if (json_type(lost) == JSON_NULL || !json_get(entry, "field", &field) ||
-		    !json_string(field, &j->scratch))
-			continue;
-		i = table_column(j->table, buf_span(&j->scratch), 0);
-		if (i >= 0)
-			j->lost.values[i] = lost;
-	}
 }
 
 /*
@@ -193,30 +173,6 @@ choose(struct job *j)
 /* --- its rows --- */
 
 static void
-add_field(struct buf *out, const struct column *c, struct span json)
-{
-	buf_add_byte(out, out->len == 0 ? '{' : ',');
-	buf_add_json(out, span_of(c->name));
-	buf_add_byte(out, ':');
-	buf_add_span(out, json);
-}
-
-/* A lost value as td writes it, in j->scratch. */
-static void
-spell_lost(struct job *j, const struct column *c, struct span lost)
-{
-	struct buf text = { 0 };
-
-	buf_reset(&j->scratch);
-	if (c->datetime && json_string(lost, &text))
-		value_text_json(buf_span(&text), true, &j->scratch);
-	else
-		buf_add_span(&j->scratch, lost);
-	j->scratch.failed = j->scratch.failed || text.failed;
-	buf_free(&text);
-}
-
-static void
 spell_now(struct job *j)
 {
 	buf_reset(&j->scratch);
@@ -236,7 +192,7 @@ spell_new(struct job *j, int i, struct span old)
 		buf_add_str(&j->scratch, "null");
 		j->differing++;
 	} else if (j->action == ACTION_UPDATE && j->lost.values[i].len > 0) {
-		spell_lost(j, &t->columns[i], j->lost.values[i]);
+		lost_spell(&t->columns[i], j->lost.values[i], &j->scratch);
 		j->differing += !json_equal(buf_span(&j->scratch), old);
 	} else {
 		buf_add_span(&j->scratch, old);
@@ -259,8 +215,8 @@ write_changed(struct job *j)
 		if (old.failed)
 			break;
 		spell_new(j, i, buf_span(&old));
-		add_field(&j->old_row, c, buf_span(&old));
-		add_field(&j->new_row, c, buf_span(&j->scratch));
+		lost_member(c, buf_span(&old), &j->old_row);
+		lost_member(c, buf_span(&j->scratch), &j->new_row);
 		j->new_row.failed = j->new_row.failed || j->scratch.failed;
 	}
 	j->old_row.failed = j->old_row.failed || old.failed;
@@ -271,46 +227,19 @@ write_changed(struct job *j)
 	    : err_set(j->err, RC_CONFLICT, "The lost values stand there already.");
 }
 
-/* The row as it was. What a conflict doesn't list was empty, or the column's
- * default; what an event doesn't give, nobody knows. */
-static void
-write_made(struct job *j)
-{
-	bool lists_empty = j->kind != CONFLICT_EDIT_OF_DELETED;
-
-	for (int i = 0; i < j->table->n_columns; i++) {
-		const struct column *c = &j->table->columns[i];
-
-		buf_reset(&j->scratch);
-		if (c->local)
-			continue;
-		if (c->is_key)
-			buf_add_json(&j->scratch, buf_span(&j->id));
-		else if (i == j->table->updated_at)
-			spell_now(j);
-		else if (j->lost.values[i].len > 0)
-			spell_lost(j, c, j->lost.values[i]);
-		else if (lists_empty && c->not_null && c->fallback == NULL && !c->now)
-			buf_add_str(&j->scratch, "\"\"");
-		else
-			continue;
-		add_field(&j->new_row, c, buf_span(&j->scratch));
-		j->new_row.failed = j->new_row.failed || j->scratch.failed;
-	}
-	buf_add_byte(&j->new_row, '}');
-	buf_add_str(&j->old_row, "{}");
-}
-
 static enum rc
 write_payload(struct job *j)
 {
 	char id[CONFLICT_ID_TEXT];
 	enum rc rc = RC_OK;
 
-	if (j->action == ACTION_CREATE)
-		write_made(j);
-	else
+	if (j->action == ACTION_CREATE) { /* what an event doesn't give, nobody knows */
+		lost_row(j->table, buf_span(&j->id), &j->lost,
+		         j->kind != CONFLICT_EDIT_OF_DELETED, j->now, &j->new_row);
+		buf_add_str(&j->old_row, "{}");
+	} else {
 		rc = write_changed(j);
+	}
 	buf_add_str(&j->payload, "{\"schema_version\":1,\"restored_conflict\":\"");
 	buf_add_str(&j->payload, conflict_id_text(j->conflict, id));
 	buf_add_str(&j->payload, "\",\"new_data\":");
@@ -408,7 +337,8 @@ restore(struct job *j, const struct restorer *by, struct buf *answer)
 	                         take_conflict, j, j->err);
 	if (rc != RC_OK)
 		return rc;
-	read_fields(j);
+	if (!lost_read(j->table, buf_span(&j->fields), &j->lost))
+		return no_memory(j);
 	if ((rc = read_row(j)) != RC_OK || (rc = choose(j)) != RC_OK ||
 	    (rc = write_payload(j)) != RC_OK)
 		return rc;

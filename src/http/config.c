@@ -139,6 +139,27 @@ set_unknown_entities(const struct loading *l, const char *value, struct err *err
 	return RC_OK;
 }
 
+static enum rc
+set_switch(const char *value, bool *out, struct err *err)
+{
+	*out = strcmp(value, "on") == 0;
+	if (!*out && strcmp(value, "off") != 0)
+		return err_set(err, RC_INVALID, "must be \"on\" or \"off\"");
+	return RC_OK;
+}
+
+static enum rc
+set_heal(const struct loading *l, const char *value, struct err *err)
+{
+	return set_switch(value, &l->config->heal, err);
+}
+
+static enum rc
+set_conflict_note(const struct loading *l, const char *value, struct err *err)
+{
+	return set_switch(value, &l->config->conflict_note, err);
+}
+
 static const struct {
 	const char *name;
 	set_key *set;
@@ -155,6 +176,8 @@ static const struct {
 	{ "snapshot_lag",     set_snapshot_lag },
 	{ "max_replay_events", set_max_replay_events },
 	{ "unknown_entities", set_unknown_entities },
+	{ "heal",             set_heal },
+	{ "conflict_note",    set_conflict_note },
 };
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
 
@@ -202,7 +225,7 @@ config_load(const char *file, const char *data, struct config *out, struct err *
 		.profiles = DATADIR "/profiles",
 		.max_push_bytes = 64 << 20, .max_large_bodies = 4,
 		.transfer_seconds = 60, .max_waiting = 16, .page_cache_bytes = 1 << 30,
-		.max_replay_events = 200000,
+		.max_replay_events = 200000, .heal = true, .conflict_note = true,
 	};
 	if (named == NULL)
 		named = getenv(ENV_PREFIX "DATA");

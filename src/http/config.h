@@ -27,6 +27,8 @@ struct config {
 	int64_t page_cache_bytes;  /* pages kept on disk, all together; 0: none */
 	int64_t snapshot_lag;      /* events that a snapshot may be behind */
 	int64_t max_replay_events; /* for a snapshot of the past */
+	bool heal;                 /* answer where stock devices would disagree */
+	bool conflict_note;        /* and tell of lost values */
 	bool refuse_unknown;       /* unknown entity types: refused, not parked */
 };
 

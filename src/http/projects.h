@@ -29,6 +29,8 @@ struct project_log {
 	struct events *log;             /* NULL: this entry is free */
 	struct follower *follower;      /* of its state; NULL: not open */
 	struct devices_known devices;
+	int64_t settled;                /* the log up to here is applied and healed,
+	                                 * as far as this process knows */
 	uint64_t used;                  /* when, in uses of all */
 	uint64_t opened;                /* the number of this opening, of all */
 };

@@ -212,6 +212,12 @@ pull_run(struct request *r)
 	if ((rc = sync_query(r, &after, &limit)) != RC_OK ||
 	    (rc = sync_begin(r, true)) != RC_OK)
 		return rc;
+	if (r->head.visible != r->project->settled) {
+		events_let_go(r->project->log);
+		sync_settle(r);
+		if ((rc = sync_begin(r, true)) != RC_OK)
+			return rc;
+	}
 	rc = answer(r, after, limit);
 	events_let_go(r->project->log);
 	return rc;

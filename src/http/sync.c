@@ -4,11 +4,15 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "engine/heal.h"
 #include "engine/page.h"
 #include "http/places.h"
 
 #include <stdio.h>
 #include <string.h>
+
+/* For how long a pull waits for what the server itself has to say. */
+#define SETTLE_MS 200
 
 /* A wait for the state that is no longer than this needs no place: it is what
  * the last pushes take to apply. */
@@ -260,6 +264,53 @@ sync_confirm(struct request *r)
 	return RC_OK;
 }
 
+/* --- healing --- */
+
+/* Answer causes until there are none, or there is something better to do. True:
+ * there are none. */
+static bool
+heal(struct request *r, struct follower *f, int64_t until_ms, bool (*wanted)(void *, int))
+{
+	struct heal_rules rules = { r->server->config->conflict_note, clock_now_us() };
+	struct events *log = r->project->log;
+	struct err err = { "" };
+	bool more = false;
+	enum rc rc;
+
+	if (!follower_profile(f)->heals)
+		return true;
+	if (!r->server->config->heal)
+		return heal_off(log, until_ms, &err) == RC_OK;
+	do
+		rc = heal_run(f, log, &rules, until_ms, &more, &err);
+	while (rc == RC_OK && more && clock_mono_ms() < until_ms &&
+	       (wanted == NULL || !wanted(r->io_ctx, 0)));
+	if (rc != RC_OK && rc != RC_BUSY)
+		log_write(LOG_ERROR, "healing %s: %s", r->project_id, err.text);
+	return rc == RC_OK && !more;
+}
+
+void
+sync_settle(struct request *r)
+{
+	struct project_log *p = r->project;
+	int64_t until = clock_mono_ms() + SETTLE_MS;
+	struct follow_limits limits = { until, until, SYNC_SMALL_PAYLOAD };
+	struct follower *f;
+	struct err err = { "" };
+	enum rc rc = projects_follower(&r->server->projects, p, &f, &err);
+
+	if (rc == RC_OK && follower_profile(f)->heals && r->server->config->heal)
+		rc = follower_run(f, p->log, &limits, &err);
+	if (rc == RC_BUSY || (rc == RC_OK && !heal(r, f, until, NULL)))
+		return; /* next time */
+	if (rc != RC_OK && rc != RC_NOT_FOUND)
+		log_write(LOG_ERROR, "the state of %s: %s", r->project_id, err.text);
+	/* Also where it can't be had: it is not tried for each who asks. */
+	p->settled = rc == RC_OK && follower_profile(f)->heals && r->server->config->heal
+	    ? state_seq(follower_state(f)) : r->head.visible;
+}
+
 void
 sync_after(struct request *r)
 {
@@ -272,6 +323,8 @@ sync_after(struct request *r)
 		return;
 	if (rc == RC_OK)
 		rc = follower_spare(f, r->project->log, &spare, &err);
-	if (rc != RC_OK && rc != RC_BUSY)
+	if (rc == RC_OK)
+		heal(r, f, clock_mono_ms() + SETTLE_MS, r->io->wanted);
+	else if (rc != RC_BUSY)
 		log_write(LOG_ERROR, "the state of %s: %s", r->project_id, err.text);
 }

@@ -84,8 +84,16 @@ enum rc sync_wait(struct request *r, int *place);
 enum rc sync_confirm(struct request *r);
 
 /*
+ * Let the server say what it has to say (engine/heal.h) before the log is read as
+ * far as r->head, for a moment at most; r->project->settled tells up to where it
+ * has. The log must not be held.
+ */
+void sync_settle(struct request *r);
+
+/*
  * To be done after an answer that added to the log: bring the state up to date,
- * unless another process is at it. For a while only: who needs it does the rest.
+ * unless another process is at it, and heal. For a while only: who needs it does
+ * the rest.
  */
 void sync_after(struct request *r);
 

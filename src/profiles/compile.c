@@ -85,6 +85,20 @@ put_entity(const struct profile_entity *e)
 }
 
 static void
+put_note(const struct profile_note *n)
+{
+	const char *const parts[] = { n->of, n->table, n->prefix, n->owner, n->text, n->session,
+	                              n->time };
+
+	fputs("\t.note = &(const struct profile_note){ ", stdout);
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		put_text(parts[i]);
+		fputs(", ", stdout);
+	}
+	fputs("},\n", stdout);
+}
+
+static void
 put_profile(const struct profile *p)
 {
 	puts("/* Made by compile.c. */\n#include \"profiles/profile.h\"\n\n"
@@ -102,8 +116,12 @@ put_profile(const struct profile *p)
 	}
 	printf("\tNULL\n};\n\nconst struct profile profile_%s = {\n\t.name = \"%s\",\n"
 	       "\t.version = %d,\n\t.create = %s,\n\t.entities = entities,\n"
-	       "\t.actions = actions,\n\t.local = local,\n};\n", p->name, p->name, p->version,
-	       p->create == PROFILE_UPSERT ? "PROFILE_UPSERT" : "PROFILE_REPLACE");
+	       "\t.actions = actions,\n\t.local = local,\n\t.heals = %s,\n", p->name, p->name,
+	       p->version, p->create == PROFILE_UPSERT ? "PROFILE_UPSERT" : "PROFILE_REPLACE",
+	       p->heals ? "true" : "false");
+	if (p->note != NULL)
+		put_note(p->note);
+	puts("};");
 }
 
 int

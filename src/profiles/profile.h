@@ -72,12 +72,23 @@ enum profile_create {
 	PROFILE_UPSERT   /* the row takes the new values, no other is touched */
 };
 
+/* Where a person who has only td sees that a value was lost: an entry of a table. */
+struct profile_note {
+	const char *of;            /* the entities whose losses are told */
+	const char *table;         /* the entries' */
+	const char *prefix;        /* of their ids; 8 hex digits follow */
+	const char *owner, *text, *session, *time; /* columns */
+};
+
 struct profile {
 	const char *name;                     /* "td" */
 	int version;                          /* of rules and schema: another one rebuilds */
 	enum profile_create create;
 	const struct profile_entity *entities; /* ends with a NULL table; parents first */
 	const struct profile_alias *actions;  /* ends with a NULL type */
+	bool heals;                           /* its replicas are stock clients, too: the
+	                                       * server answers where they would disagree */
+	const struct profile_note *note;      /* or NULL */
 	const char *const *local;             /* statements, NULL at the end, that make what
 	                                       * the application keeps in its database
 	                                       * beside the entities; no event fills it */

@@ -692,6 +692,77 @@ take_rules(struct reading *r, struct span version, struct span create)
 	return RC_OK;
 }
 
+/* An entity that is there, by its table's name. */
+static enum rc
+take_known_entity(struct reading *r, struct span v, const char *name,
+                  const struct profile_entity **out)
+{
+	const char *table;
+	enum rc rc = take_name(r, v, name, &table);
+
+	if (rc != RC_OK)
+		return rc;
+	for (*out = r->file->profile.entities; (*out)->table != NULL; (*out)++)
+		if (strcmp((*out)->table, table) == 0)
+			return RC_OK;
+	return wrong(r, "there is no entity %s", table);
+}
+
+static enum rc
+take_note(struct reading *r, struct span v)
+{
+	static const char *const names[] = { "of", "table", "prefix", "owner", "text",
+	                                     "session", "time" };
+	struct profile_note *n = keep(r, sizeof(*n));
+	const struct profile_entity *of, *e;
+	const char **columns[4];
+	struct span m[7];
+	enum rc rc;
+
+	if (n == NULL)
+		return no_memory(r);
+	snprintf(r->where, sizeof(r->where), "heal, note");
+	if (json_type(v) != JSON_OBJECT)
+		return wrong(r, "it must be an object");
+	if ((rc = take_members(r, v, names, 7, m)) != RC_OK ||
+	    (rc = take_known_entity(r, m[0], names[0], &of)) != RC_OK ||
+	    (rc = take_known_entity(r, m[1], names[1], &e)) != RC_OK ||
+	    (rc = take_text(r, m[2], names[2], &n->prefix)) != RC_OK)
+		return rc;
+	n->of = of->table;
+	n->table = e->table;
+	columns[0] = &n->owner;
+	columns[1] = &n->text;
+	columns[2] = &n->session;
+	columns[3] = &n->time;
+	for (size_t i = 0; i < 4 && rc == RC_OK; i++)
+		rc = take_known_column(r, m[3 + i], names[3 + i], e, columns[i]);
+	r->file->profile.note = n;
+	return rc;
+}
+
+/* That the profile heals, and how it tells of a loss; behind the entities. */
+static enum rc
+take_heal(struct reading *r, struct span v)
+{
+	static const char *const names[] = { "note", "comment" };
+	const char *comment;
+	struct span m[2];
+	enum rc rc;
+
+	r->where[0] = '\0';
+	if (v.len == 0)
+		return RC_OK;
+	if ((rc = need_type(r, v, JSON_OBJECT, "heal", "an object")) != RC_OK)
+		return rc;
+	r->file->profile.heals = true;
+	snprintf(r->where, sizeof(r->where), "heal");
+	if ((rc = take_members(r, v, names, 2, m)) != RC_OK ||
+	    (m[1].len > 0 && (rc = take_text(r, m[1], names[1], &comment)) != RC_OK))
+		return rc;
+	return m[0].len > 0 ? take_note(r, m[0]) : RC_OK;
+}
+
 /* Statements; schema_try() judges them. */
 static enum rc
 take_local(struct reading *r, struct span list)
@@ -716,21 +787,23 @@ static enum rc
 take_profile(struct reading *r, struct span object)
 {
 	static const char *const names[] = { "name", "version", "create", "entities",
-	                                     "actions", "comment", "local" };
+	                                     "actions", "comment", "local", "heal" };
 	const char *comment;
-	struct span v[7];
+	struct span v[8];
 	enum rc rc;
 
 	if (json_type(object) != JSON_OBJECT)
 		return wrong(r, "it must be an object");
-	if ((rc = take_members(r, object, names, 7, v)) != RC_OK ||
+	if ((rc = take_members(r, object, names, 8, v)) != RC_OK ||
 	    (rc = take_name(r, v[0], names[0], &r->file->profile.name)) != RC_OK ||
 	    (rc = take_rules(r, v[1], v[2])) != RC_OK ||
 	    (rc = take_actions(r, v[4])) != RC_OK || (rc = take_local(r, v[6])) != RC_OK)
 		return rc;
 	if (v[5].len > 0 && (rc = take_text(r, v[5], names[5], &comment)) != RC_OK)
 		return rc;
-	return take_entities(r, v[3]);
+	if ((rc = take_entities(r, v[3])) != RC_OK)
+		return rc;
+	return take_heal(r, v[7]);
 }
 
 /* The JSON value that the file is; a mistake in it is named with its line. */

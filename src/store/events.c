@@ -30,7 +30,7 @@
 
 static const char schema[] =
     "CREATE TABLE meta("
-    " key TEXT PRIMARY KEY,"          /* 'format', 'profile' */
+    " key TEXT PRIMARY KEY,"          /* 'format', 'profile', 'heal_from' */
     " value NOT NULL"
     ") WITHOUT ROWID;"
     "CREATE TABLE head("              /* one row: the end of the log */
@@ -68,7 +68,7 @@ static const char schema[] =
 
 enum query { Q_HEAD, Q_HEAD_SET, Q_AUTHOR, Q_AUTHOR_ADD, Q_APPEND, Q_FIND,
              Q_WALK, Q_GET, Q_GLANCE, Q_BEFORE, Q_LARGE, Q_DIGEST, Q_HOLD, Q_LET_GO, Q_BEGIN, Q_COMMIT,
-             Q__MAX };
+             Q_HEAL_FROM, Q_SET_HEAL_FROM, Q__MAX };
 
 /* What read_event() reads. */
 #define SELECT_WITH(payload) \
@@ -113,6 +113,8 @@ static const char *const queries[Q__MAX] = {
 	    " FROM event WHERE seq > :after AND parked = 0 ORDER BY seq LIMIT 1",
 	[Q_DIGEST] =
 	    "SELECT digest FROM event WHERE seq = :seq",
+	[Q_HEAL_FROM] = "SELECT value FROM meta WHERE key = 'heal_from'",
+	[Q_SET_HEAL_FROM] = "INSERT OR REPLACE INTO meta VALUES ('heal_from', :seq)",
 };
 
 /*
@@ -256,7 +258,8 @@ static enum rc
 write_schema(struct events *e, const char *profile, struct err *err)
 {
 	static const char insert[] =
-	    "INSERT INTO meta VALUES ('format', :format), ('profile', :profile)";
+	    "INSERT INTO meta VALUES ('format', :format), ('profile', :profile),"
+	    " ('heal_from', 1)";
 	static const char head[] =
 	    "INSERT INTO head VALUES (1, :log_id, 0, 0, 0, 0)";
 	unsigned char log_id[LOG_ID_LEN];
@@ -926,6 +929,26 @@ events_rollback(struct events *e)
 		e->broken = true;
 	e->author = 0; /* it may be one that was made here */
 	end(e);
+}
+
+enum rc
+events_heal_from(struct events *e, int64_t *seq, struct err *err)
+{
+	sqlite3_stmt *st = e->st[Q_HEAL_FROM];
+	bool row;
+	enum rc rc = db_step(st, &row, err);
+
+	*seq = rc == RC_OK && row ? sqlite3_column_int64(st, 0) : 0;
+	db_reset(st);
+	return rc;
+}
+
+enum rc
+events_set_heal_from(struct events *e, int64_t seq, struct err *err)
+{
+	assert(e->writing);
+	db_bind_int(e->st[Q_SET_HEAL_FROM], ":seq", seq);
+	return db_run(e->st[Q_SET_HEAL_FROM], err);
 }
 
 /* --- after the answer --- */

@@ -139,6 +139,14 @@ enum rc events_append(struct events *e, const struct event *ev, int64_t *seq,
                       struct err *err);
 
 /*
+ * The first event that may be a cause of the server's own (design.md, "The server
+ * heals"); 0: none, it was switched off, or the log is older than that. A new log
+ * begins with 1. Setting it needs events_begin().
+ */
+enum rc events_heal_from(struct events *e, int64_t *seq, struct err *err);
+enum rc events_set_heal_from(struct events *e, int64_t seq, struct err *err);
+
+/*
  * Commit: the rows and the head move together, synced to disk. The result is
  * the answer: anything but RC_OK means that nothing was committed, also where
  * the disk failed at the last step. The lock is released in any case.

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define FORMAT 2 /* of what is ours; another one is made anew */
+#define FORMAT 3 /* of what is ours; another one is made anew */
 
 #define CACHE_KIB (size_t)2000 /* SQLite's own default */
 
@@ -54,6 +54,17 @@ static const char schema[] =
     " reason TEXT NOT NULL,"          /* td's word for it */
     " why TEXT NOT NULL"              /* a sentence */
     ");"
+    "CREATE TABLE tdsync_orphan("     /* skipped events by a parent that was named */
+    " type INTEGER NOT NULL,"
+    " id TEXT NOT NULL,"
+    " seq INTEGER NOT NULL,"
+    " PRIMARY KEY (type, id, seq)"
+    ") WITHOUT ROWID;"
+    "CREATE TABLE tdsync_cause("      /* that the server has yet to answer */
+    " seq INTEGER NOT NULL,"          /* the event */
+    " reason INTEGER NOT NULL,"       /* enum cause_reason */
+    " PRIMARY KEY (seq, reason)"
+    ") WITHOUT ROWID;"
     "CREATE TABLE tdsync_sum("        /* of all rows of a table, engine/sums.h */
     " seq INTEGER NOT NULL,"          /* as of there; 0: now */
     " type INTEGER NOT NULL,"
@@ -64,7 +75,7 @@ static const char schema[] =
 
 enum query { Q_BEGIN, Q_HOLD, Q_COMMIT, Q_ROLLBACK, Q_PLACE, Q_SET_PLACE, Q_ADD_VERSION,
              Q_VERSIONS, Q_HISTORY, Q_ADD_CONFLICT, Q_CONFLICTS, Q_CONFLICT, Q_ADD_SKIPPED, Q_SKIPPED,
-             Q_PUT_SUM, Q_SUMS, Q__MAX };
+             Q_ADD_ORPHAN, Q_ORPHANS, Q_ADD_CAUSE, Q_END_CAUSE, Q_CAUSE, Q_PUT_SUM, Q_SUMS, Q__MAX };
 
 #define SELECT_CONFLICT \
 	"SELECT seq, n, kind, certain, type, id, fields, kept_seq, lost_seq" \
@@ -94,6 +105,16 @@ static const char *const queries[Q__MAX] = {
 	[Q_ADD_SKIPPED] =
 	    "INSERT INTO tdsync_skipped(seq, reason, why) VALUES (:seq, :reason, :why)",
 	[Q_SKIPPED] = "SELECT seq, reason, why FROM tdsync_skipped ORDER BY seq",
+	[Q_ADD_ORPHAN] =
+	    "INSERT INTO tdsync_orphan(type, id, seq) VALUES (:type, :id, :seq)"
+	    " ON CONFLICT DO NOTHING",
+	[Q_ORPHANS] =
+	    "SELECT seq FROM tdsync_orphan WHERE type = :type AND id = :id AND seq > :after"
+	    " ORDER BY seq LIMIT 1",
+	[Q_ADD_CAUSE] = "INSERT INTO tdsync_cause(seq, reason) VALUES (:seq, :reason)",
+	[Q_END_CAUSE] = "DELETE FROM tdsync_cause WHERE seq = :seq AND reason = :reason",
+	[Q_CAUSE] =
+	    "SELECT seq, reason FROM tdsync_cause WHERE seq >= :from ORDER BY seq, reason LIMIT 1",
 	[Q_PUT_SUM] =
 	    "INSERT INTO tdsync_sum(seq, type, rows, sum) VALUES (:seq, :type, :rows, :sum)"
 	    " ON CONFLICT DO UPDATE SET rows = excluded.rows, sum = excluded.sum",
@@ -872,6 +893,72 @@ state_walk_skipped(struct state *s, state_visit_skipped *visit, void *ctx, struc
 			rc = visit(ctx, sqlite3_column_int64(st, 0), reason, why, err);
 		if (rc != RC_OK)
 			break;
+	}
+	db_reset(st);
+	return rc;
+}
+
+enum rc
+state_add_orphan(struct state *s, int type, struct span id, int64_t seq, struct err *err)
+{
+	sqlite3_stmt *st = s->st[Q_ADD_ORPHAN];
+
+	db_bind_int(st, ":type", type);
+	db_bind_text(st, ":id", id);
+	db_bind_int(st, ":seq", seq);
+	return run(s, Q_ADD_ORPHAN, err);
+}
+
+enum rc
+state_next_orphan(struct state *s, int type, struct span id, int64_t after, int64_t *seq,
+                  struct err *err)
+{
+	sqlite3_stmt *st = s->st[Q_ORPHANS];
+	bool row;
+	enum rc rc;
+
+	db_bind_int(st, ":type", type);
+	db_bind_text(st, ":id", id);
+	db_bind_int(st, ":after", after);
+	if ((rc = db_step(st, &row, err)) == RC_OK && row)
+		*seq = sqlite3_column_int64(st, 0);
+	else if (rc == RC_OK)
+		rc = RC_NOT_FOUND;
+	db_reset(st);
+	return rc;
+}
+
+/* --- causes --- */
+
+enum rc
+state_add_cause(struct state *s, int64_t seq, int reason, struct err *err)
+{
+	db_bind_int(s->st[Q_ADD_CAUSE], ":seq", seq);
+	db_bind_int(s->st[Q_ADD_CAUSE], ":reason", reason);
+	return run(s, Q_ADD_CAUSE, err);
+}
+
+enum rc
+state_end_cause(struct state *s, int64_t seq, int reason, struct err *err)
+{
+	db_bind_int(s->st[Q_END_CAUSE], ":seq", seq);
+	db_bind_int(s->st[Q_END_CAUSE], ":reason", reason);
+	return run(s, Q_END_CAUSE, err);
+}
+
+enum rc
+state_next_cause(struct state *s, int64_t from, int64_t *seq, int *reason, struct err *err)
+{
+	sqlite3_stmt *st = s->st[Q_CAUSE];
+	bool row;
+	enum rc rc;
+
+	db_bind_int(st, ":from", from);
+	if ((rc = db_step(st, &row, err)) == RC_OK && row) {
+		*seq = sqlite3_column_int64(st, 0);
+		*reason = sqlite3_column_int(st, 1);
+	} else if (rc == RC_OK) {
+		rc = RC_NOT_FOUND;
 	}
 	db_reset(st);
 	return rc;

@@ -157,6 +157,25 @@ typedef enum rc state_visit_skipped(void *ctx, int64_t seq, const char *reason,
 enum rc state_walk_skipped(struct state *s, state_visit_skipped *visit, void *ctx,
                            struct err *err);
 
+/* That a skipped event named a row as its parent. */
+enum rc state_add_orphan(struct state *s, int type, struct span id, int64_t seq,
+                         struct err *err);
+
+/* The first skipped event after a seq that named a parent. RC_NOT_FOUND: none did. */
+enum rc state_next_orphan(struct state *s, int type, struct span id, int64_t after,
+                          int64_t *seq, struct err *err);
+
+/*
+ * Causes (engine/cause.h): what the server has yet to answer, and that it has been,
+ * or need not be any more. Needs state_begin().
+ */
+enum rc state_add_cause(struct state *s, int64_t seq, int reason, struct err *err);
+enum rc state_end_cause(struct state *s, int64_t seq, int reason, struct err *err);
+
+/* The first cause with seq >= from. RC_NOT_FOUND: there is none. */
+enum rc state_next_cause(struct state *s, int64_t from, int64_t *seq, int *reason,
+                         struct err *err);
+
 /* The sum of a table's rows (engine/sums.h). At seq 0: of the state as it is. */
 #define STATE_SUM 32
 enum rc state_put_sum(struct state *s, int64_t seq, int type, int64_t rows,

@@ -1,0 +1,124 @@
+/* What wants an answer, see cause.h. */
+#include "engine/cause.h"
+
+#include "base/json.h"
+
+static const char *const names[] = {
+	[CAUSE_UNBORN] = "undone_create",
+	[CAUSE_NO_COLUMN] = "no_such_column",
+	[CAUSE_STAMP] = "updated_at",
+	[CAUSE_CYCLE] = "cycle",
+	[CAUSE_CASCADE] = "cascade",
+	[CAUSE_NOTE] = "lost_value",
+};
+
+const char *
+cause_name(enum cause_reason reason)
+{
+	return names[reason];
+}
+
+/* --- what ends one --- */
+
+/* The reason that a payload names; 0: none. */
+static enum cause_reason
+reason_named(struct span v)
+{
+	for (int r = CAUSE_UNBORN; r <= CAUSE_NOTE; r++)
+		if (json_type(v) == JSON_STRING && json_string_is(v, names[r]))
+			return (enum cause_reason)r;
+	return 0;
+}
+
+static enum rc
+end_cause(struct state *s, const struct event *ev, struct err *err)
+{
+	static const char *const keys[] = { CAUSE_SEQ, CAUSE_REASON };
+	enum cause_reason reason;
+	struct span values[2];
+	int64_t seq;
+
+	json_pick(ev->payload, keys, 2, values);
+	reason = reason_named(values[1]);
+	return reason != 0 && json_int64(values[0], &seq) ? state_end_cause(s, seq, reason, err)
+	                                                  : RC_OK;
+}
+
+/* --- what is one --- */
+
+static bool
+changes_unborn(const struct deed *d, const struct recorded *r)
+{
+	return r->version == VERSION_NOTHING && d->ev->action != ACTION_DELETE;
+}
+
+static bool
+lacks_column(const struct deed *d, enum applied what)
+{
+	enum action a = d->ev->action;
+
+	return what == APPLIED_BAD && json_type(d->ev->payload) == JSON_OBJECT &&
+	       ((a == ACTION_SOFT_DELETE && d->table->deleted_at < 0) ||
+	        (a == ACTION_RESTORE && (d->table->deleted_at < 0 || d->table->updated_at < 0)));
+}
+
+static bool
+leaves_stamp(const struct deed *d, const struct recorded *r)
+{
+	return r->version == VERSION_APPLIED && d->ev->action == ACTION_SOFT_DELETE &&
+	       d->table->updated_at >= 0;
+}
+
+static bool
+is_noteworthy(const struct profile *p, const struct deed *d, const struct recorded *r)
+{
+	return r->noted && p->note != NULL && span_is(d->ev->type, p->note->of);
+}
+
+/* --- orphans --- */
+
+static enum rc
+add_parents(struct state *s, struct tables *all, const struct deed *d, struct err *err)
+{
+	struct buf id = { 0 };
+	enum rc rc = RC_OK;
+
+	for (int i = 0; i < d->table->n_parents && rc == RC_OK; i++) {
+		const struct parent *p = &d->table->parents[i];
+		const struct table *t = tables_find(all, span_of(p->table));
+
+		buf_reset(&id);
+		if (t != NULL && json_string(d->row.values[p->column], &id) && id.len > 0)
+			rc = state_add_orphan(s, tables_number(all, t), buf_span(&id), d->ev->seq,
+			                      err);
+	}
+	if (rc == RC_OK && id.failed)
+		rc = err_set(err, RC_FAULT, "out of memory");
+	buf_free(&id);
+	return rc;
+}
+
+enum rc
+cause_note(struct state *s, struct applier *a, const struct profile *p,
+           const struct deed *d, enum applied what, const struct recorded *r,
+           struct err *err)
+{
+	const bool is[] = {
+		[CAUSE_UNBORN] = d->table != NULL && changes_unborn(d, r),
+		[CAUSE_NO_COLUMN] = d->table != NULL && lacks_column(d, what),
+		[CAUSE_STAMP] = d->table != NULL && leaves_stamp(d, r),
+		[CAUSE_CYCLE] = d->table != NULL && d->cycle,
+		[CAUSE_CASCADE] = r->took,
+		[CAUSE_NOTE] = d->table != NULL && is_noteworthy(p, d, r),
+	};
+	enum rc rc = RC_OK;
+
+	if (what == APPLIED_ORPHAN)
+		rc = add_parents(s, applier_tables(a), d, err);
+	if (d->ev->by_server)
+		return rc == RC_OK && what != APPLIED_BAD ? end_cause(s, d->ev, err) : rc;
+	for (int i = CAUSE_UNBORN; i <= CAUSE_NOTE && rc == RC_OK; i++)
+		if (is[i])
+			rc = state_add_cause(s, d->ev->seq, i, err);
+	return rc;
+}

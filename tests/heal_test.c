@@ -1,0 +1,358 @@
+/*
+ * What the server answers (engine/heal.h): each cause; where nothing is to be said;
+ * that an answer has none; what is left alone; kills and limits. What devices make of
+ * it is the harness's business.
+ * In payloads of the tables below ' stands for ".
+ */
+#include "engine/heal.h"
+
+#include "engine/verify.h"
+#include "mishap.h"
+#include "tests/recorded.h"
+#include "tests/steps.h"
+#include "tests/temp.h"
+
+#include <check.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define NOW INT64_C(1767312000000000) /* 2026-01-02T00:00:00Z */
+
+static char dir[TEMP_PATH], log_dir[TEMP_PATH + 16];
+static struct events *events;
+static struct follower *follower;
+static struct err err;
+static struct buf said;
+
+static void
+must(enum rc rc)
+{
+	ck_assert_msg(rc == RC_OK, "%s: %s", rc_name(rc), err.text);
+}
+
+static void
+open_log(void)
+{
+	must(events_open(log_dir, &events, &err));
+	must(follower_new(log_dir, &profile_td, &follower, &err));
+}
+
+static void
+setup(void)
+{
+	temp_make(dir);
+	snprintf(log_dir, sizeof(log_dir), "%s/p", dir);
+	must(events_create(log_dir, "td", &err));
+	open_log();
+}
+
+static void
+teardown(void)
+{
+	mishap_none();
+	follower_free(follower);
+	events_close(events);
+	buf_free(&said);
+	temp_remove(dir);
+}
+
+static void
+follow(void)
+{
+	int64_t end = clock_mono_ms() + 60000;
+
+	must(follower_run(follower, events, &(struct follow_limits){ end, end, 0 }, &err));
+}
+
+static enum rc
+heal_once(bool notes, bool *more)
+{
+	return heal_run(follower, events, &(struct heal_rules){ notes, NOW },
+	                clock_mono_ms() + 20000, more, &err);
+}
+
+/* Until nothing is left to say. */
+static void
+heal(bool notes)
+{
+	bool more;
+
+	follow();
+	do
+		must(heal_once(notes, &more));
+	while (more);
+}
+
+static int64_t
+head(void)
+{
+	struct events_head h;
+
+	must(events_head(events, &h, &err));
+	return h.seq;
+}
+
+/* "create issues/td-1 undone_create 3 NEW <- OLD", without the ids in the rows. */
+static enum rc
+add_said(void *ctx, const struct event *ev, bool *stop)
+{
+	static const char *const keys[] = { "cause_seq", "reason", "new_data", "previous_data" };
+	struct span v[4];
+
+	(void)ctx;
+	(void)stop;
+	if (!ev->by_server)
+		return RC_OK;
+	ck_assert(span_is(ev->device, "td-sync") && span_is(ev->session, "td-sync"));
+	json_pick(ev->payload, keys, 4, v);
+	buf_addf(&said, "%s %.*s/%.*s %.*s %.*s", action_name(ev->action), (int)ev->type.len,
+	         ev->type.p, (int)ev->id.len, ev->id.p, (int)v[1].len - 2, v[1].p + 1,
+	         (int)v[0].len, v[0].p);
+	if (v[2].len > 2)
+		buf_addf(&said, " %.*s", (int)v[2].len, v[2].p);
+	if (v[3].len > 2)
+		buf_addf(&said, " <- %.*s", (int)v[3].len, v[3].p);
+	buf_add_byte(&said, '\n');
+	return RC_OK;
+}
+
+/* All that the server has said, with ' for ". */
+static const char *
+all_said(void)
+{
+	struct events_head h;
+
+	buf_reset(&said);
+	must(events_walk(events, 0, INT64_MAX, false, &h, add_said, NULL, &err));
+	for (size_t i = 0; i < said.len; i++)
+		if (said.p[i] == '"')
+			said.p[i] = '\'';
+	return said.len == 0 ? "" : buf_cstr(&said);
+}
+
+/* A state that is made anew is the same. */
+static void
+must_be_right(void)
+{
+	struct state_check check = { 0 };
+	char scratch[TEMP_PATH + 16];
+
+	snprintf(scratch, sizeof(scratch), "%s/again", dir);
+	must(fs_mkdir(scratch, &err));
+	must(verify_state(follower, events, scratch, 20000, &check, &err));
+	ck_assert_msg(check.wrong.len == 0, "%.*s", (int)check.wrong.len, check.wrong.p);
+	buf_free(&check.wrong);
+	temp_remove(scratch);
+}
+
+#define TIMES "'created_at':'2026-01-01T00:00:00Z','updated_at':'2026-01-01T00:00:00Z'"
+#define ISSUE(id) "A create issues " id " {'new_data':{'title':'T'," TIMES "}}"
+#define BOARD "A create boards bd-1 {'new_data':{'name':'B'," TIMES "}}"
+#define PLACE(n) "A create board_issue_positions bip_" n " {'new_data':{'board_id':'bd-1'," \
+	"'issue_id':'td-" n "','position':" n "}}"
+#define EDGE(who, id, from, to) who " create issue_dependencies " id " {'new_data':{" \
+	"'issue_id':'" from "','depends_on_id':'" to "','relation_type':'depends_on'}}"
+
+static const struct {
+	const char *name;
+	const char *log[12];
+	const char *says;
+} cases[] = {
+	{ "nothing", { ISSUE("td-1"), "A update issues td-1 {'new_data':{'title':'U'},"
+	               "'previous_data':{'title':'T'}}" }, "" },
+	{ "an undone create that is deleted",
+	  { "A soft_delete issues td-1 {'previous_data':{'title':'T'," TIMES "}}" },
+	  "create issues/td-1 undone_create 1 {'id':'td-1','title':'T',"
+	  "'created_at':'2026-01-01T00:00:00Z','updated_at':'2026-01-01T00:00:01Z',"
+	  "'deleted_at':'2026-01-01T00:00:01Z'}\n" },
+	{ "and restored",
+	  { "A soft_delete issues td-1 {'previous_data':{'title':'T'," TIMES "}}",
+	    "A restore issues td-1 {'new_data':{'title':'T'," TIMES "}}" },
+	  "create issues/td-1 undone_create 1 {'id':'td-1','title':'T',"
+	  "'created_at':'2026-01-01T00:00:00Z','updated_at':'2026-01-01T00:00:02Z'}\n" },
+	{ "an undone create that is edited, with what hung on it",
+	  { "A create comments cm-1 {'new_data':{'issue_id':'td-1','session_id':'s','text':'c'}}",
+	    "A update issues td-1 {'new_data':{'title':'U'," TIMES "},'previous_data':{'title':'T'}}" },
+	  "create issues/td-1 undone_create 2 {'id':'td-1','title':'U',"
+	  "'created_at':'2026-01-01T00:00:00Z','updated_at':'2026-01-01T00:00:00Z'}\n"
+	  "create comments/cm-1 undone_create 2 {'id':'cm-1','issue_id':'td-1','session_id':'s',"
+	  "'text':'c'}\n" },
+	{ "an undone create that says nothing of the row",
+	  { "A soft_delete issues td-1 {}" }, "delete issues/td-1 undone_create 1\n" },
+	{ "an undone create, and the row is gone at its author's",
+	  { "A update issues td-1 {'new_data':{'title':'U'," TIMES "},'previous_data':{'title':'T'}}",
+	    "A delete issues td-1 {}" }, "" },
+	{ "an edit of what somebody deleted for good",
+	  { ISSUE("td-1"), "A delete issues td-1 {}", "B update issues td-1 {'new_data':{'title':'U'},"
+	    "'previous_data':{'title':'T'}}" }, "" },
+	{ "a create that comes after its edit",
+	  { "A update issues td-1 {'new_data':{'title':'U'," TIMES "},'previous_data':{'title':'T'}}",
+	    ISSUE("td-1") }, "" },
+	{ "the undo of a handoff",
+	  { ISSUE("td-1"), "A create handoffs ho-1 {'new_data':{'issue_id':'td-1','session_id':'s'}}",
+	    "A soft_delete handoffs ho-1 {'previous_data':{'issue_id':'td-1','session_id':'s'}}" },
+	  "delete handoffs/ho-1 no_such_column 3\n" },
+	{ "the undo of a board's deletion",
+	  { BOARD, "A delete boards bd-1 {}", "A restore boards bd-1 {'new_data':{'name':'B'," TIMES "}}" },
+	  "create boards/bd-1 no_such_column 3 {'id':'bd-1','name':'B',"
+	  "'created_at':'2026-01-01T00:00:00Z','updated_at':'2026-01-01T00:00:03Z'}\n" },
+	{ "the undo of a board's deletion, which says nothing of the row",
+	  { BOARD, "A delete boards bd-1 {}", "A restore boards bd-1 {}" },
+	  "create boards/bd-1 no_such_column 3 {'id':'bd-1','name':'B',"
+	  "'created_at':'2026-01-01T00:00:00Z','updated_at':'2026-01-01T00:00:03Z'}\n" },
+	{ "a soft delete",
+	  { "A create notes nt-1 {'new_data':{'title':'T','content':'C'," TIMES "}}",
+	    "A soft_delete notes nt-1 {}" },
+	  "update notes/nt-1 updated_at 2 {'id':'nt-1','title':'T','content':'C',"
+	  "'created_at':'2026-01-01T00:00:00Z','updated_at':'2026-01-01T00:00:02Z','pinned':0,"
+	  "'archived':0,'deleted_at':'2026-01-01 00:00:02+00:00'} <- {'id':'nt-1','title':'T',"
+	  "'content':'C','created_at':'2026-01-01T00:00:00Z','updated_at':'2026-01-01T00:00:00Z',"
+	  "'pinned':0,'archived':0,'deleted_at':'2026-01-01 00:00:02+00:00'}\n" },
+	{ "a soft delete, and an edit after it",
+	  { ISSUE("td-1"), "A soft_delete issues td-1 {}",
+	    "A update issues td-1 {'new_data':{'title':'U','updated_at':'2026-01-01T00:00:03Z'},"
+	    "'previous_data':{'title':'T','updated_at':'2026-01-01T00:00:02Z'}}" }, "" },
+	{ "a soft delete, and a restore",
+	  { ISSUE("td-1"), "A soft_delete issues td-1 {}", "A restore issues td-1 {}" }, "" },
+	{ "an edit of a board", { BOARD, ISSUE("td-1"), ISSUE("td-2"), PLACE("1"), PLACE("2"),
+	  "A create boards bd-1 {'new_data':{'name':'C'," TIMES "}}" },
+	  "create board_issue_positions/bip_1 cascade 6 {'id':'bip_1','board_id':'bd-1',"
+	  "'issue_id':'td-1','position':1,'added_at':'2026-01-01T00:00:04Z'}\n"
+	  "create board_issue_positions/bip_2 cascade 6 {'id':'bip_2','board_id':'bd-1',"
+	  "'issue_id':'td-2','position':2,'added_at':'2026-01-01T00:00:05Z'}\n" },
+	{ "an edit of a board, and one who puts an issue there again",
+	  { BOARD, ISSUE("td-1"), ISSUE("td-2"), PLACE("1"), PLACE("2"),
+	    "A create boards bd-1 {'new_data':{'name':'C'," TIMES "}}", PLACE("1"),
+	    "A delete board_issue_positions bip_2 {}" }, "" },
+	{ "an edit of a board that is deleted then",
+	  { BOARD, ISSUE("td-1"), PLACE("1"), "A create boards bd-1 {'new_data':{'name':'C'," TIMES "}}",
+	    "A delete boards bd-1 {}" }, "" },
+	{ "a hard delete means what goes with it",
+	  { BOARD, ISSUE("td-1"), PLACE("1"), "B delete boards bd-1 {}" }, "" },
+	{ "a cycle of two", { ISSUE("a"), ISSUE("b"), EDGE("A", "d1", "a", "b"),
+	  EDGE("B", "d2", "b", "a") }, "" },
+	{ "a cycle of two, turned", { ISSUE("a"), ISSUE("b"), EDGE("A", "d2", "b", "a"),
+	  EDGE("B", "d1", "a", "b") }, "" },
+	{ "a cycle of three that does not close",
+	  { ISSUE("a"), ISSUE("b"), ISSUE("c"), EDGE("A", "d1", "a", "b"), EDGE("A", "d2", "b", "c"),
+	    EDGE("B", "d3", "c", "a") },
+	  "delete issue_dependencies/d3 cycle 6\n"
+	  "create issue_dependencies/d1 cycle 6 {'id':'d1','issue_id':'a','depends_on_id':'b',"
+	  "'relation_type':'depends_on'}\n"
+	  "create issue_dependencies/d2 cycle 6 {'id':'d2','issue_id':'b','depends_on_id':'c',"
+	  "'relation_type':'depends_on'}\n" },
+	{ "a cycle of three that closes",
+	  { ISSUE("a"), ISSUE("b"), ISSUE("c"), EDGE("A", "d2", "b", "c"), EDGE("A", "d3", "c", "a"),
+	    EDGE("B", "d1", "a", "b") },
+	  "delete issue_dependencies/d1 cycle 6\n"
+	  "create issue_dependencies/d2 cycle 6 {'id':'d2','issue_id':'b','depends_on_id':'c',"
+	  "'relation_type':'depends_on'}\n"
+	  "create issue_dependencies/d3 cycle 6 {'id':'d3','issue_id':'c','depends_on_id':'a',"
+	  "'relation_type':'depends_on'}\n" },
+	{ "a value that was written over",
+	  { ISSUE("td-1"), "A update issues td-1 {'new_data':{'title':'Uno'},'previous_data':{'title':'T'}}",
+	    "B update issues td-1 {'new_data':{'title':'Due'},'previous_data':{'title':'T'}}" },
+	  "create logs/lg-* lost_value 3 {'id':'lg-*','issue_id':'td-1','session_id':'td-sync',"
+	  "'message':'Written over by B in event 3, who had not seen title \\'Uno\\' by A in event 2"
+	  " (td-sync conflict 3-1)','timestamp':'2026-01-02T00:00:00Z'}\n" },
+	{ "a value that a delete took",
+	  { ISSUE("td-1"), "A update issues td-1 {'new_data':{'title':'Uno','updated_at':'2026-01-01T00:00:02Z'},"
+	    "'previous_data':{'title':'T','updated_at':'2026-01-01T00:00:00Z'}}",
+	    "B soft_delete issues td-1 {'previous_data':{'title':'T'," TIMES "}}",
+	    "B update issues td-1 {'new_data':{'updated_at':'2026-01-01T00:00:09Z'},"
+	    "'previous_data':{'updated_at':'2026-01-01T00:00:02Z'}}" },
+	  "create logs/lg-* lost_value 3 {'id':'lg-*','issue_id':'td-1','session_id':'td-sync',"
+	  "'message':'Deleted by B in event 3, who had not seen title \\'Uno\\' by A in event 2"
+	  " (td-sync conflict 3-1)','timestamp':'2026-01-02T00:00:00Z'}\n" },
+	{ "a value that an uncertain write took",
+	  { ISSUE("td-1"), "A update issues td-1 {'new_data':{'title':'Uno'},'previous_data':{'title':'T'}}",
+	    "B create issues td-1 {'new_data':{'title':'Due'," TIMES "}}" }, "" },
+};
+#define CASES (sizeof(cases) / sizeof(cases[0]))
+
+/* Ids of notes depend on the log's: "lg-*". */
+static void
+mask(struct buf *b)
+{
+	for (char *p; b->len > 0 && (p = strstr(b->p, "lg-")) != NULL && p[3] != '*';) {
+		size_t rest = strlen(p + 11) + 1;
+
+		p[0] = '\1'; /* found already */
+		p[3] = '*';
+		memmove(p + 4, p + 11, rest);
+		b->len -= 7;
+	}
+	for (size_t i = 0; i < b->len; i++)
+		if (b->p[i] == '\1')
+			b->p[i] = 'l';
+}
+
+START_TEST(each_cause_is_answered)
+{
+	int64_t end;
+	bool more;
+
+	for (size_t i = 0; cases[_i].log[i] != NULL; i++)
+		step_append(events, cases[_i].log[i]);
+	heal(true);
+	all_said();
+	buf_cstr(&said);
+	mask(&said);
+	ck_assert_msg(strcmp(said.len == 0 ? "" : buf_cstr(&said), cases[_i].says) == 0,
+	              "%s:\n%s", cases[_i].name, said.len == 0 ? "" : buf_cstr(&said));
+	/* Nothing more is to be said, also where the state is made anew. */
+	end = head();
+	must_be_right();
+	must(follower_rebuild(follower, events, clock_mono_ms() + 20000, &err));
+	heal(true);
+	must(heal_once(true, &more));
+	ck_assert(!more);
+	ck_assert_int_eq(head(), end);
+}
+END_TEST
+
+/* Each recorded history, whole: it settles at once, and is little. */
+START_TEST(a_history_settles)
+{
+	static const char *const names[] = { "team", "conflicts", "autosync", "versions" };
+	struct events_head h;
+	int64_t end;
+
+	teardown();
+	temp_make(dir);
+	snprintf(log_dir, sizeof(log_dir), "%s/p", dir);
+	events = recorded_log(names[_i], log_dir, INT64_MAX);
+	must(follower_new(log_dir, &profile_td, &follower, &err));
+	must(events_head(events, &h, &err));
+	heal(true);
+	end = head();
+	printf("%s: %lld events, %lld of the server's\n", names[_i], (long long)h.seq,
+	       (long long)(end - h.seq));
+	ck_assert_int_le(5 * (end - h.seq), h.seq);
+	heal(true);
+	ck_assert_int_eq(head(), end);
+	must_be_right();
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("heal");
+	TCase *t = tcase_create("heal");
+	SRunner *r;
+	int failed;
+
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_set_timeout(t, 120);
+	tcase_add_loop_test(t, each_cause_is_answered, 0, CASES);
+	tcase_add_loop_test(t, a_history_settles, 0, 4);
+	suite_add_tcase(s, t);
+	r = srunner_create(s);
+	srunner_run_all(r, CK_NORMAL);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed == 0 ? 0 : 1;
+}
