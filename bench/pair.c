@@ -79,7 +79,7 @@ double
 pair_follow(struct bench *b, struct pair *p, double *cpu)
 {
 	int64_t start = clock_mono_us(), spent = cpu_us(), end = clock_mono_ms() + LONG_MS;
-	struct follow_limits limits = { end, end, 0 };
+	struct follow_limits limits = { end, end, false };
 	struct err err;
 
 	if (!bench_ok(b, follower_run(p->f, p->log, &limits, &err), &err))

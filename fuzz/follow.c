@@ -46,7 +46,7 @@ follow(struct follower *f, struct events *log)
 {
 	int64_t end = clock_mono_ms() + 60000;
 
-	must(follower_run(f, log, &(struct follow_limits){ end, end, 0 }, &err));
+	must(follower_run(f, log, &(struct follow_limits){ end, end, false }, &err));
 }
 
 /* What tells one state from another, as SQL that gives a text a row. */

@@ -85,7 +85,7 @@ follow(void)
 
 	if (follower == NULL)
 		must(follower_new(log_dir, profile, &follower, &err));
-	must(follower_run(follower, events, &(struct follow_limits){ end, end, 0 }, &err));
+	must(follower_run(follower, events, &(struct follow_limits){ end, end, false }, &err));
 }
 
 /* --- how they are written here --- */

@@ -63,7 +63,7 @@ follow(void)
 {
 	int64_t end = clock_mono_ms() + 60000;
 
-	must(follower_run(follower, events, &(struct follow_limits){ end, end, 0 }, &err));
+	must(follower_run(follower, events, &(struct follow_limits){ end, end, false }, &err));
 }
 
 static enum rc

@@ -65,7 +65,7 @@ follow(void)
 {
 	int64_t end = clock_mono_ms() + 20000;
 
-	must(follower_run(follower, events, &(struct follow_limits){ end, end, 0 }, &err));
+	must(follower_run(follower, events, &(struct follow_limits){ end, end, false }, &err));
 }
 
 static int64_t

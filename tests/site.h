@@ -21,6 +21,7 @@ struct site_options {
 	const char *config;   /* lines for td-sync.conf, or NULL */
 	const char *const *arguments; /* more of td-sync.fcgi's, NULL at the end; or NULL:
 	                       * then it is a pool of --workers 2 --max-workers 8 */
+	bool heals;           /* the server writes events of its own; false: none */
 	bool limits;          /* nginx's rate limits, as they are shipped; false: none */
 	const char *locations; /* further ones of nginx's server, or NULL */
 	const char *nginx_edits;      /* a program for sed that edits nginx's td-sync.conf,

@@ -76,7 +76,7 @@ run(struct follower *f)
 {
 	int64_t now = clock_mono_ms();
 
-	return follower_run(f, events, &(struct follow_limits){ now + 20000, now + 60000, 0 },
+	return follower_run(f, events, &(struct follow_limits){ now + 20000, now + 60000, false },
 	                    &err);
 }
 
@@ -349,7 +349,7 @@ START_TEST(a_stranger_who_has_the_lock_is_waited_for_and_not_for_ever)
 	must(lock_take(lock, clock_mono_ms()));
 	start = clock_mono_ms();
 	ck_assert_int_eq(follower_run(follower, events, &(struct follow_limits){ start + 300,
-	                              start + 60000, 0 }, &err), RC_BUSY);
+	                              start + 60000, false }, &err), RC_BUSY);
 	ck_assert_int_ge(clock_mono_ms() - start, 290);
 	ck_assert_int_lt(clock_mono_ms() - start, 20000);
 	ck_assert_int_eq(follower_hold(follower, events, 1, clock_mono_ms() + 100, &err),
@@ -482,7 +482,7 @@ static void
 follow_in_steps(void)
 {
 	int64_t now = clock_mono_ms();
-	struct follow_limits limits = { now + 20000, now + 60000, 1 << 20 };
+	struct follow_limits limits = { now + 20000, now + 60000, true };
 
 	if (follower_run(follower, events, &limits, &err) != RC_OK)
 		_exit(3);

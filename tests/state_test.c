@@ -56,7 +56,7 @@ follow(void)
 
 	if (follower == NULL)
 		must(follower_new(log_dir, profile, &follower, &err));
-	must(follower_run(follower, events, &(struct follow_limits){ end, end, 0 }, &err));
+	must(follower_run(follower, events, &(struct follow_limits){ end, end, false }, &err));
 }
 
 /* --- whole logs --- */
@@ -366,7 +366,7 @@ let_pass(void *ctx, int ms)
 static enum rc
 spend(struct meanwhile *m)
 {
-	return follower_spare(follower, events, &(struct follow_spare){ 1 << 20, let_pass, m },
+	return follower_spare(follower, events, &(struct follow_spare){ let_pass, m },
 	                      &err);
 }
 

@@ -64,7 +64,7 @@ admin_view_close(struct view *v)
 static enum rc
 hold(struct view *v)
 {
-	struct follow_limits limits = { clock_mono_ms() + WAIT_MS, INT64_MAX, 0 };
+	struct follow_limits limits = { clock_mono_ms() + WAIT_MS, INT64_MAX, false };
 	struct events_head head;
 	enum rc rc;
 

@@ -39,7 +39,6 @@
 
 /* What is applied with the log's lock held, where pushes wait for it. */
 #define LOCKED_EVENTS 200
-#define LOCKED_PAYLOAD (1 << 20)
 
 struct follower {
 	const struct profile *profile;
@@ -310,7 +309,7 @@ apply_event(void *ctx, const struct event *ev, bool *stop)
 	enum applied what;
 	enum rc rc = RC_OK;
 
-	if (f->limits->max_payload > 0 && ev->payload.len > f->limits->max_payload) {
+	if (f->limits->small && ev->payload.len == 0) { /* not read: it is large */
 		f->stopped = *stop = true;
 		return RC_OK;
 	}
@@ -339,7 +338,7 @@ end_of_batch(const struct follower *f)
 {
 	int64_t now = clock_mono_ms(), end = now + BATCH_MS;
 
-	if (f->limits->max_payload == 0 && f->limits->until_ms > end)
+	if (!f->limits->small && f->limits->until_ms > end)
 		end = f->limits->until_ms < now + BULK_MS ? f->limits->until_ms : now + BULK_MS;
 	return end;
 }
@@ -362,8 +361,11 @@ apply_batch(struct follower *f, bool *done, struct err *err)
 		rc = load_sums(f, err);
 	sqlite3_preupdate_hook(state_db(f->state), on_change, f);
 	if (rc == RC_OK)
-		rc = events_walk(f->log, state_seq(f->state), f->to, false, &head,
-		                 apply_event, f, err);
+		rc = f->limits->small
+		    ? events_walk_small(f->log, state_seq(f->state), f->to, &head, apply_event, f,
+		                        err)
+		    : events_walk(f->log, state_seq(f->state), f->to, false, &head, apply_event,
+		                  f, err);
 	sqlite3_preupdate_hook(state_db(f->state), NULL, NULL);
 	if (rc != RC_OK && f->why.text[0] != '\0')
 		err_set(err, rc, "%s", f->why.text);
@@ -398,7 +400,7 @@ static enum rc
 apply_all(struct follower *f, struct events *log, const struct follow_limits *limits,
           struct err *err)
 {
-	bool bulk = limits->max_payload == 0, done = false;
+	bool bulk = !limits->small, done = false;
 	enum rc rc = start(f, log, limits, bulk ? BULK_EVENTS : BATCH_EVENTS, err);
 
 	if (bulk)
@@ -493,7 +495,7 @@ look(struct follower *f, struct events *log, bool *now, struct err *err)
 static enum rc
 spend(struct follower *f, struct events *log, bool *done, struct err *err)
 {
-	struct follow_limits limits = { .max_payload = f->spare->max_payload };
+	struct follow_limits limits = { .small = true };
 	struct events_head head;
 	bool now = false;
 	enum rc rc;
@@ -545,7 +547,7 @@ enum rc
 follower_hold(struct follower *f, struct events *log, int64_t seq, int64_t deadline_ms,
               struct err *err)
 {
-	struct follow_limits limits = { deadline_ms, deadline_ms, 0 };
+	struct follow_limits limits = { deadline_ms, deadline_ms, false };
 	enum rc rc;
 
 	if (!stands_at(f, log, seq) && (rc = follower_run(f, log, &limits, err)) != RC_OK)
@@ -564,7 +566,7 @@ enum rc
 follower_rebuild(struct follower *f, struct events *log, int64_t deadline_ms,
                  struct err *err)
 {
-	struct follow_limits limits = { deadline_ms, INT64_MAX, 0 };
+	struct follow_limits limits = { deadline_ms, INT64_MAX, false };
 	enum rc rc = state_lock(f->state, log, deadline_ms, err);
 
 	if (rc != RC_OK)
@@ -583,7 +585,7 @@ static enum rc
 begin_log(struct follower *f, struct events *log, int64_t deadline_ms, bool *done,
           struct err *err)
 {
-	static const struct follow_limits limits = { .max_payload = LOCKED_PAYLOAD };
+	static const struct follow_limits limits = { .small = true };
 	enum rc rc;
 
 	*done = false;
@@ -597,10 +599,10 @@ begin_log(struct follower *f, struct events *log, int64_t deadline_ms, bool *don
 }
 
 enum rc
-follower_begin(struct follower *f, struct events *log, int64_t deadline_ms,
+follower_begin(struct follower *f, struct events *log, bool small, int64_t deadline_ms,
                struct err *err)
 {
-	struct follow_limits limits = { deadline_ms, deadline_ms, 0 };
+	struct follow_limits limits = { deadline_ms, deadline_ms, small };
 	bool done = false;
 	enum rc rc;
 
@@ -613,7 +615,7 @@ follower_begin(struct follower *f, struct events *log, int64_t deadline_ms,
 		rc = begin_log(f, log, deadline_ms, &done, err);
 		if (rc != RC_OK || !done)
 			state_unlock(f->state);
-	} while (rc == RC_OK && !done && clock_mono_ms() < deadline_ms);
+	} while (rc == RC_OK && !done && !f->stopped && clock_mono_ms() < deadline_ms);
 	return rc != RC_OK || done ? rc
 	    : err_set(err, RC_BUSY, "the project's state did not come up to its log in time");
 }

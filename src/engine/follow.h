@@ -27,10 +27,10 @@ void follower_free(struct follower *f);
 struct follow_limits {
 	int64_t lock_ms;    /* wait until then for whoever is at it already */
 	int64_t until_ms;   /* begin no batch after that */
-	size_t max_payload; /* stop before an event larger than this: to apply one
-	                     * takes some four times its memory. 0: none is, and
-	                     * memory is no concern: 64 MB may go into pages of the
-	                     * state, for as long as events are applied */
+	bool small;         /* stop before a large event (EVENT_LARGE): to apply it takes
+	                     * some four times its memory. Else memory is no concern:
+	                     * 64 MB may go into pages of the state, for as long as
+	                     * events are applied */
 };
 
 /*
@@ -42,7 +42,6 @@ enum rc follower_run(struct follower *f, struct events *log,
 
 /* Who applies in spare time, and for whom. */
 struct follow_spare {
-	size_t max_payload; /* as above */
 	/* Let so many milliseconds pass; true, and at once: there is something
 	 * better to do. */
 	bool (*wanted)(void *ctx, int ms);
@@ -51,7 +50,7 @@ struct follow_spare {
 
 /*
  * Bring the state up to the log's head in spare time, at most for about a second.
- * While events come thick it waits for the end of that, so that those who push
+ * Large events are left to who needs the state. While events come thick it waits for the end of that, so that those who push
  * have the CPU, but not when the state is far behind. RC_OK also where it was left
  * to whoever pushes next, or needs the state; RC_BUSY: another one is at it.
  */
@@ -73,11 +72,11 @@ enum rc follower_hold(struct follower *f, struct events *log, int64_t seq,
 /*
  * For who writes an event that is computed from what the log adds up to: take the
  * state's lock and then the log's, with the state at the log's head; all waits and
- * work end at the deadline: RC_BUSY. On RC_OK events_commit() or events_rollback()
+ * work end at the deadline, or, `small`, at a large event: RC_BUSY. On RC_OK events_commit() or events_rollback()
  * the log, and then follower_end().
  */
-enum rc follower_begin(struct follower *f, struct events *log, int64_t deadline_ms,
-                       struct err *err);
+enum rc follower_begin(struct follower *f, struct events *log, bool small,
+                       int64_t deadline_ms, struct err *err);
 void follower_end(struct follower *f);
 
 /*

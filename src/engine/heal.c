@@ -963,7 +963,7 @@ heal_run(struct follower *f, struct events *log, const struct heal_rules *rules,
 	if (from == 0)
 		return set_from(log, true, deadline_ms, h.err);
 	if ((rc = is_due(&h, from, &due)) != RC_OK || !due ||
-	    (rc = follower_begin(f, log, deadline_ms, h.err)) != RC_OK)
+	    (rc = follower_begin(f, log, true, deadline_ms, h.err)) != RC_OK)
 		return rc;
 	rc = heal(&h, from, more);
 	buf_free(&h.now);

@@ -361,7 +361,7 @@ restore_conflict(struct follower *f, struct events *log, struct conflict_id id,
 	enum rc rc;
 
 	buf_reset(answer);
-	if ((rc = follower_begin(f, log, deadline_ms, err)) != RC_OK)
+	if ((rc = follower_begin(f, log, false, deadline_ms, err)) != RC_OK)
 		return rc;
 	rc = restore(&j, by, answer);
 	db_reset(j.row);

@@ -178,7 +178,7 @@ static enum rc
 compare_held(struct follower *f, struct follower *again, struct events *log,
              struct state_check *out, struct err *err)
 {
-	struct follow_limits limits = { clock_mono_ms(), INT64_MAX, 0 };
+	struct follow_limits limits = { clock_mono_ms(), INT64_MAX, false };
 	enum rc rc;
 
 	out->seq = state_seq(follower_state(f));
@@ -196,7 +196,7 @@ enum rc
 verify_state(struct follower *f, struct events *log, const char *scratch,
              int64_t wait_ms, struct state_check *out, struct err *err)
 {
-	struct follow_limits limits = { clock_mono_ms(), INT64_MAX, 0 };
+	struct follow_limits limits = { clock_mono_ms(), INT64_MAX, false };
 	struct follower *again = NULL;
 	enum rc rc = follower_new(scratch, follower_profile(f), &again, err);
 

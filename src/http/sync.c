@@ -153,7 +153,7 @@ sync_follower(struct request *r, struct follower **out)
 enum rc
 sync_follow(struct request *r, int64_t seq, int64_t deadline_ms, struct follower **out)
 {
-	struct follow_limits limits = { deadline_ms, clock_mono_ms(), SYNC_SMALL_PAYLOAD };
+	struct follow_limits limits = { deadline_ms, clock_mono_ms(), true };
 	struct events *log = r->project->log;
 	enum rc rc = projects_follower(&r->server->projects, r->project, out, &r->err);
 
@@ -163,10 +163,10 @@ sync_follow(struct request *r, int64_t seq, int64_t deadline_ms, struct follower
 		return rc;
 	/* Much, or something large: with a place it may take memory. */
 	if (request_take_large(r) == RC_OK)
-		limits.max_payload = 0;
+		limits.small = false;
 	limits.until_ms = deadline_ms;
 	rc = follower_run(*out, log, &limits, &r->err);
-	if (rc == RC_OK && limits.max_payload > 0 && clock_mono_ms() < deadline_ms &&
+	if (rc == RC_OK && limits.small && clock_mono_ms() < deadline_ms &&
 	    state_seq(follower_state(*out)) < seq)
 		rc = request_take_large(r); /* it stopped before something large */
 	return rc;
@@ -295,7 +295,7 @@ sync_settle(struct request *r)
 {
 	struct project_log *p = r->project;
 	int64_t until = clock_mono_ms() + SETTLE_MS;
-	struct follow_limits limits = { until, until, SYNC_SMALL_PAYLOAD };
+	struct follow_limits limits = { until, until, true };
 	struct follower *f;
 	struct err err = { "" };
 	enum rc rc = projects_follower(&r->server->projects, p, &f, &err);
@@ -314,7 +314,7 @@ sync_settle(struct request *r)
 void
 sync_after(struct request *r)
 {
-	struct follow_spare spare = { SYNC_SMALL_PAYLOAD, r->io->wanted, r->io_ctx };
+	struct follow_spare spare = { r->io->wanted, r->io_ctx };
 	struct follower *f;
 	struct err err = { "" };
 	enum rc rc = projects_follower(&r->server->projects, r->project, &f, &err);

@@ -40,10 +40,6 @@ char *sync_tag(const struct request *r, const char *what, int64_t a, int64_t b, 
  * profile, so its log adds up to nothing. */
 enum rc sync_follower(struct request *r, struct follower **out);
 
-/* An event with a larger payload than this is left to who needs the state: to
- * apply it takes some four times its memory. */
-#define SYNC_SMALL_PAYLOAD (1 << 20)
-
 /*
  * Bring the project's state up to a seq of its log (a `visible`), as far as the
  * deadline allows; for what is large a place is taken first (RC_CROWDED), and

@@ -19,7 +19,7 @@
  * statement SQLite would hold it a second time. It then is a BLOB in a column
  * of TEXT; the bytes are the same.
  */
-#define LARGE (1 << 20)
+#define LARGE EVENT_LARGE
 
 #define FORMAT 1 /* of events.db; a newer one is refused */
 
@@ -98,8 +98,10 @@ static const char *const queries[Q__MAX] = {
 	    "SELECT seq FROM event WHERE action_id = :action_id AND digest = :digest",
 	[Q_GET] = SELECT_EVENT " WHERE e.seq = :seq",
 	[Q_GLANCE] = SELECT_WITH("''") " WHERE e.seq = :seq",
-	[Q_WALK] =
-	    SELECT_EVENT " WHERE e.seq > :after AND e.seq <= :last AND e.parked <= :parked"
+	[Q_WALK] = /* whether it is a BLOB is seen without reading it */
+	    SELECT_WITH("CASE WHEN :small AND typeof(e.payload) = 'blob' THEN NULL"
+	                " ELSE e.payload END")
+	    " WHERE e.seq > :after AND e.seq <= :last AND e.parked <= :parked"
 	    " ORDER BY e.seq",
 	[Q_BEFORE] =
 	    "SELECT seq FROM event WHERE seq < :seq AND parked = 0"
@@ -573,7 +575,7 @@ read_event(sqlite3_stmt *st, struct event *ev)
 }
 
 static enum rc
-walk_rows(struct events *e, int64_t after, int64_t last, bool with_parked,
+walk_rows(struct events *e, int64_t after, int64_t last, bool with_parked, bool small,
           events_visit *visit, void *ctx, struct err *err)
 {
 	sqlite3_stmt *st = e->st[Q_WALK];
@@ -583,6 +585,7 @@ walk_rows(struct events *e, int64_t after, int64_t last, bool with_parked,
 
 	db_bind_int(st, ":after", after);
 	db_bind_int(st, ":last", last);
+	db_bind_int(st, ":small", small);
 	db_bind_int(st, ":parked", with_parked);
 	while ((rc = db_step(st, &row, err)) == RC_OK && row && !stop) {
 		read_event(st, &ev);
@@ -593,10 +596,9 @@ walk_rows(struct events *e, int64_t after, int64_t last, bool with_parked,
 	return rc;
 }
 
-enum rc
-events_walk(struct events *e, int64_t after, int64_t last, bool with_parked,
-            struct events_head *head, events_visit *visit, void *ctx,
-            struct err *err)
+static enum rc
+walk(struct events *e, int64_t after, int64_t last, bool with_parked, bool small,
+     struct events_head *head, events_visit *visit, void *ctx, struct err *err)
 {
 	struct events_head now;
 	bool own = !e->writing && !e->holding;
@@ -609,10 +611,25 @@ events_walk(struct events *e, int64_t after, int64_t last, bool with_parked,
 		*head = now;
 	/* A tail of parked events is not walked over at every poll. */
 	if (rc == RC_OK && after < (with_parked ? now.seq : now.visible))
-		rc = walk_rows(e, after, last, with_parked, visit, ctx, err);
+		rc = walk_rows(e, after, last, with_parked, small, visit, ctx, err);
 	if (own)
 		events_let_go(e);
 	return rc;
+}
+
+enum rc
+events_walk(struct events *e, int64_t after, int64_t last, bool with_parked,
+            struct events_head *head, events_visit *visit, void *ctx,
+            struct err *err)
+{
+	return walk(e, after, last, with_parked, false, head, visit, ctx, err);
+}
+
+enum rc
+events_walk_small(struct events *e, int64_t after, int64_t last, struct events_head *head,
+                  events_visit *visit, void *ctx, struct err *err)
+{
+	return walk(e, after, last, false, true, head, visit, ctx, err);
 }
 
 static enum rc

@@ -28,6 +28,10 @@ const char *action_name(enum action a);
 /* The action of that exact name, 0 when there is none. */
 enum action action_find(struct span name);
 
+/* An event with a payload of so many bytes is large: whoever reads it needs several
+ * times its memory. */
+#define EVENT_LARGE (1 << 20)
+
 /* Bytes of an idempotency digest. */
 #define EVENT_DIGEST_LEN 16
 
@@ -190,6 +194,12 @@ typedef enum rc events_visit(void *ctx, const struct event *ev, bool *stop);
 enum rc events_walk(struct events *e, int64_t after, int64_t last,
                     bool with_parked, struct events_head *head,
                     events_visit *visit, void *ctx, struct err *err);
+
+/* The same, but the payload of a large event (EVENT_LARGE bytes or more) is not read:
+ * it is empty. */
+enum rc events_walk_small(struct events *e, int64_t after, int64_t last,
+                          struct events_head *head, events_visit *visit, void *ctx,
+                          struct err *err);
 
 /*
  * Read one event; it is borrowed until events_got(), which has to follow.
