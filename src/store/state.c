@@ -487,6 +487,8 @@ state_empty(struct state *s, struct events *log, struct err *err)
 	if ((rc = remove_files(s, err)) == RC_OK &&
 	    (rc = open_db(s, log, &ours, err)) == RC_OK && !ours)
 		rc = err_set(err, RC_FAULT, "%s: a new state is not what it should be", s->path);
+	if (rc != RC_OK)
+		close_db(s); /* it may be half open */
 	return rc;
 }
 
