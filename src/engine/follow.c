@@ -271,7 +271,14 @@ save_sums(struct follower *f, int64_t seq, struct err *err)
 
 /* --- applying --- */
 
-/* Under the lock: what works on the connection that is open now. */
+/* Whether what works on the connection that is open now is there, all of it. */
+static bool
+is_ready(const struct follower *f)
+{
+	return f->now != NULL && f->opened == state_opened(f->state);
+}
+
+/* Under the lock: make it. */
 static enum rc
 prepare(struct follower *f, struct err *err)
 {
@@ -279,7 +286,7 @@ prepare(struct follower *f, struct err *err)
 	size_t n;
 	enum rc rc;
 
-	if (f->applier != NULL && f->opened == state_opened(f->state))
+	if (is_ready(f))
 		return RC_OK;
 	drop_applier(f);
 	f->opened = state_opened(f->state);
@@ -411,11 +418,11 @@ apply_all(struct follower *f, struct events *log, const struct follow_limits *li
 }
 
 /* Whether the state stands at a seq or beyond it, as far as is seen without
- * the lock. */
+ * the lock, and can be read. */
 static bool
 stands_at(struct follower *f, struct events *log, int64_t seq)
 {
-	if (state_hold(f->state, log, NULL) != RC_OK)
+	if (!is_ready(f) || state_hold(f->state, log, NULL) != RC_OK)
 		return false;
 	state_let_go(f->state);
 	return state_seq(f->state) >= seq;
@@ -547,8 +554,7 @@ follower_hold(struct follower *f, struct events *log, int64_t seq, int64_t deadl
 		return rc;
 	if ((rc = state_hold(f->state, log, err)) != RC_OK)
 		return rc == RC_NOT_FOUND ? RC_BUSY : rc; /* replaced at this moment */
-	if (state_seq(f->state) >= seq && f->applier != NULL &&
-	    f->opened == state_opened(f->state))
+	if (state_seq(f->state) >= seq && is_ready(f))
 		return RC_OK;
 	state_let_go(f->state);
 	return err_set(err, RC_BUSY, "the project's state is being brought up to date: "
