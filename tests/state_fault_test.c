@@ -335,6 +335,30 @@ START_TEST(a_state_from_the_future_of_its_log_is_made_anew)
 }
 END_TEST
 
+/* The log tells of an end that it does not hold: that is said, and not looked for
+ * for ever. */
+START_TEST(a_log_that_lacks_its_end_is_said_to)
+{
+	char path[TEMP_PATH + 32];
+	sqlite3 *db;
+
+	load();
+	snprintf(path, sizeof(path), "%s/events.db", log_dir);
+	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+	must(db_exec(db, "DELETE FROM event WHERE seq > 100", &err));
+	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
+	ck_assert_int_eq(run(follower), RC_UNAVAILABLE);
+	ck_assert_ptr_nonnull(strstr(err.text, "lacks events after 100"));
+	ck_assert_int_eq(follower_rebuild(follower, events, clock_mono_ms() + 20000, &err),
+	                 RC_UNAVAILABLE);
+	ck_assert_int_eq(follower_begin(follower, events, clock_mono_ms() + 20000, &err),
+	                 RC_UNAVAILABLE);
+	/* What there is can be read. */
+	must(follower_hold(follower, events, 100, clock_mono_ms() + 20000, &err));
+	state_let_go(follower_state(follower));
+}
+END_TEST
+
 /* --- others --- */
 
 START_TEST(a_stranger_who_has_the_lock_is_waited_for_and_not_for_ever)
@@ -639,6 +663,7 @@ main(void)
 	                    HARMS * PLACES);
 	tcase_add_loop_test(t, a_state_that_says_it_is_another_is_made_anew, 0, LIES);
 	tcase_add_test(t, a_state_from_the_future_of_its_log_is_made_anew);
+	tcase_add_test(t, a_log_that_lacks_its_end_is_said_to);
 	tcase_add_test(t, a_stranger_who_has_the_lock_is_waited_for_and_not_for_ever);
 	tcase_add_test(t, many_who_follow_at_once_make_one_state);
 	tcase_add_test(t, a_reader_is_not_disturbed_by_who_empties_the_state);

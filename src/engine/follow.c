@@ -6,6 +6,7 @@
 #include "engine/value.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -371,6 +372,10 @@ apply_batch(struct follower *f, bool *done, struct err *err)
 		err_set(err, rc, "%s", f->why.text);
 	if (rc == RC_OK && f->events > 0)
 		rc = save_sums(f, 0, err);
+	else if (rc == RC_OK && !f->stopped && state_seq(f->state) < target(f, &head))
+		rc = err_set(err, RC_UNAVAILABLE, "the log lacks events after %" PRId64 ", it is said "
+		             "to go to %" PRId64 ": put it back from a backup",
+		             state_seq(f->state), target(f, &head));
 	if (rc == RC_OK) {
 		*done = state_seq(f->state) >= target(f, &head);
 		rc = state_commit(f->state, err);
