@@ -478,6 +478,9 @@ static const struct rule rules[] = {
 	    "B create issue_files f-2 {'new_data':{'issue_id':'td-1','file_path':'a.c','linked_sha':'2','linked_at':'x'}}" },
 	  "3-1 cascade issue_files f-1 3 over 2; issue_id: \"td-1\" -> null; file_path:"
 	  " \"a.c\" -> null; linked_sha: \"1\" -> null; linked_at: \"x\" -> null\n" },
+	{ "a child whose parent arrives after it is in nobody's way",
+	  { "B create comments cm-1 {'new_data':{'issue_id':'td-1','session_id':'s','text':'t'}}", ISSUE },
+	  NULL },
 	{ "a child whose parent was deleted in between",
 	  { ISSUE, "A delete issues td-1 {}",
 	    "B create comments cm-1 {'new_data':{'issue_id':'td-1','session_id':'s','text':'t'}}" },
@@ -637,6 +640,42 @@ END_TEST
 
 /* --- the list --- */
 
+/* What one event took is in one page; where it is much, who asks has a place for
+ * what is large. */
+START_TEST(rows_that_an_event_took_fill_no_memory_without_a_place)
+{
+	static const struct { int comments; enum rc want; } rows[] = {
+		{ 8, RC_OK }, { 10, RC_TOO_LARGE },
+	};
+	int n = rows[_i].comments;
+	struct buf text = { 0 }, page = { 0 };
+
+	step_append(events, ISSUE);
+	for (int i = 0; i < n; i++) {
+		buf_reset(&text);
+		buf_addf(&text, "B create comments cm-%d {'new_data':{'issue_id':'td-1',"
+		         "'session_id':'s','text':'", i);
+		for (int k = 0; k < 1 << 20; k++)
+			buf_add_byte(&text, 'x');
+		buf_add_str(&text, "'}}");
+		step_append(events, buf_cstr(&text));
+	}
+	step_append(events, "C delete issues td-1 {}");
+	follow();
+	must(state_hold(follower_state(follower), events, &err));
+	ck_assert_int_eq(conflict_page_write(follower, events, 0, 1, false, &page, &err),
+	                 rows[_i].want);
+	if (rows[_i].want != RC_OK)
+		ck_assert_uint_eq(page.len, 0);
+	buf_reset(&page);
+	must(conflict_page_write(follower, events, 0, 1, true, &page, &err));
+	ck_assert_uint_gt(page.len, (size_t)n << 20);
+	state_let_go(follower_state(follower));
+	buf_free(&text);
+	buf_free(&page);
+}
+END_TEST
+
 /* (Whoever wrote a value is found, as long as it is one of a row's last 1000
  * events.) */
 START_TEST(a_side_that_is_not_known_is_null_in_the_list)
@@ -703,6 +742,7 @@ main(void)
 	                    0, 3);
 	tcase_add_test(t, an_own_edge_that_closes_a_cycle_is_no_conflict);
 	tcase_add_test(t, a_field_of_a_megabyte_is_kept_whole);
+	tcase_add_loop_test(t, rows_that_an_event_took_fill_no_memory_without_a_place, 0, 2);
 	tcase_add_test(t, a_side_that_is_not_known_is_null_in_the_list);
 	tcase_add_test(t, who_wrote_a_value_long_ago_is_found);
 	suite_add_tcase(s, t);

@@ -100,15 +100,16 @@ static enum rc
 visit(void *ctx, const struct state_conflict *c, bool *stop, struct err *err)
 {
 	struct writer *w = ctx;
-	bool full = w->count >= w->limit || w->out->len - w->start >= PAGE_MAX_BYTES;
+	size_t bytes = w->out->len - w->start;
+	bool full = w->count >= w->limit || bytes >= PAGE_MAX_BYTES;
 	enum rc rc;
 
 	if (full && c->seq != w->last) {
 		w->has_more = *stop = true;
 		return RC_OK;
 	}
-	if (!w->large && c->fields.len > PAGE_MAX_BYTES)
-		return err_set(err, RC_TOO_LARGE, "a conflict is larger than a page");
+	if (!w->large && (c->fields.len > PAGE_MAX_BYTES || bytes >= 2 * PAGE_MAX_BYTES))
+		return err_set(err, RC_TOO_LARGE, "what an event took is larger than a page");
 	if (c->type < 0 || (size_t)c->type >= w->all->n)
 		return err_set(err, RC_FAULT, "conflict %" PRId64 "-%d is of no table", c->seq,
 		               c->n);
