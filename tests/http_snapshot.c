@@ -1048,6 +1048,12 @@ swept(struct world *w)
 	ck_assert_int_eq(get(w, "", NULL), 200);
 	check_whole(w, 6);
 	ck_assert_str_eq(listing(w), ".past-0000000000000001 5.db 5.json 6.db 6.json lock ");
+	/* where nobody pushes any more, with the next one of the past */
+	ck_assert_int_eq(utimensat(AT_FDCWD, path_of(w, ".past-0000000000000001"), at, 0), 0);
+	harm_put(path_of(w, ".past-0000000000000003"), span_of("somebody's"));
+	ck_assert_int_eq(get(w, "?at_seq=3", NULL), 200);
+	check_body(w, 3);
+	ck_assert_str_eq(listing(w), ".past-0000000000000003 5.db 5.json 6.db 6.json lock ");
 }
 
 START_TEST(what_dead_ones_left_behind_goes)
