@@ -591,6 +591,7 @@ static const char *const harms[] = {
 	"rm state.lock", "head -c 100 /dev/urandom >state.lock",
 	"sqlite3 state.db \"UPDATE tdsync_state SET seq = 1000, mark = 'td/99'\"",
 	"sqlite3 state.db 'UPDATE tdsync_state SET log_id = zeroblob(16)'",
+	"sqlite3 state.db 'UPDATE tdsync_conflict SET lost_seq = -1'",
 };
 
 static void

@@ -359,6 +359,24 @@ START_TEST(a_log_that_lacks_its_end_is_said_to)
 }
 END_TEST
 
+/* What a state says of its rows can be as wrong as the rest: nobody is told that
+ * something is not there, for ever, which is only there to be made anew. */
+START_TEST(a_state_that_tells_of_events_that_never_were_is_made_anew)
+{
+	sqlite3 *db;
+
+	load();
+	go_on();
+	ck_assert_int_eq(sqlite3_open(state_path, &db), SQLITE_OK);
+	must(db_exec(db, "UPDATE tdsync_version SET seq = -seq WHERE id = 'td-x1'", &err));
+	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
+	step_append(events, "C update issues td-x1 {'previous_data':{'title':'One'},"
+	            "'new_data':{'title':'Four'}}");
+	must(run(follower));
+	must_be_right("made anew");
+}
+END_TEST
+
 /* --- others --- */
 
 START_TEST(a_stranger_who_has_the_lock_is_waited_for_and_not_for_ever)
@@ -664,6 +682,7 @@ main(void)
 	tcase_add_loop_test(t, a_state_that_says_it_is_another_is_made_anew, 0, LIES);
 	tcase_add_test(t, a_state_from_the_future_of_its_log_is_made_anew);
 	tcase_add_test(t, a_log_that_lacks_its_end_is_said_to);
+	tcase_add_test(t, a_state_that_tells_of_events_that_never_were_is_made_anew);
 	tcase_add_test(t, a_stranger_who_has_the_lock_is_waited_for_and_not_for_ever);
 	tcase_add_test(t, many_who_follow_at_once_make_one_state);
 	tcase_add_test(t, a_reader_is_not_disturbed_by_who_empties_the_state);

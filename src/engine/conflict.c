@@ -404,7 +404,7 @@ look_at(void *ctx, int64_t seq, enum version_what what, bool *stop, struct err *
 
 	s->knew = true;
 	if ((rc = events_get(s->r->log, seq, &past, err)) != RC_OK)
-		return rc;
+		return rc == RC_NOT_FOUND ? state_doubt(s->r->state, seq, err) : rc;
 	own = span_eq(past.device, s->ev->device);
 	if (what == VERSION_TAKEN ||
 	    (what == VERSION_APPLIED && past.action == ACTION_DELETE)) {

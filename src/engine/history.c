@@ -236,7 +236,7 @@ visit(void *ctx, int64_t seq, enum version_what what, bool *stop, struct err *er
 	if ((size_t)what >= sizeof(outcomes) / sizeof(outcomes[0]))
 		return err_set(err, RC_FAULT, "a version of no known outcome");
 	if ((rc = read_event(w, seq, &ev, err)) != RC_OK)
-		return rc == RC_NOT_FOUND ? RC_FAULT : rc;
+		return rc == RC_NOT_FOUND ? state_doubt(follower_state(w->f), seq, err) : rc;
 	add_event(w, &ev, what);
 	w->read += ev.payload.len;
 	events_got(w->log);

@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -655,6 +656,14 @@ bool
 state_damaged(const struct state *s)
 {
 	return s->damaged;
+}
+
+enum rc
+state_doubt(struct state *s, int64_t seq, struct err *err)
+{
+	s->damaged = true;
+	return err_set(err, RC_UNAVAILABLE, "%s tells of event %" PRId64 ", which is not in the "
+	               "log", s->path, seq);
 }
 
 sqlite3 *
