@@ -627,6 +627,17 @@ START_TEST(without_memory_it_is_told)
 }
 END_TEST
 
+/* There was no memory to detach the last one. */
+START_TEST(what_stayed_attached_is_in_nobodys_way)
+{
+	load("conflicts", INT64_MAX);
+	must(write_it());
+	must(db_exec(state_db(follower_state(follower)), "ATTACH ':memory:' AS snapshot", &err));
+	must(write_it());
+	check_digest("conflicts");
+}
+END_TEST
+
 /* The same for a worker that opens a state for the first time: the next request
  * finds nothing that is half made. */
 START_TEST(whoever_had_no_memory_at_first_goes_on)
@@ -681,6 +692,7 @@ main(void)
 	tcase_add_test(t, no_file_can_be_made);
 	tcase_add_test(t, a_full_disk_harms_nothing);
 	tcase_add_loop_test(t, without_memory_it_is_told, 0, 2);
+	tcase_add_test(t, what_stayed_attached_is_in_nobodys_way);
 	tcase_add_loop_test(t, whoever_had_no_memory_at_first_goes_on, 0, 2);
 	suite_add_tcase(s, t);
 	runner = srunner_create(s);
