@@ -379,6 +379,28 @@ END_TEST
 
 /* --- others --- */
 
+/* Pushes wait for the log's lock, and whoever applies never asks for it: so no push
+ * waits for that. (Nor does a push ask for the state's: http_state.c.) */
+START_TEST(the_logs_lock_is_no_concern_of_who_applies)
+{
+	char path[TEMP_PATH + 32];
+	struct events_head head;
+	struct lock *lock;
+
+	load();
+	must(events_head(events, &head, &err));
+	snprintf(path, sizeof(path), "%s/" EVENTS_LOCK, log_dir);
+	must(lock_open(path, &lock, &err));
+	ck_assert_int_eq(lock_take(lock, clock_mono_ms() + 1000), RC_OK);
+	must(run(follower));
+	must(follower_rebuild(follower, events, clock_mono_ms() + 1000, &err));
+	must(follower_hold(follower, events, head.visible, clock_mono_ms() + 1000, &err));
+	state_let_go(follower_state(follower));
+	must_be_right("beside who has the log's lock");
+	lock_close(lock);
+}
+END_TEST
+
 START_TEST(a_stranger_who_has_the_lock_is_waited_for_and_not_for_ever)
 {
 	char path[TEMP_PATH + 32];
@@ -683,6 +705,7 @@ main(void)
 	tcase_add_test(t, a_state_from_the_future_of_its_log_is_made_anew);
 	tcase_add_test(t, a_log_that_lacks_its_end_is_said_to);
 	tcase_add_test(t, a_state_that_tells_of_events_that_never_were_is_made_anew);
+	tcase_add_test(t, the_logs_lock_is_no_concern_of_who_applies);
 	tcase_add_test(t, a_stranger_who_has_the_lock_is_waited_for_and_not_for_ever);
 	tcase_add_test(t, many_who_follow_at_once_make_one_state);
 	tcase_add_test(t, a_reader_is_not_disturbed_by_who_empties_the_state);
