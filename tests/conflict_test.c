@@ -617,6 +617,46 @@ START_TEST(an_own_edge_that_closes_a_cycle_is_no_conflict)
 }
 END_TEST
 
+/* --- once more --- */
+
+/* What an event took is recorded once, though it did not come to its end at first. */
+START_TEST(an_event_that_is_cut_short_is_recorded_once)
+{
+	static const char want[] =
+	    "6-1 cascade board_issue_positions p-1 6 over 4; board_id: \"bd-1\" -> null;"
+	    " issue_id: \"td-1\" -> null; position: 1 -> null; added_at: \"x\" -> null\n"
+	    "6-2 cascade board_issue_positions p-2 6 over 5; board_id: \"bd-1\" -> null;"
+	    " issue_id: \"td-2\" -> null; position: 2 -> null; added_at: \"x\" -> null\n";
+	int64_t end = clock_mono_ms() + 60000;
+	struct buf text = { 0 };
+	sqlite3 *db;
+
+	step_append(events, "A create boards bd-1 {'new_data':{'name':'Board'}}");
+	step_append(events, ISSUE);
+	step_append(events, "A create issues td-2 {'new_data':{'title':'Two'}}");
+	step_append(events, "B create board_issue_positions p-1 {'new_data':{'board_id':'bd-1',"
+	            "'issue_id':'td-1','position':1,'added_at':'x'}}");
+	step_append(events, "B create board_issue_positions p-2 {'new_data':{'board_id':'bd-1',"
+	            "'issue_id':'td-2','position':2,'added_at':'x'}}");
+	follow();
+	/* For what takes its place there is no room: the row is gone by then. */
+	buf_add_str(&text, "A create boards bd-1 {'previous_data':{'name':'Board'},"
+	            "'new_data':{'name':'Board','query':'");
+	for (int i = 0; i < 100000; i++)
+		buf_add_byte(&text, 'x');
+	buf_add_str(&text, "'}}");
+	step_append(events, buf_cstr(&text));
+	db = state_db(follower_state(follower));
+	must(db_exec(db, "PRAGMA max_page_count = 1", &err)); /* as many as there are */
+	ck_assert_int_eq(follower_run(follower, events, &(struct follow_limits){ end, end, 0 },
+	                              &err), RC_UNAVAILABLE);
+	must(db_exec(db, "PRAGMA max_page_count = 1000000", &err));
+	ck_assert_str_eq(conflicts(), want);
+	ck_assert(db == state_db(follower_state(follower)));
+	buf_free(&text);
+}
+END_TEST
+
 /* --- large values --- */
 
 START_TEST(a_field_of_a_megabyte_is_kept_whole)
@@ -741,6 +781,7 @@ main(void)
 	tcase_add_loop_test(t, an_edge_that_closes_a_cycle_of_n_is_lost_to_the_newest_of_the_others,
 	                    0, 3);
 	tcase_add_test(t, an_own_edge_that_closes_a_cycle_is_no_conflict);
+	tcase_add_test(t, an_event_that_is_cut_short_is_recorded_once);
 	tcase_add_test(t, a_field_of_a_megabyte_is_kept_whole);
 	tcase_add_loop_test(t, rows_that_an_event_took_fill_no_memory_without_a_place, 0, 2);
 	tcase_add_test(t, a_side_that_is_not_known_is_null_in_the_list);

@@ -643,10 +643,14 @@ END_TEST
 START_TEST(whoever_had_no_memory_at_first_goes_on)
 {
 	struct follow_limits limits = { .lock_ms = INT64_MAX, .until_ms = INT64_MAX };
+	static const char lost[] = "SELECT seq, n, type, id, fields FROM tdsync_conflict"
+	                           " ORDER BY seq, n";
+	struct buf want = { 0 }, got = { 0 };
 	bool over = false;
 
 	load("conflicts", INT64_MAX);
 	must(write_it()); /* another worker brought the state up */
+	query(state_db(follower_state(follower)), lost, &want);
 	for (long n = 0; !over; n += n / 100 + 1) {
 		follower_free(follower);
 		must(follower_new(log_dir, &profile_td, &follower, &err));
@@ -658,11 +662,15 @@ START_TEST(whoever_had_no_memory_at_first_goes_on)
 		over = hungry_at >= 0;
 		hungry_at = -1;
 		must(follower_hold(follower, events, 106, clock_mono_ms() + FAR, &err));
+		query(state_db(follower_state(follower)), lost, &got);
+		ck_assert_msg(span_eq(buf_span(&want), buf_span(&got)), "%ld: %s", n, got.p);
 		state_let_go(follower_state(follower));
 		must(follower_rebuild(follower, events, clock_mono_ms() + FAR, &err));
 	}
 	must(write_it());
 	check_digest("conflicts");
+	buf_free(&want);
+	buf_free(&got);
 }
 END_TEST
 

@@ -80,8 +80,8 @@ clear_row(struct old_row *o)
 	o->table = NULL;
 }
 
-static void
-clear(struct recorder *r)
+void
+recorder_forget(struct recorder *r)
 {
 	clear_row(&r->own);
 	while (r->n_gone > 0)
@@ -95,7 +95,7 @@ recorder_free(struct recorder *r)
 {
 	if (r == NULL)
 		return;
-	clear(r);
+	recorder_forget(r);
 	free(r->gone);
 	buf_free(&r->fields);
 	buf_free(&r->text);
@@ -954,7 +954,7 @@ recorder_done(struct recorder *r, struct events *log, const struct deed *d,
 
 	r->log = log;
 	if (d->table == NULL || d->table->entity->held_back || d->ev->id.len == 0) {
-		clear(r);
+		recorder_forget(r);
 		return state_add_skipped(r->state, d->ev->seq, applied_reason(what), why, err);
 	}
 	if (what != APPLIED) { /* what the hook saw was taken back */
@@ -963,6 +963,6 @@ recorder_done(struct recorder *r, struct events *log, const struct deed *d,
 			clear_row(&r->gone[--r->n_gone]);
 	}
 	rc = r->failed ? no_memory(err) : done(r, d, what, why, err);
-	clear(r);
+	recorder_forget(r);
 	return rc;
 }

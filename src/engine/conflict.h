@@ -50,4 +50,7 @@ void recorder_on_change(struct recorder *r, sqlite3 *db, int op, const struct ta
 enum rc recorder_done(struct recorder *r, struct events *log, const struct deed *d,
                       enum applied what, const char *why, struct err *err);
 
+/* The event came to no end, and what it changed is rolled back. */
+void recorder_forget(struct recorder *r);
+
 #endif

@@ -382,8 +382,10 @@ apply_batch(struct follower *f, bool *done, struct err *err)
 	} else {
 		state_rollback(f->state);
 	}
-	if (rc != RC_OK)
+	if (rc != RC_OK) {
 		f->loaded = false;
+		recorder_forget(f->recorder);
+	}
 	return rc;
 }
 
