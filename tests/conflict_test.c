@@ -678,6 +678,33 @@ START_TEST(a_field_of_a_megabyte_is_kept_whole)
 }
 END_TEST
 
+/* However much goes with an event, a row at a time is in memory. */
+START_TEST(rows_that_go_are_not_all_in_memory)
+{
+	struct follow_limits limits = { INT64_MAX, INT64_MAX, 1 << 20 };
+	struct buf text = { 0 };
+
+	step_append(events, ISSUE);
+	for (int i = 0; i < 40; i++) {
+		buf_reset(&text);
+		buf_addf(&text, "B create comments cm-%d {'new_data':{'issue_id':'td-1',"
+		         "'session_id':'s','text':'", i);
+		for (int k = 0; k < 1 << 20; k++)
+			buf_add_byte(&text, 'x');
+		buf_add_str(&text, "'}}");
+		step_append(events, buf_cstr(&text));
+	}
+	follow();
+	step_append(events, "C delete issues td-1 {}");
+	sqlite3_memory_highwater(1);
+	must(follower_run(follower, events, &limits, &err));
+	ck_assert_int_lt(sqlite3_memory_highwater(0), 20 << 20);
+	conflicts();
+	ck_assert_uint_gt(found.len, 40 << 20);
+	buf_free(&text);
+}
+END_TEST
+
 /* --- the list --- */
 
 /* What one event took is in one page; where it is much, who asks has a place for
@@ -784,6 +811,7 @@ main(void)
 	tcase_add_test(t, an_event_that_is_cut_short_is_recorded_once);
 	tcase_add_test(t, a_field_of_a_megabyte_is_kept_whole);
 	tcase_add_loop_test(t, rows_that_an_event_took_fill_no_memory_without_a_place, 0, 2);
+	tcase_add_test(t, rows_that_go_are_not_all_in_memory);
 	tcase_add_test(t, a_side_that_is_not_known_is_null_in_the_list);
 	tcase_add_test(t, who_wrote_a_value_long_ago_is_found);
 	suite_add_tcase(s, t);
