@@ -379,6 +379,36 @@ END_TEST
 
 /* --- others --- */
 
+/* A WAL that others recover is waited for, after a checkpoint, too, which waits for
+ * nobody. */
+START_TEST(a_checkpoint_changes_nothing_of_who_is_waited_for)
+{
+	struct buf text = { 0 };
+	sqlite3_stmt *st;
+	bool row;
+	int ms[2];
+
+	load();
+	must(run(follower));
+	for (int i = 0; i < 2; i++) {
+		must(db_prepare(state_db(follower_state(follower)), "PRAGMA busy_timeout", &st, &err));
+		must(db_step(st, &row, &err));
+		ms[i] = sqlite3_column_int(st, 0);
+		sqlite3_finalize(st);
+		buf_reset(&text);
+		buf_add_str(&text, "A create issues td-x1 {'new_data':{'title':'");
+		for (int k = 0; k < 5 << 20; k++)
+			buf_add_byte(&text, 'x');
+		buf_add_str(&text, "'}}");
+		step_append(events, buf_cstr(&text));
+		must(run(follower));
+	}
+	ck_assert_int_gt(ms[0], 0);
+	ck_assert_int_eq(ms[1], ms[0]);
+	buf_free(&text);
+}
+END_TEST
+
 /* Pushes wait for the log's lock, and whoever applies never asks for it: so no push
  * waits for that. (Nor does a push ask for the state's: http_state.c.) */
 START_TEST(the_logs_lock_is_no_concern_of_who_applies)
@@ -705,6 +735,7 @@ main(void)
 	tcase_add_test(t, a_state_from_the_future_of_its_log_is_made_anew);
 	tcase_add_test(t, a_log_that_lacks_its_end_is_said_to);
 	tcase_add_test(t, a_state_that_tells_of_events_that_never_were_is_made_anew);
+	tcase_add_test(t, a_checkpoint_changes_nothing_of_who_is_waited_for);
 	tcase_add_test(t, the_logs_lock_is_no_concern_of_who_applies);
 	tcase_add_test(t, a_stranger_who_has_the_lock_is_waited_for_and_not_for_ever);
 	tcase_add_test(t, many_who_follow_at_once_make_one_state);

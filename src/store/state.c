@@ -609,9 +609,10 @@ state_maintain(struct state *s)
 	assert(lock_held(s->lock) && !s->writing);
 	if (s->db == NULL || s->wal_pages < WAL_TRY)
 		return;
-	sqlite3_busy_timeout(s->db, 0);
 	note_checkpoint(s);
+	sqlite3_busy_timeout(s->db, 0); /* readers are not waited for */
 	code = sqlite3_wal_checkpoint_v2(s->db, NULL, mode, &pages, &done);
+	sqlite3_busy_timeout(s->db, DB_BUSY_MS);
 	if (code == SQLITE_OK && pages == done)
 		s->wal_pages = 0;
 	else if (code != SQLITE_OK && code != SQLITE_BUSY)
