@@ -678,14 +678,14 @@ START_TEST(a_field_of_a_megabyte_is_kept_whole)
 }
 END_TEST
 
-/* However much goes with an event, a row at a time is in memory. */
-START_TEST(rows_that_go_are_not_all_in_memory)
+/* Comments of a megabyte each, of one issue. */
+static void
+add_large_comments(int n)
 {
-	struct follow_limits limits = { INT64_MAX, INT64_MAX, 1 << 20 };
 	struct buf text = { 0 };
 
 	step_append(events, ISSUE);
-	for (int i = 0; i < 40; i++) {
+	for (int i = 0; i < n; i++) {
 		buf_reset(&text);
 		buf_addf(&text, "B create comments cm-%d {'new_data':{'issue_id':'td-1',"
 		         "'session_id':'s','text':'", i);
@@ -694,6 +694,15 @@ START_TEST(rows_that_go_are_not_all_in_memory)
 		buf_add_str(&text, "'}}");
 		step_append(events, buf_cstr(&text));
 	}
+	buf_free(&text);
+}
+
+/* However much goes with an event, a row at a time is in memory. */
+START_TEST(rows_that_go_are_not_all_in_memory)
+{
+	struct follow_limits limits = { INT64_MAX, INT64_MAX, 1 << 20 };
+
+	add_large_comments(40);
 	follow();
 	step_append(events, "C delete issues td-1 {}");
 	sqlite3_memory_highwater(1);
@@ -701,7 +710,6 @@ START_TEST(rows_that_go_are_not_all_in_memory)
 	ck_assert_int_lt(sqlite3_memory_highwater(0), 20 << 20);
 	conflicts();
 	ck_assert_uint_gt(found.len, 40 << 20);
-	buf_free(&text);
 }
 END_TEST
 
@@ -715,18 +723,9 @@ START_TEST(rows_that_an_event_took_fill_no_memory_without_a_place)
 		{ 8, RC_OK }, { 10, RC_TOO_LARGE },
 	};
 	int n = rows[_i].comments;
-	struct buf text = { 0 }, page = { 0 };
+	struct buf page = { 0 };
 
-	step_append(events, ISSUE);
-	for (int i = 0; i < n; i++) {
-		buf_reset(&text);
-		buf_addf(&text, "B create comments cm-%d {'new_data':{'issue_id':'td-1',"
-		         "'session_id':'s','text':'", i);
-		for (int k = 0; k < 1 << 20; k++)
-			buf_add_byte(&text, 'x');
-		buf_add_str(&text, "'}}");
-		step_append(events, buf_cstr(&text));
-	}
+	add_large_comments(n);
 	step_append(events, "C delete issues td-1 {}");
 	follow();
 	must(state_hold(follower_state(follower), events, &err));
@@ -738,7 +737,6 @@ START_TEST(rows_that_an_event_took_fill_no_memory_without_a_place)
 	must(conflict_page_write(follower, events, 0, 1, true, &page, &err));
 	ck_assert_uint_gt(page.len, (size_t)n << 20);
 	state_let_go(follower_state(follower));
-	buf_free(&text);
 	buf_free(&page);
 }
 END_TEST
