@@ -111,6 +111,16 @@ is "is one line" one_line
 is "one that the server does not know" exits 6 --dir "$tmp/laptop" conflicts restore 9999-1
 is "is one line" one_line
 
+# After a restore of the server, numbers go on from the time in microseconds.
+books() { sqlite3 -batch -init /dev/null "$tmp/laptop/.todos/td-sync.db" "$1"; }
+books "UPDATE conflict SET id = '1764175000000000-12'"
+is "one of a log that was restored" on laptop conflicts
+is "has its whole name in the list" printed \
+	'^1764175000000000-12 field  *issues/td-000001  *title: By the la'
+is "within a terminal" narrow
+is "and can be shown by it" on laptop conflicts show 1764175000000000-12
+books "UPDATE conflict SET id = '$id'"
+
 is "history" on laptop history td-000001
 is "names it" printed '^issues/td-000001$'
 is "has what was made" printed '^    title: One$'

@@ -145,12 +145,13 @@ out_cut(struct buf *b, const char *text, size_t columns)
 	return n;
 }
 
-void
+size_t
 out_pad(struct buf *b, size_t at, size_t column)
 {
 	do
 		buf_add_byte(b, ' ');
 	while (++at < column);
+	return at;
 }
 
 void
