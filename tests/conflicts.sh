@@ -62,6 +62,14 @@ on() { name=$1; shift; exits 0 --dir "$tmp/$name" "$@"; }
 narrow() { [ "$(LC_ALL=C tr -d '\200-\277' <"$tmp/out" | awk 'length > 80' | wc -l)" = 0 ]; }
 # Nothing that a terminal would obey.
 harmless() { ! LC_ALL=C tr -d '\n' <"$tmp/out" | LC_ALL=C grep -q '[[:cntrl:]]'; }
+# What is printed is lost: the exit code says so.
+full_disk() {
+	name=$1
+	shift
+	status=0
+	"$cli" --dir "$tmp/$name" "$@" >/dev/full 2>"$tmp/err" || status=$?
+	[ "$status" = 4 ] && said "can't be written" || { echo "exit code $status"; false; }
+}
 # One JSON value, as another program reads it.
 json() { rows laptop "SELECT json_valid(CAST(readfile('$tmp/out') AS TEXT))" | grep -qx 1; }
 trap '"$src/setup.sh" demo stop --dir "$tmp/demo" >/dev/null 2>&1; cleanup' EXIT
@@ -119,6 +127,9 @@ is "has its whole name in the list" printed \
 	'^1764175000000000-12 field  *issues/td-000001  *title: By the la'
 is "within a terminal" narrow
 is "and can be shown by it" on laptop conflicts show 1764175000000000-12
+is "an answer that finds no room" full_disk laptop --json conflicts
+books "UPDATE conflict SET id = hex(zeroblob(4000))"
+is "a long one, too" full_disk laptop --json conflicts
 books "UPDATE conflict SET id = '$id'"
 
 is "history" on laptop history td-000001

@@ -207,8 +207,10 @@ out_finish(struct cli *c, int code)
 		code = EXIT_BUG;
 	} else if (c->out.len > 0 && (c->json || !c->quiet)) {
 		fwrite(c->out.p, 1, c->out.len, stdout);
-		if (fflush(stdout) != 0 && code == EXIT_OK)
+		if ((fflush(stdout) != 0 || ferror(stdout)) && code == EXIT_OK) {
+			out_complain("the answer can't be written");
 			code = EXIT_LOCAL;
+		}
 	}
 	buf_free(&c->out);
 	return code;
