@@ -361,8 +361,7 @@ compare_td(void *ctx, struct err *err)
 
 	for (size_t i = 0; rc == RC_OK && i < kinds->n; i++)
 		rc = compare_kind(v, &kinds->list[i], err);
-	if (rc == RC_OK)
-		kinds_free(kinds);
+	kinds_free(kinds);
 	return rc;
 }
 
