@@ -4,6 +4,7 @@
 #include "base/clock.h"
 
 #include <assert.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -344,6 +345,26 @@ local_rollback(struct local *l)
 		sqlite3_exec(l->db, "ROLLBACK", NULL, NULL, NULL);
 	local_foreign_keys(l, true);
 	lock_release(l->lock);
+}
+
+void
+local_tidy(const struct local *l)
+{
+	const char *name = strrchr(l->file, '/') + 1;
+	char *folder = strndup(l->file, (size_t)(name - l->file));
+	DIR *d = folder == NULL ? NULL : opendir(folder);
+	const struct dirent *e;
+	char digits[10];
+	int n;
+
+	/* "issues.db-mj", six digits, 9, and two more. */
+	while (d != NULL && (e = readdir(d)) != NULL)
+		if (sscanf(e->d_name, "issues.db-mj%9[0-9A-F]%n", digits, &n) == 1 &&
+		    strlen(digits) == 9 && digits[6] == '9' && e->d_name[n] == '\0')
+			unlinkat(dirfd(d), e->d_name, 0);
+	if (d != NULL)
+		closedir(d);
+	free(folder);
 }
 
 void
