@@ -761,6 +761,56 @@ START_TEST(a_log_restored_from_a_backup_gets_back_what_it_lost)
 }
 END_TEST
 
+/* What another deleted, brought back, or ended: rows of that tell it by other times
+ * than updated_at. This copy is the last one that knows. */
+START_TEST(what_others_did_without_a_newer_row_is_offered_too)
+{
+	char cmd[4 * TEMP_PATH];
+	struct replica a, b, c;
+
+	make_pair(&a, &b);
+	td_delete(&b, "td-00000b");
+	sql(&b, "INSERT INTO work_sessions (id, name, session_id, started_at) VALUES"
+	    " ('ws-1', 'One', 'ses_test', '2026-01-01 10:00:00')");
+	td_log(&b, "create", "work_session", "ws-1", "", "{\"id\":\"ws-1\",\"name\":\"One\","
+	       "\"session_id\":\"ses_test\",\"started_at\":\"2026-01-01T10:00:00Z\"}");
+	settle_pair(&a, &b);
+	snprintf(cmd, sizeof(cmd), "cp -r %s/projects %s/backup", temp, temp);
+	ck_assert_int_eq(system(cmd), 0);
+	if (_i == 1)
+		sleep(1); /* what a log has of a delete's time is to the second */
+	td_delete(&b, "td-00000a");
+	sql(&b, "UPDATE issues SET deleted_at = NULL WHERE id = 'td-00000b'");
+	td_log(&b, "restore", "issue", "td-00000b", "", "");
+	sql(&b, "UPDATE work_sessions SET ended_at = '2026-01-01 11:00:00'");
+	td_log(&b, "update", "work_session", "ws-1", "", "{\"id\":\"ws-1\",\"name\":\"One\","
+	       "\"session_id\":\"ses_test\",\"started_at\":\"2026-01-01T10:00:00Z\","
+	       "\"ended_at\":\"2026-01-01T11:00:00Z\"}");
+	settle_pair(&a, &b);
+	snprintf(cmd, sizeof(cmd), "rm -rf %s/projects && mv %s/backup %s/projects", temp, temp,
+	         temp);
+	ck_assert_int_eq(system(cmd), 0);
+	SYNC(&a);
+	assert_settled(&a);
+	ck_assert_str_eq(ask(&a, "SELECT deleted_at IS NOT NULL FROM issues WHERE"
+	                     " id = 'td-00000a'"), "1");
+	if (_i == 1)
+		ck_assert_str_eq(ask(&a, "SELECT deleted_at IS NULL FROM issues WHERE"
+		                     " id = 'td-00000b'"), "1");
+	ck_assert_str_eq(ask(&a, "SELECT ended_at IS NOT NULL FROM work_sessions"), "1");
+	replica_make(&c, "C", "empty-v38.db");
+	LINK(&c);
+	SYNC(&c);
+	assert_same(&a, &c);
+	settle_pair(&a, &b);
+	SYNC(&c);
+	assert_same(&a, &c);
+	replica_close(&a);
+	replica_close(&b);
+	replica_close(&c);
+}
+END_TEST
+
 /*
  * Own edits that a lost log had are sent again where the row still is as they
  * found it: not over what others wrote since, which another brought back; but
@@ -990,6 +1040,7 @@ client_beside_cases(void)
 	tcase_add_test(tc, a_log_that_was_lost_is_filled_again);
 	tcase_add_test(tc, a_lost_log_is_not_filled_with_another_project_s_edits);
 	tcase_add_loop_test(tc, a_log_restored_from_a_backup_gets_back_what_it_lost, 0, 3);
+	tcase_add_loop_test(tc, what_others_did_without_a_newer_row_is_offered_too, 0, 2);
 	tcase_add_loop_test(tc, an_edit_that_was_overtaken_is_not_sent_again, 0, 3);
 	tcase_add_loop_test(tc, a_death_at_any_step_loses_and_doubles_nothing, 0,
 	                    2 * (int)N_STEPS);
