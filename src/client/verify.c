@@ -131,17 +131,9 @@ report_alone(struct pair *p, bool here, struct err *err)
 static int
 compare_ids(const struct pair *p)
 {
-	struct span a, b;
-	size_t n;
-	int cmp;
-
 	if (!p->on_here || !p->on_there)
 		return p->on_here ? -1 : 1;
-	a = bytes(p->here, 0);
-	b = bytes(p->there, 0);
-	n = a.len < b.len ? a.len : b.len;
-	cmp = n == 0 ? 0 : memcmp(a.p, b.p, n);
-	return cmp != 0 ? cmp : a.len < b.len ? -1 : a.len > b.len;
+	return span_compare(bytes(p->here, 0), bytes(p->there, 0));
 }
 
 static enum rc
