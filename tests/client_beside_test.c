@@ -6,6 +6,7 @@
 #include "tests/client_test.h"
 #include "tests/replica.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 
@@ -849,6 +850,56 @@ START_TEST(an_edit_that_was_overtaken_is_not_sent_again)
 }
 END_TEST
 
+/* --- several handles --- */
+
+/* Whether another process finds a byte that SQLite locks for a writer locked. */
+static bool
+is_reserved(const struct replica *r)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET,
+			.l_start = 0x40000001, .l_len = 1 };
+		int fd = open(replica_file(r, "td-sync.db"), O_RDWR);
+
+		_exit(fd < 0 || fcntl(fd, F_GETLK, &lock) != 0 ? 2 : lock.l_type != F_UNLCK);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert(WIFEXITED(status) && WEXITSTATUS(status) < 2);
+	return WEXITSTATUS(status) == 1;
+}
+
+static bool
+open_another(void *ctx, const char *name)
+{
+	struct replica *r = ctx, second = { 0 };
+
+	if (strcmp(name, "pull.begun") != 0)
+		return true;
+	ck_assert(is_reserved(r));
+	snprintf(second.dir, sizeof(second.dir), "%s", r->dir);
+	replica_open(&second);
+	ck_assert_int_eq(tdsync_push(second.t, NULL), TDSYNC_LOCAL); /* it waits for the first */
+	replica_close(&second);
+	ck_assert(is_reserved(r));
+	return true;
+}
+
+/* In one process: to open and close a file would drop the locks of the other. */
+START_TEST(a_second_handle_leaves_the_first_its_locks)
+{
+	struct replica r;
+
+	replica_make(&r, "R", "empty-v38.db");
+	LINK(&r);
+	tdsync_on_step(r.t, open_another, &r);
+	PULL(&r);
+	replica_close(&r);
+}
+END_TEST
+
 /* --- deaths --- */
 
 static const char *const steps[] = {
@@ -1040,6 +1091,7 @@ client_beside_cases(void)
 	tcase_add_test(tc, a_log_that_was_lost_is_filled_again);
 	tcase_add_test(tc, a_lost_log_is_not_filled_with_another_project_s_edits);
 	tcase_add_loop_test(tc, a_log_restored_from_a_backup_gets_back_what_it_lost, 0, 3);
+	tcase_add_test(tc, a_second_handle_leaves_the_first_its_locks);
 	tcase_add_loop_test(tc, what_others_did_without_a_newer_row_is_offered_too, 0, 2);
 	tcase_add_loop_test(tc, an_edit_that_was_overtaken_is_not_sent_again, 0, 3);
 	tcase_add_loop_test(tc, a_death_at_any_step_loses_and_doubles_nothing, 0,

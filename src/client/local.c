@@ -165,7 +165,8 @@ check_schema(struct local *l, struct err *err)
 	return RC_OK;
 }
 
-/* Make td-sync.db, with the rights of issues.db, unless it is there. */
+/* Make td-sync.db, with the rights of issues.db, unless it is there: to open and close
+ * it then would drop the locks that another handle of this process has on it. */
 static enum rc
 make_books(struct local *l, struct err *err)
 {
@@ -174,11 +175,12 @@ make_books(struct local *l, struct err *err)
 
 	if (stat(l->file, &st) != 0)
 		st.st_mode = 0600;
-	fd = open(l->books, O_RDWR | O_CREAT | O_CLOEXEC, st.st_mode & 0666);
-	if (fd < 0)
+	fd = open(l->books, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, st.st_mode & 0666);
+	if (fd >= 0)
+		close(fd);
+	else if (errno != EEXIST)
 		return err_set(err, RC_UNAVAILABLE, "can't write %s: %s", brief(l->books),
 		               strerror(errno));
-	close(fd);
 	return RC_OK;
 }
 
