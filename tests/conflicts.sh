@@ -108,6 +108,14 @@ is "has its whole name in the list" printed \
 	'^1764175000000000-12 field  *issues/td-000001  *title: By the la'
 is "within a terminal" narrow
 is "and can be shown by it" on laptop conflicts show 1764175000000000-12
+wide=日日日日日日日日日日日日日日日日日日日日
+books "UPDATE conflict SET id = '$id', fields = replace(fields, 'By the laptop', '$wide$wide')"
+is "characters of two columns" on laptop conflicts
+is "are counted as such" printed \
+	"^$id  *field  *issues/td-000001  *title: 日日日日日日日日日日日日…\$"
+is "side by side, too" on laptop conflicts show "$id"
+is "they break where they must" printed "^  with?tabs  *${wide%日}\$"
+books "UPDATE conflict SET fields = replace(fields, '$wide$wide', 'By the laptop')"
 is "an answer that finds no room" full_disk laptop --json conflicts
 books "UPDATE conflict SET id = hex(zeroblob(4000))"
 is "a long one, too" full_disk laptop --json conflicts

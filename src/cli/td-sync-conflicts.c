@@ -152,16 +152,13 @@ static size_t
 add_wrapped(struct buf *b, const char **text, size_t columns)
 {
 	const char *p = *text, *blank = NULL;
-	size_t n = 0;
+	size_t n = 0, bytes;
 	struct buf line = { 0 };
 
-	while (*p != '\0' && *p != '\n' && n < columns) {
+	while (*p != '\0' && *p != '\n' && (n += out_width(p, &bytes)) <= columns) {
 		if (*p == ' ')
 			blank = p;
-		p++;
-		while (((unsigned char)*p & 0xc0) == 0x80)
-			p++;
-		n++;
+		p += bytes;
 	}
 	if (*p != '\0' && *p != '\n' && *p != ' ' && blank != NULL)
 		p = blank;
