@@ -310,7 +310,7 @@ do_restore(struct direct *d, const struct transport_request *rq, const char *id,
 	if (rc == RC_OK && !conflict_id_parse((struct span){ id, strcspn(id, "/") }, &which))
 		rc = err_set(&err, RC_NOT_FOUND, "no such conflict");
 	if (rc == RC_OK)
-		rc = restore_conflict(d->follower, d->log, which, &by,
+		rc = restore_conflict(d->follower, d->log, which, &by, true,
 		                      clock_mono_ms() + LOCK_WAIT_MS, &re->body, &err);
 	if (rc == RC_CONFLICT)
 		answer_error(re, 409, "conflict", err.text);

@@ -263,6 +263,8 @@ static const struct {
 	  "event 2: its time is not RFC 3339\n" },
 	{ EVENTS_DB, "DELETE FROM event WHERE seq = 2",
 	  "the head counts 4 events, there are 3\n" },
+	{ EVENTS_DB, "DELETE FROM event WHERE seq = 4",
+	  "the log lacks events after 3, it is said to go to 4: put it back from a backup\n" },
 	{ EVENTS_DB, "UPDATE head SET visible = 3",
 	  "the head says that the last visible event is 3, it is 4\n" },
 	{ EVENTS_DB, "UPDATE head SET time_us = 5", "the head has another time than the last event\n" },

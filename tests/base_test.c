@@ -262,6 +262,13 @@ START_TEST(spans_compare_by_their_bytes)
 	ck_assert(!span_eq(LIT("a\0b"), LIT("a\0c")));
 	ck_assert(!span_eq(LIT("a"), LIT("ab")));
 	ck_assert(span_eq(none, LIT("")));
+	ck_assert_int_lt(span_compare(LIT("a"), LIT("b")), 0);
+	ck_assert_int_gt(span_compare(LIT("\xff"), LIT("a")), 0);
+	ck_assert_int_lt(span_compare(LIT("a"), LIT("a\0")), 0);
+	ck_assert_int_gt(span_compare(LIT("ab"), LIT("a")), 0);
+	ck_assert_int_lt(span_compare(none, LIT("a")), 0);
+	ck_assert_int_eq(span_compare(none, LIT("")), 0);
+	ck_assert_int_eq(span_compare(LIT("a\0b"), LIT("a\0b")), 0);
 	ck_assert(span_is(span_of("abc"), "abc"));
 	ck_assert(!span_is(LIT("abc\0"), "abc"));
 	ck_assert(!span_is(span_of("abc"), "ab"));

@@ -2,32 +2,14 @@
 # The command td-sync, and what the library shows of itself.
 # shellcheck source=tests/lib.sh
 . "${0%/*}/lib.sh"
+# shellcheck source=tests/client-lib.sh
+. "${0%/*}/client-lib.sh"
 
-cli=$TD_SYNC_BUILD/td-sync
-HOME=$tmp/home
-export HOME
-mkdir -p "$HOME" "$tmp/project/.todos" "$tmp/empty"
+mkdir -p "$tmp/project/.todos" "$tmp/empty"
 gzip -dc "$src/tests/fixtures/empty-v38.db.gz" >"$tmp/project/.todos/issues.db"
 TD_SYNC_URL=http://127.0.0.1:1
 TD_AUTH_KEY=secret-token
 export TD_SYNC_URL TD_AUTH_KEY
-
-# exits CODE ARGUMENT...: the exit code; stdout and stderr are in $tmp/out, err.
-exits() {
-	code=$1
-	shift
-	status=0
-	"$cli" "$@" >"$tmp/out" 2>"$tmp/err" || status=$?
-	[ "$status" = "$code" ] || { echo "exit code $status"; cat "$tmp/err"; false; }
-}
-# One line on stderr that begins with the name, and no secret anywhere.
-one_line() {
-	cat "$tmp/err"
-	[ "$(wc -l <"$tmp/err")" = 1 ] && grep -q '^td-sync: .' "$tmp/err" &&
-		! grep -q "$TD_AUTH_KEY" "$tmp/err" "$tmp/out"
-}
-said() { grep -q -- "$1" "$tmp/err" || { cat "$tmp/err"; false; }; }
-printed() { grep -q -- "$1" "$tmp/out" || { cat "$tmp/out"; false; }; }
 
 is "--version" exits 0 --version
 is "tells the version" printed '^td-sync [0-9]'

@@ -6,6 +6,7 @@
 #include "tests/client_test.h"
 #include "tests/replica.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 
@@ -761,6 +762,56 @@ START_TEST(a_log_restored_from_a_backup_gets_back_what_it_lost)
 }
 END_TEST
 
+/* What another deleted, brought back, or ended: rows of that tell it by other times
+ * than updated_at. This copy is the last one that knows. */
+START_TEST(what_others_did_without_a_newer_row_is_offered_too)
+{
+	char cmd[4 * TEMP_PATH];
+	struct replica a, b, c;
+
+	make_pair(&a, &b);
+	td_delete(&b, "td-00000b");
+	sql(&b, "INSERT INTO work_sessions (id, name, session_id, started_at) VALUES"
+	    " ('ws-1', 'One', 'ses_test', '2026-01-01 10:00:00')");
+	td_log(&b, "create", "work_session", "ws-1", "", "{\"id\":\"ws-1\",\"name\":\"One\","
+	       "\"session_id\":\"ses_test\",\"started_at\":\"2026-01-01T10:00:00Z\"}");
+	settle_pair(&a, &b);
+	snprintf(cmd, sizeof(cmd), "cp -r %s/projects %s/backup", temp, temp);
+	ck_assert_int_eq(system(cmd), 0);
+	if (_i == 1)
+		sleep(1); /* what a log has of a delete's time is to the second */
+	td_delete(&b, "td-00000a");
+	sql(&b, "UPDATE issues SET deleted_at = NULL WHERE id = 'td-00000b'");
+	td_log(&b, "restore", "issue", "td-00000b", "", "");
+	sql(&b, "UPDATE work_sessions SET ended_at = '2026-01-01 11:00:00'");
+	td_log(&b, "update", "work_session", "ws-1", "", "{\"id\":\"ws-1\",\"name\":\"One\","
+	       "\"session_id\":\"ses_test\",\"started_at\":\"2026-01-01T10:00:00Z\","
+	       "\"ended_at\":\"2026-01-01T11:00:00Z\"}");
+	settle_pair(&a, &b);
+	snprintf(cmd, sizeof(cmd), "rm -rf %s/projects && mv %s/backup %s/projects", temp, temp,
+	         temp);
+	ck_assert_int_eq(system(cmd), 0);
+	SYNC(&a);
+	assert_settled(&a);
+	ck_assert_str_eq(ask(&a, "SELECT deleted_at IS NOT NULL FROM issues WHERE"
+	                     " id = 'td-00000a'"), "1");
+	if (_i == 1)
+		ck_assert_str_eq(ask(&a, "SELECT deleted_at IS NULL FROM issues WHERE"
+		                     " id = 'td-00000b'"), "1");
+	ck_assert_str_eq(ask(&a, "SELECT ended_at IS NOT NULL FROM work_sessions"), "1");
+	replica_make(&c, "C", "empty-v38.db");
+	LINK(&c);
+	SYNC(&c);
+	assert_same(&a, &c);
+	settle_pair(&a, &b);
+	SYNC(&c);
+	assert_same(&a, &c);
+	replica_close(&a);
+	replica_close(&b);
+	replica_close(&c);
+}
+END_TEST
+
 /*
  * Own edits that a lost log had are sent again where the row still is as they
  * found it: not over what others wrote since, which another brought back; but
@@ -796,6 +847,56 @@ START_TEST(an_edit_that_was_overtaken_is_not_sent_again)
 	                 "By B5");
 	replica_close(&a);
 	replica_close(&b);
+}
+END_TEST
+
+/* --- several handles --- */
+
+/* Whether another process finds a byte that SQLite locks for a writer locked. */
+static bool
+is_reserved(const struct replica *r)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET,
+			.l_start = 0x40000001, .l_len = 1 };
+		int fd = open(replica_file(r, "td-sync.db"), O_RDWR);
+
+		_exit(fd < 0 || fcntl(fd, F_GETLK, &lock) != 0 ? 2 : lock.l_type != F_UNLCK);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert(WIFEXITED(status) && WEXITSTATUS(status) < 2);
+	return WEXITSTATUS(status) == 1;
+}
+
+static bool
+open_another(void *ctx, const char *name)
+{
+	struct replica *r = ctx, second = { 0 };
+
+	if (strcmp(name, "pull.begun") != 0)
+		return true;
+	ck_assert(is_reserved(r));
+	snprintf(second.dir, sizeof(second.dir), "%s", r->dir);
+	replica_open(&second);
+	ck_assert_int_eq(tdsync_push(second.t, NULL), TDSYNC_LOCAL); /* it waits for the first */
+	replica_close(&second);
+	ck_assert(is_reserved(r));
+	return true;
+}
+
+/* In one process: to open and close a file would drop the locks of the other. */
+START_TEST(a_second_handle_leaves_the_first_its_locks)
+{
+	struct replica r;
+
+	replica_make(&r, "R", "empty-v38.db");
+	LINK(&r);
+	tdsync_on_step(r.t, open_another, &r);
+	PULL(&r);
+	replica_close(&r);
 }
 END_TEST
 
@@ -990,6 +1091,8 @@ client_beside_cases(void)
 	tcase_add_test(tc, a_log_that_was_lost_is_filled_again);
 	tcase_add_test(tc, a_lost_log_is_not_filled_with_another_project_s_edits);
 	tcase_add_loop_test(tc, a_log_restored_from_a_backup_gets_back_what_it_lost, 0, 3);
+	tcase_add_test(tc, a_second_handle_leaves_the_first_its_locks);
+	tcase_add_loop_test(tc, what_others_did_without_a_newer_row_is_offered_too, 0, 2);
 	tcase_add_loop_test(tc, an_edit_that_was_overtaken_is_not_sent_again, 0, 3);
 	tcase_add_loop_test(tc, a_death_at_any_step_loses_and_doubles_nothing, 0,
 	                    2 * (int)N_STEPS);

@@ -123,18 +123,11 @@ static bool
 ask_for_one(struct front *f, struct transport_request *rq, struct transport_reply *re,
             enum rc *rc, struct err *err)
 {
-	static char path[300];
-	char *limit;
-
 	(void)f;
 	(void)re;
 	(void)rc;
 	(void)err;
-	snprintf(path, sizeof(path), "%s", rq->path);
-	limit = strstr(path, "&limit=");
-	ck_assert_ptr_nonnull(limit);
-	strcpy(limit, "&limit=1");
-	rq->path = path;
+	front_limit(rq, 1);
 	return false;
 }
 

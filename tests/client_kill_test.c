@@ -11,6 +11,7 @@
 #include "tests/replica.h"
 #include "tests/site.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -312,11 +313,21 @@ fill_log(void)
 static void
 assert_tidy(void)
 {
-	static const char *const left[] = { "td-sync.snapshot", "td-sync.snapshot-journal",
-		"issues.db.pre-snapshot-backup.new", "issues.db.pre-snapshot-backup.new-journal" };
+	static const char *const known[] = { "issues.db", "issues.db-journal", "issues.db-wal",
+		"issues.db-shm", "td-sync.db", "td-sync.db-journal", "td-sync.db-wal",
+		"td-sync.db-shm", "db.lock", "issues.db.pre-snapshot-backup", ".", ".." };
+	const struct dirent *e;
+	DIR *d = opendir(replica_file(&a, ""));
 
-	for (size_t i = 0; i < sizeof(left) / sizeof(left[0]); i++)
-		ck_assert_msg(access(replica_file(&a, left[i]), F_OK) != 0, "%s is left", left[i]);
+	ck_assert_ptr_nonnull(d);
+	while ((e = readdir(d)) != NULL) {
+		bool expected = false;
+
+		for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+			expected = expected || strcmp(e->d_name, known[i]) == 0;
+		ck_assert_msg(expected, "%s is left", e->d_name);
+	}
+	closedir(d);
 	ck_assert(access(replica_file(&a, "issues.db.pre-snapshot-backup"), F_OK) == 0);
 }
 

@@ -478,6 +478,9 @@ static const struct rule rules[] = {
 	    "B create issue_files f-2 {'new_data':{'issue_id':'td-1','file_path':'a.c','linked_sha':'2','linked_at':'x'}}" },
 	  "3-1 cascade issue_files f-1 3 over 2; issue_id: \"td-1\" -> null; file_path:"
 	  " \"a.c\" -> null; linked_sha: \"1\" -> null; linked_at: \"x\" -> null\n" },
+	{ "a child whose parent arrives after it is in nobody's way",
+	  { "B create comments cm-1 {'new_data':{'issue_id':'td-1','session_id':'s','text':'t'}}", ISSUE },
+	  NULL },
 	{ "a child whose parent was deleted in between",
 	  { ISSUE, "A delete issues td-1 {}",
 	    "B create comments cm-1 {'new_data':{'issue_id':'td-1','session_id':'s','text':'t'}}" },
@@ -614,6 +617,46 @@ START_TEST(an_own_edge_that_closes_a_cycle_is_no_conflict)
 }
 END_TEST
 
+/* --- once more --- */
+
+/* What an event took is recorded once, though it did not come to its end at first. */
+START_TEST(an_event_that_is_cut_short_is_recorded_once)
+{
+	static const char want[] =
+	    "6-1 cascade board_issue_positions p-1 6 over 4; board_id: \"bd-1\" -> null;"
+	    " issue_id: \"td-1\" -> null; position: 1 -> null; added_at: \"x\" -> null\n"
+	    "6-2 cascade board_issue_positions p-2 6 over 5; board_id: \"bd-1\" -> null;"
+	    " issue_id: \"td-2\" -> null; position: 2 -> null; added_at: \"x\" -> null\n";
+	int64_t end = clock_mono_ms() + 60000;
+	struct buf text = { 0 };
+	sqlite3 *db;
+
+	step_append(events, "A create boards bd-1 {'new_data':{'name':'Board'}}");
+	step_append(events, ISSUE);
+	step_append(events, "A create issues td-2 {'new_data':{'title':'Two'}}");
+	step_append(events, "B create board_issue_positions p-1 {'new_data':{'board_id':'bd-1',"
+	            "'issue_id':'td-1','position':1,'added_at':'x'}}");
+	step_append(events, "B create board_issue_positions p-2 {'new_data':{'board_id':'bd-1',"
+	            "'issue_id':'td-2','position':2,'added_at':'x'}}");
+	follow();
+	/* For what takes its place there is no room: the row is gone by then. */
+	buf_add_str(&text, "A create boards bd-1 {'previous_data':{'name':'Board'},"
+	            "'new_data':{'name':'Board','query':'");
+	for (int i = 0; i < 100000; i++)
+		buf_add_byte(&text, 'x');
+	buf_add_str(&text, "'}}");
+	step_append(events, buf_cstr(&text));
+	db = state_db(follower_state(follower));
+	must(db_exec(db, "PRAGMA max_page_count = 1", &err)); /* as many as there are */
+	ck_assert_int_eq(follower_run(follower, events, &(struct follow_limits){ end, end, false },
+	                              &err), RC_UNAVAILABLE);
+	must(db_exec(db, "PRAGMA max_page_count = 1000000", &err));
+	ck_assert_str_eq(conflicts(), want);
+	ck_assert(db == state_db(follower_state(follower)));
+	buf_free(&text);
+}
+END_TEST
+
 /* --- large values --- */
 
 START_TEST(a_field_of_a_megabyte_is_kept_whole)
@@ -635,7 +678,68 @@ START_TEST(a_field_of_a_megabyte_is_kept_whole)
 }
 END_TEST
 
+/* Comments of a megabyte each, of one issue. */
+static void
+add_large_comments(int n)
+{
+	struct buf text = { 0 };
+
+	step_append(events, ISSUE);
+	for (int i = 0; i < n; i++) {
+		buf_reset(&text);
+		buf_addf(&text, "B create comments cm-%d {'new_data':{'issue_id':'td-1',"
+		         "'session_id':'s','text':'", i);
+		for (int k = 0; k < 1 << 20; k++)
+			buf_add_byte(&text, 'x');
+		buf_add_str(&text, "'}}");
+		step_append(events, buf_cstr(&text));
+	}
+	buf_free(&text);
+}
+
+/* However much goes with an event, a row at a time is in memory. */
+START_TEST(rows_that_go_are_not_all_in_memory)
+{
+	struct follow_limits limits = { INT64_MAX, INT64_MAX, true };
+
+	add_large_comments(40);
+	follow();
+	step_append(events, "C delete issues td-1 {}");
+	sqlite3_memory_highwater(1);
+	must(follower_run(follower, events, &limits, &err));
+	ck_assert_int_lt(sqlite3_memory_highwater(0), 20 << 20);
+	conflicts();
+	ck_assert_uint_gt(found.len, 40 << 20);
+}
+END_TEST
+
 /* --- the list --- */
+
+/* What one event took is in one page; where it is much, who asks has a place for
+ * what is large. */
+START_TEST(rows_that_an_event_took_fill_no_memory_without_a_place)
+{
+	static const struct { int comments; enum rc want; } rows[] = {
+		{ 8, RC_OK }, { 10, RC_TOO_LARGE },
+	};
+	int n = rows[_i].comments;
+	struct buf page = { 0 };
+
+	add_large_comments(n);
+	step_append(events, "C delete issues td-1 {}");
+	follow();
+	must(state_hold(follower_state(follower), events, &err));
+	ck_assert_int_eq(conflict_page_write(follower, events, 0, 1, false, &page, &err),
+	                 rows[_i].want);
+	if (rows[_i].want != RC_OK)
+		ck_assert_uint_eq(page.len, 0);
+	buf_reset(&page);
+	must(conflict_page_write(follower, events, 0, 1, true, &page, &err));
+	ck_assert_uint_gt(page.len, (size_t)n << 20);
+	state_let_go(follower_state(follower));
+	buf_free(&page);
+}
+END_TEST
 
 /* (Whoever wrote a value is found, as long as it is one of a row's last 1000
  * events.) */
@@ -702,7 +806,10 @@ main(void)
 	tcase_add_loop_test(t, an_edge_that_closes_a_cycle_of_n_is_lost_to_the_newest_of_the_others,
 	                    0, 3);
 	tcase_add_test(t, an_own_edge_that_closes_a_cycle_is_no_conflict);
+	tcase_add_test(t, an_event_that_is_cut_short_is_recorded_once);
 	tcase_add_test(t, a_field_of_a_megabyte_is_kept_whole);
+	tcase_add_loop_test(t, rows_that_an_event_took_fill_no_memory_without_a_place, 0, 2);
+	tcase_add_test(t, rows_that_go_are_not_all_in_memory);
 	tcase_add_test(t, a_side_that_is_not_known_is_null_in_the_list);
 	tcase_add_test(t, who_wrote_a_value_long_ago_is_found);
 	suite_add_tcase(s, t);

@@ -4,29 +4,10 @@
 # and a real server.
 # shellcheck source=tests/lib.sh
 . "${0%/*}/lib.sh"
+# shellcheck source=tests/client-lib.sh
+. "${0%/*}/client-lib.sh"
 
 needs nginx sqlite3 curl
-cli=$TD_SYNC_BUILD/td-sync
-HOME=$tmp/home
-export HOME
-mkdir -p "$HOME"
-
-# exits CODE ARGUMENT...: the exit code; stdout and stderr are in $tmp/out, err.
-exits() {
-	code=$1
-	shift
-	status=0
-	"$cli" "$@" >"$tmp/out" 2>"$tmp/err" || status=$?
-	[ "$status" = "$code" ] || { echo "exit code $status"; cat "$tmp/err"; false; }
-}
-# One line on stderr that begins with the name, and no secret anywhere.
-one_line() {
-	cat "$tmp/err"
-	[ "$(wc -l <"$tmp/err")" = 1 ] && grep -q '^td-sync: .' "$tmp/err" &&
-		! grep -q "$TD_AUTH_KEY" "$tmp/err" "$tmp/out"
-}
-said() { grep -q -- "$1" "$tmp/err" || { cat "$tmp/err"; false; }; }
-printed() { grep -q -- "$1" "$tmp/out" || { cat "$tmp/out"; false; }; }
 
 # The server of the demo, alone.
 serve() {
@@ -62,6 +43,14 @@ on() { name=$1; shift; exits 0 --dir "$tmp/$name" "$@"; }
 narrow() { [ "$(LC_ALL=C tr -d '\200-\277' <"$tmp/out" | awk 'length > 80' | wc -l)" = 0 ]; }
 # Nothing that a terminal would obey.
 harmless() { ! LC_ALL=C tr -d '\n' <"$tmp/out" | LC_ALL=C grep -q '[[:cntrl:]]'; }
+# What is printed is lost: the exit code says so.
+full_disk() {
+	name=$1
+	shift
+	status=0
+	"$cli" --dir "$tmp/$name" "$@" >/dev/full 2>"$tmp/err" || status=$?
+	[ "$status" = 4 ] && said "can't be written" || { echo "exit code $status"; false; }
+}
 # One JSON value, as another program reads it.
 json() { rows laptop "SELECT json_valid(CAST(readfile('$tmp/out') AS TEXT))" | grep -qx 1; }
 trap '"$src/setup.sh" demo stop --dir "$tmp/demo" >/dev/null 2>&1; cleanup' EXIT
@@ -110,6 +99,27 @@ is "one that is not known" exits 6 --dir "$tmp/laptop" conflicts show 9999-1
 is "is one line" one_line
 is "one that the server does not know" exits 6 --dir "$tmp/laptop" conflicts restore 9999-1
 is "is one line" one_line
+
+# After a restore of the server, numbers go on from the time in microseconds.
+books() { sqlite3 -batch -init /dev/null "$tmp/laptop/.todos/td-sync.db" "$1"; }
+books "UPDATE conflict SET id = '1764175000000000-12'"
+is "one of a log that was restored" on laptop conflicts
+is "has its whole name in the list" printed \
+	'^1764175000000000-12 field  *issues/td-000001  *title: By the la'
+is "within a terminal" narrow
+is "and can be shown by it" on laptop conflicts show 1764175000000000-12
+wide=日日日日日日日日日日日日日日日日日日日日
+books "UPDATE conflict SET id = '$id', fields = replace(fields, 'By the laptop', '$wide$wide')"
+is "characters of two columns" on laptop conflicts
+is "are counted as such" printed \
+	"^$id  *field  *issues/td-000001  *title: 日日日日日日日日日日日日…\$"
+is "side by side, too" on laptop conflicts show "$id"
+is "they break where they must" printed "^  with?tabs  *${wide%日}\$"
+books "UPDATE conflict SET fields = replace(fields, '$wide$wide', 'By the laptop')"
+is "an answer that finds no room" full_disk laptop --json conflicts
+books "UPDATE conflict SET id = hex(zeroblob(4000))"
+is "a long one, too" full_disk laptop --json conflicts
+books "UPDATE conflict SET id = '$id'"
 
 is "history" on laptop history td-000001
 is "names it" printed '^issues/td-000001$'

@@ -70,4 +70,16 @@ front_reply(struct transport_reply *re, int status, const char *type, const char
 	buf_add_str(&re->body, body);
 }
 
+/* Let a request for a list ask for so many at a time. */
+static inline void
+front_limit(struct transport_request *rq, int limit)
+{
+	static char path[400];
+	const char *at = strstr(rq->path, "&limit=");
+
+	ck_assert_ptr_nonnull(at);
+	snprintf(path, sizeof(path), "%.*s&limit=%d", (int)(at - rq->path), rq->path, limit);
+	rq->path = path;
+}
+
 #endif

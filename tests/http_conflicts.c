@@ -411,6 +411,35 @@ START_TEST(who_may_not_or_asks_for_nonsense_puts_nothing_back)
 }
 END_TEST
 
+/* A large one is put back by who has a place for what is large. */
+static void
+large(struct world *w)
+{
+	struct buf payload = { 0 };
+
+	push_event(w, OWNER, "a", "10:00:00", "create issues td-1", "{'new_data':{'title':'T'}}");
+	for (int i = 0; i < 2; i++) {
+		buf_reset(&payload);
+		buf_add_str(&payload, "{'previous_data':{'title':'T'},'new_data':{'title':'");
+		for (int k = 0; k < 1500000; k++)
+			buf_add_byte(&payload, (char)('a' + i));
+		buf_add_str(&payload, "'}}");
+		push_event(w, OWNER, i == 0 ? "a" : "b", "10:00:01", "update issues td-1",
+		           buf_cstr(&payload));
+	}
+	ck_assert_int_eq(ask(w, WRITER, "POST", RESTORE, NULL, NULL), 200);
+	ck_assert_int_eq(answer_number(w, "server_seq"), 4);
+	ck_assert_int_eq(log_count(w), 4);
+	ck_assert_int_eq(ask(w, WRITER, "POST", RESTORE, NULL, NULL), 409);
+	buf_free(&payload);
+}
+
+START_TEST(what_was_large_is_put_back)
+{
+	with_each(large);
+}
+END_TEST
+
 #define AT_ONCE 8
 
 struct call {
@@ -507,6 +536,7 @@ conflicts_case(void)
 	tcase_add_test(tc, who_has_the_list_already_is_told_304);
 	tcase_add_test(tc, what_was_lost_is_put_back_by_an_event_of_who_does);
 	tcase_add_test(tc, who_may_not_or_asks_for_nonsense_puts_nothing_back);
+	tcase_add_test(tc, what_was_large_is_put_back);
 	tcase_add_test(tc, of_many_who_put_back_the_same_one_does);
 	tcase_add_test(tc, who_finds_a_lock_taken_is_told_so_in_time);
 	return tc;

@@ -860,6 +860,39 @@ START_TEST(a_large_event_is_applied_by_few_at_a_time)
 }
 END_TEST
 
+/* One project's past can't take all places for what is large: others' events and
+ * snapshots need them, too. */
+static void
+past_of_one(struct world *w)
+{
+	char path[PATH_MAX + 128];
+	int places[2];
+
+	fill(w, 1, 10);
+	snprintf(path, sizeof(path), "%s/projects/%s/" REPLAYS, w->site.data, w->project);
+	for (int i = 0; i < 2; i++) {
+		struct flock byte = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = i,
+		                      .l_len = 1 };
+
+		ck_assert_int_eq(get(w, "?at_seq=5", NULL), 200);
+		places[i] = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0660);
+		ck_assert_int_eq(fcntl(places[i], F_OFD_SETLK, &byte), 0);
+	}
+	ck_assert_int_eq(get(w, "?at_seq=5", NULL), 503);
+	ck_assert_str_eq(web_header(&w->answer, "Retry-After"), "5");
+	ck_assert_int_eq(get(w, "", NULL), 200);
+	close(places[1]);
+	ck_assert_int_eq(get(w, "?at_seq=5", NULL), 200);
+	check_body(w, 5);
+	close(places[0]);
+}
+
+START_TEST(the_past_of_one_project_leaves_places_to_others)
+{
+	with_each(past_of_one);
+}
+END_TEST
+
 /* --- a slow reader --- */
 
 /* Send a request by hand; its socket takes little at a time. */
@@ -1048,6 +1081,12 @@ swept(struct world *w)
 	ck_assert_int_eq(get(w, "", NULL), 200);
 	check_whole(w, 6);
 	ck_assert_str_eq(listing(w), ".past-0000000000000001 5.db 5.json 6.db 6.json lock ");
+	/* where nobody pushes any more, with the next one of the past */
+	ck_assert_int_eq(utimensat(AT_FDCWD, path_of(w, ".past-0000000000000001"), at, 0), 0);
+	harm_put(path_of(w, ".past-0000000000000003"), span_of("somebody's"));
+	ck_assert_int_eq(get(w, "?at_seq=3", NULL), 200);
+	check_body(w, 3);
+	ck_assert_str_eq(listing(w), ".past-0000000000000003 5.db 5.json 6.db 6.json lock ");
 }
 
 START_TEST(what_dead_ones_left_behind_goes)
@@ -1336,6 +1375,7 @@ snapshot_case(void)
 	tcase_add_test(tc, fifty_who_ask_at_once_cost_one_build);
 	tcase_add_test(tc, snapshots_beside_pushes_are_whole);
 	tcase_add_test(tc, a_wait_ends_before_a_stock_td_gives_up);
+	tcase_add_test(tc, the_past_of_one_project_leaves_places_to_others);
 	tcase_add_test(tc, a_large_event_is_applied_by_few_at_a_time);
 	tcase_add_test(tc, a_reader_is_never_cut_off_by_a_newer_one);
 	tcase_add_test(tc, a_damaged_snapshot_is_made_anew);

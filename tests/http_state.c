@@ -509,6 +509,21 @@ START_TEST(large_versions_come_few_at_a_time)
 	ck_assert_ptr_nonnull(strstr(w.answer.body.p, "\"has_more\":true}"));
 	ck_assert_int_eq(get(&w, ENTITIES "issues/td-1/history?after_server_seq=4"), 200);
 	ck_assert_ptr_nonnull(strstr(w.answer.body.p, "\"has_more\":false}"));
+	/* What is read counts, though little is told of it: a column that nobody knows. */
+	buf_reset(&payload);
+	buf_add_str(&payload, "{'new_data':{'title':'T','x':'");
+	for (int k = 0; k < 3 << 20; k++)
+		buf_add_byte(&payload, 'x');
+	buf_add_str(&payload, "'}}");
+	for (int i = 0; i < 3; i++)
+		push_event(&w, WRITER, "a", "10:00:01", i == 0 ? "create issues td-2"
+		           : "update issues td-2", buf_cstr(&payload));
+	ck_assert_int_eq(get(&w, ENTITIES "issues/td-2/history"), 200);
+	ck_assert_str_eq(versions(&w), "6 create applied: title null -> \"T\";\n"
+	                               "7 update applied: title -> \"T\";\n");
+	ck_assert_ptr_nonnull(strstr(w.answer.body.p, "\"has_more\":true}"));
+	ck_assert_int_eq(get(&w, ENTITIES "issues/td-2/history?after_server_seq=7"), 200);
+	ck_assert_ptr_nonnull(strstr(w.answer.body.p, "\"has_more\":false}"));
 	buf_free(&payload);
 	world_stop(&w);
 }
@@ -576,6 +591,7 @@ static const char *const harms[] = {
 	"rm state.lock", "head -c 100 /dev/urandom >state.lock",
 	"sqlite3 state.db \"UPDATE tdsync_state SET seq = 1000, mark = 'td/99'\"",
 	"sqlite3 state.db 'UPDATE tdsync_state SET log_id = zeroblob(16)'",
+	"sqlite3 state.db 'UPDATE tdsync_conflict SET lost_seq = -1'",
 };
 
 static void

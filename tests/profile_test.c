@@ -738,6 +738,12 @@ static const struct {
 	  "entity fleas: the primary key must be id alone, as TEXT" },
 	{ "`TEXT PRIMARY KEY`]]}\n]", "`INTEGER PRIMARY KEY`]]}\n]",
 	  "entity fleas: the primary key must be id alone, as TEXT" },
+	{ "`TEXT PRIMARY KEY`]]}\n]", "`TEXT COLLATE NOCASE PRIMARY KEY`]]}\n]",
+	  "entity fleas: ids must be told apart by each byte: no COLLATE" },
+	{ "`TEXT PRIMARY KEY`]]}\n]", "`TEXT`]], `constraints`: [`PRIMARY KEY (id COLLATE RTRIM)`]}\n]",
+	  "entity fleas: ids must be told apart by each byte: no COLLATE" },
+	{ "`TEXT PRIMARY KEY`]]}\n]", "`TEXT COLLATE NOCASE`]], `constraints`: [`PRIMARY KEY (id COLLATE "
+	  "BINARY)`]}\n]", "entity fleas: ids must be told apart by each byte: no COLLATE" },
 	{ "`UNIQUE(name, dam)`", "`PRIMARY KEY (name)`",
 	  "entity dogs: table \"dogs\" has more than one primary key" },
 	{ "[`after`, `TEXT`]", "[`after`, `TEXT DEFAULT (random())`]", "entity walks: column after: a "

@@ -56,7 +56,7 @@ restore(const char *id)
 
 	err.text[0] = '\0';
 	ck_assert(conflict_id_parse(span_of(id), &conflict));
-	return restore_conflict(follower, events, conflict, &by, clock_mono_ms() + 20000, &answer,
+	return restore_conflict(follower, events, conflict, &by, true, clock_mono_ms() + 20000, &answer,
 	                        &err);
 }
 
@@ -457,6 +457,40 @@ START_TEST(ids_of_conflicts_are_read_strictly)
 }
 END_TEST
 
+/* --- large ones --- */
+
+/* Without a place for what is large a megabyte may be put back, and no more: as the
+ * conflict lists it, or of the row that it goes into. */
+START_TEST(what_is_large_needs_a_place)
+{
+	static const struct { int lost, now; enum rc want; } cases[] = {
+		{ 500000, 500000, RC_OK }, { 1100000, 10, RC_TOO_LARGE },
+		{ 10, 1100000, RC_TOO_LARGE },
+	};
+	struct restorer by = { span_of("u_me"), span_of("web"), span_of("s"), NOW_US };
+	struct conflict_id id = { 3, 1 };
+	struct buf text = { 0 };
+
+	step_append(events, ISSUE);
+	for (int i = 0; i < 2; i++) {
+		buf_reset(&text);
+		buf_addf(&text, "%s update issues td-1 {'previous_data':{'title':'One'},'new_data':"
+		         "{'title':'", i == 0 ? "A" : "B");
+		for (int k = 0; k < (i == 0 ? cases[_i].lost : cases[_i].now); k++)
+			buf_add_byte(&text, (char)('a' + i));
+		buf_add_str(&text, "'}}");
+		step_append(events, buf_cstr(&text));
+	}
+	ck_assert_int_eq(restore_conflict(follower, events, id, &by, false,
+	                                  clock_mono_ms() + 20000, &answer, &err),
+	                 cases[_i].want);
+	ck_assert_int_eq(head(), cases[_i].want == RC_OK ? 4 : 3);
+	ck_assert_int_eq(restore("3-1"), cases[_i].want == RC_OK ? RC_CONFLICT : RC_OK);
+	ck_assert_int_eq(head(), 4);
+	buf_free(&text);
+}
+END_TEST
+
 /* --- both locks --- */
 
 /* Events that come while it waits are applied first: what it does is computed from
@@ -492,7 +526,7 @@ START_TEST(it_waits_for_both_locks_and_no_longer_than_it_may)
 		must(lock_take(lock, clock_mono_ms()));
 		start = clock_mono_ms();
 		ck_assert_int_eq(restore_conflict(follower, events, (struct conflict_id){ 3, 1 }, &by,
-		                                  start + 300, &answer, &err), RC_BUSY);
+		                                  true, start + 300, &answer, &err), RC_BUSY);
 		ck_assert_int_ge(clock_mono_ms() - start, 290);
 		ck_assert_int_lt(clock_mono_ms() - start, 5000);
 		lock_close(lock);
@@ -515,6 +549,7 @@ main(void)
 	tcase_add_loop_test(t, each_kind, 0, N_ROWS);
 	tcase_add_test(t, it_says_which_conflict_it_put_back);
 	tcase_add_test(t, ids_of_conflicts_are_read_strictly);
+	tcase_add_loop_test(t, what_is_large_needs_a_place, 0, 3);
 	tcase_add_test(t, it_is_computed_at_the_head_of_the_log);
 	tcase_add_test(t, it_waits_for_both_locks_and_no_longer_than_it_may);
 	suite_add_tcase(s, t);

@@ -627,6 +627,53 @@ START_TEST(without_memory_it_is_told)
 }
 END_TEST
 
+/* There was no memory to detach the last one. */
+START_TEST(what_stayed_attached_is_in_nobodys_way)
+{
+	load("conflicts", INT64_MAX);
+	must(write_it());
+	must(db_exec(state_db(follower_state(follower)), "ATTACH ':memory:' AS snapshot", &err));
+	must(write_it());
+	check_digest("conflicts");
+}
+END_TEST
+
+/* The same for a worker that opens a state for the first time: the next request
+ * finds nothing that is half made. */
+START_TEST(whoever_had_no_memory_at_first_goes_on)
+{
+	struct follow_limits limits = { .lock_ms = INT64_MAX, .until_ms = INT64_MAX };
+	static const char lost[] = "SELECT seq, n, type, id, fields FROM tdsync_conflict"
+	                           " ORDER BY seq, n";
+	struct buf want = { 0 }, got = { 0 };
+	bool over = false;
+
+	load("conflicts", INT64_MAX);
+	must(write_it()); /* another worker brought the state up */
+	query(state_db(follower_state(follower)), lost, &want);
+	for (long n = 0; !over; n += n / 100 + 1) {
+		follower_free(follower);
+		must(follower_new(log_dir, &profile_td, &follower, &err));
+		hungry_at = n;
+		if (_i == 0)
+			follower_run(follower, events, &limits, &err);
+		else
+			follower_rebuild(follower, events, clock_mono_ms() + FAR, &err);
+		over = hungry_at >= 0;
+		hungry_at = -1;
+		must(follower_hold(follower, events, 106, clock_mono_ms() + FAR, &err));
+		query(state_db(follower_state(follower)), lost, &got);
+		ck_assert_msg(span_eq(buf_span(&want), buf_span(&got)), "%ld: %s", n, got.p);
+		state_let_go(follower_state(follower));
+		must(follower_rebuild(follower, events, clock_mono_ms() + FAR, &err));
+	}
+	must(write_it());
+	check_digest("conflicts");
+	buf_free(&want);
+	buf_free(&got);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -653,6 +700,8 @@ main(void)
 	tcase_add_test(t, no_file_can_be_made);
 	tcase_add_test(t, a_full_disk_harms_nothing);
 	tcase_add_loop_test(t, without_memory_it_is_told, 0, 2);
+	tcase_add_test(t, what_stayed_attached_is_in_nobodys_way);
+	tcase_add_loop_test(t, whoever_had_no_memory_at_first_goes_on, 0, 2);
 	suite_add_tcase(s, t);
 	runner = srunner_create(s);
 	srunner_run_all(runner, CK_ENV);

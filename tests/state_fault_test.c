@@ -335,7 +335,101 @@ START_TEST(a_state_from_the_future_of_its_log_is_made_anew)
 }
 END_TEST
 
+/* The log tells of an end that it does not hold: that is said, and not looked for
+ * for ever. */
+START_TEST(a_log_that_lacks_its_end_is_said_to)
+{
+	char path[TEMP_PATH + 32];
+	sqlite3 *db;
+
+	load();
+	snprintf(path, sizeof(path), "%s/events.db", log_dir);
+	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+	must(db_exec(db, "DELETE FROM event WHERE seq > 100", &err));
+	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
+	ck_assert_int_eq(run(follower), RC_UNAVAILABLE);
+	ck_assert_ptr_nonnull(strstr(err.text, "lacks events after 100"));
+	ck_assert_int_eq(follower_rebuild(follower, events, clock_mono_ms() + 20000, &err),
+	                 RC_UNAVAILABLE);
+	ck_assert_int_eq(follower_begin(follower, events, clock_mono_ms() + 20000, &err),
+	                 RC_UNAVAILABLE);
+	/* What there is can be read. */
+	must(follower_hold(follower, events, 100, clock_mono_ms() + 20000, &err));
+	state_let_go(follower_state(follower));
+}
+END_TEST
+
+/* What a state says of its rows can be as wrong as the rest: nobody is told that
+ * something is not there, for ever, which is only there to be made anew. */
+START_TEST(a_state_that_tells_of_events_that_never_were_is_made_anew)
+{
+	sqlite3 *db;
+
+	load();
+	go_on();
+	ck_assert_int_eq(sqlite3_open(state_path, &db), SQLITE_OK);
+	must(db_exec(db, "UPDATE tdsync_version SET seq = -seq WHERE id = 'td-x1'", &err));
+	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
+	step_append(events, "C update issues td-x1 {'previous_data':{'title':'One'},"
+	            "'new_data':{'title':'Four'}}");
+	must(run(follower));
+	must_be_right("made anew");
+}
+END_TEST
+
 /* --- others --- */
+
+/* A WAL that others recover is waited for, after a checkpoint, too, which waits for
+ * nobody. */
+START_TEST(a_checkpoint_changes_nothing_of_who_is_waited_for)
+{
+	struct buf text = { 0 };
+	sqlite3_stmt *st;
+	bool row;
+	int ms[2];
+
+	load();
+	must(run(follower));
+	for (int i = 0; i < 2; i++) {
+		must(db_prepare(state_db(follower_state(follower)), "PRAGMA busy_timeout", &st, &err));
+		must(db_step(st, &row, &err));
+		ms[i] = sqlite3_column_int(st, 0);
+		sqlite3_finalize(st);
+		buf_reset(&text);
+		buf_add_str(&text, "A create issues td-x1 {'new_data':{'title':'");
+		for (int k = 0; k < 5 << 20; k++)
+			buf_add_byte(&text, 'x');
+		buf_add_str(&text, "'}}");
+		step_append(events, buf_cstr(&text));
+		must(run(follower));
+	}
+	ck_assert_int_gt(ms[0], 0);
+	ck_assert_int_eq(ms[1], ms[0]);
+	buf_free(&text);
+}
+END_TEST
+
+/* Pushes wait for the log's lock, and whoever applies never asks for it: so no push
+ * waits for that. (Nor does a push ask for the state's: http_state.c.) */
+START_TEST(the_logs_lock_is_no_concern_of_who_applies)
+{
+	char path[TEMP_PATH + 32];
+	struct events_head head;
+	struct lock *lock;
+
+	load();
+	must(events_head(events, &head, &err));
+	snprintf(path, sizeof(path), "%s/" EVENTS_LOCK, log_dir);
+	must(lock_open(path, &lock, &err));
+	ck_assert_int_eq(lock_take(lock, clock_mono_ms() + 1000), RC_OK);
+	must(run(follower));
+	must(follower_rebuild(follower, events, clock_mono_ms() + 1000, &err));
+	must(follower_hold(follower, events, head.visible, clock_mono_ms() + 1000, &err));
+	state_let_go(follower_state(follower));
+	must_be_right("beside who has the log's lock");
+	lock_close(lock);
+}
+END_TEST
 
 START_TEST(a_stranger_who_has_the_lock_is_waited_for_and_not_for_ever)
 {
@@ -639,6 +733,10 @@ main(void)
 	                    HARMS * PLACES);
 	tcase_add_loop_test(t, a_state_that_says_it_is_another_is_made_anew, 0, LIES);
 	tcase_add_test(t, a_state_from_the_future_of_its_log_is_made_anew);
+	tcase_add_test(t, a_log_that_lacks_its_end_is_said_to);
+	tcase_add_test(t, a_state_that_tells_of_events_that_never_were_is_made_anew);
+	tcase_add_test(t, a_checkpoint_changes_nothing_of_who_is_waited_for);
+	tcase_add_test(t, the_logs_lock_is_no_concern_of_who_applies);
 	tcase_add_test(t, a_stranger_who_has_the_lock_is_waited_for_and_not_for_ever);
 	tcase_add_test(t, many_who_follow_at_once_make_one_state);
 	tcase_add_test(t, a_reader_is_not_disturbed_by_who_empties_the_state);

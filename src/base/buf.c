@@ -19,6 +19,15 @@ span_eq(struct span a, struct span b)
 	return a.len == b.len && (a.len == 0 || memcmp(a.p, b.p, a.len) == 0);
 }
 
+int
+span_compare(struct span a, struct span b)
+{
+	size_t n = a.len < b.len ? a.len : b.len;
+	int cmp = n == 0 ? 0 : memcmp(a.p, b.p, n);
+
+	return cmp != 0 ? cmp : a.len < b.len ? -1 : a.len > b.len;
+}
+
 bool
 span_is(struct span a, const char *s)
 {

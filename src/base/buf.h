@@ -22,6 +22,9 @@ struct span span_of(const char *s);
 /* Whether both hold the same bytes. */
 bool span_eq(struct span a, struct span b);
 
+/* <0, 0 or >0 in the order of bytes, as SQLite sorts blobs. */
+int span_compare(struct span a, struct span b);
+
 /* Whether the span holds exactly the string. */
 bool span_is(struct span a, const char *s);
 

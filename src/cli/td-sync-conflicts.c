@@ -7,8 +7,11 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Columns of the list. */
+/* Columns of the list; a long name moves what comes after it. */
 enum { AT_KIND = 9, AT_ENTITY = 25, AT_LOST = 48 };
+
+/* The longest name, which one types to `show`: a restored log's seq has 16 digits. */
+#define ID_COLUMNS 24
 
 /* Two versions side by side, each with a margin before it. */
 #define MARGIN 2
@@ -81,15 +84,13 @@ add_line(struct buf *b, const struct tdsync_conflict *x)
 	size_t at;
 
 	snprintf(entity, sizeof(entity), "%.40s/%.100s", x->entity_type, x->entity_id);
-	at = out_cut(b, x->id, AT_KIND - 1);
-	out_pad(b, at, AT_KIND);
-	at = AT_KIND + out_cut(b, x->kind, AT_ENTITY - AT_KIND - 1);
-	out_pad(b, at, AT_ENTITY);
-	at = AT_ENTITY + out_cut(b, entity, x->n_fields == 0 ? OUT_COLUMNS - AT_ENTITY
-	                         : AT_LOST - AT_ENTITY - 1);
+	at = out_pad(b, out_cut(b, x->id, ID_COLUMNS), AT_KIND);
+	at += out_cut(b, x->kind, AT_ENTITY - AT_KIND - 1);
+	at = out_pad(b, at, AT_ENTITY);
+	at += out_cut(b, entity, x->n_fields == 0 ? OUT_COLUMNS - at : AT_LOST - AT_ENTITY - 1);
 	if (x->n_fields > 0) {
-		out_pad(b, at, AT_LOST);
-		add_lost(b, x, OUT_COLUMNS - AT_LOST);
+		at = out_pad(b, at, AT_LOST);
+		add_lost(b, x, OUT_COLUMNS - at);
 	}
 	buf_add_byte(b, '\n');
 }
@@ -151,16 +152,13 @@ static size_t
 add_wrapped(struct buf *b, const char **text, size_t columns)
 {
 	const char *p = *text, *blank = NULL;
-	size_t n = 0;
+	size_t n = 0, bytes;
 	struct buf line = { 0 };
 
-	while (*p != '\0' && *p != '\n' && n < columns) {
+	while (*p != '\0' && *p != '\n' && (n += out_width(p, &bytes)) <= columns) {
 		if (*p == ' ')
 			blank = p;
-		p++;
-		while (((unsigned char)*p & 0xc0) == 0x80)
-			p++;
-		n++;
+		p += bytes;
 	}
 	if (*p != '\0' && *p != '\n' && *p != ' ' && blank != NULL)
 		p = blank;

@@ -1,4 +1,6 @@
 /* What td-sync prints, see td-sync.h. */
+#define _XOPEN_SOURCE 700 /* wcwidth() */
+
 #include "cli/td-sync.h"
 
 #include "base/json.h"
@@ -6,6 +8,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <wchar.h>
 
 static const int exit_codes[] = {
 	[TDSYNC_OK] = EXIT_OK,
@@ -130,27 +133,52 @@ out_clean(struct buf *b, const char *text)
 }
 
 size_t
+out_width(const char *text, size_t *bytes)
+{
+	size_t n = utf8_sequence(text, strnlen(text, 4));
+	mbstate_t state = { 0 };
+	wchar_t c;
+	int columns = 1;
+
+	if (n > 1 && mbrtowc(&c, text, n, &state) == n)
+		columns = wcwidth(c);
+	*bytes = n == 0 ? 1 : n;
+	return columns < 0 ? 1 : (size_t)columns;
+}
+
+size_t
 out_cut(struct buf *b, const char *text, size_t columns)
 {
-	size_t n = 0, before = b->len;
+	/* Where the last column is still free, for the sign that more follows. */
+	size_t n = 0, end = b->len, before = 0;
 
-	for (; *text != '\0' && n < columns; n++) {
-		before = b->len;
+	while (*text != '\0') {
+		size_t bytes, width = out_width(text, &bytes);
+
+		if (n + width > columns) {
+			if (columns == 0)
+				break;
+			b->len = end;
+			buf_add_str(b, "…");
+			return before + 1;
+		}
 		text += add_character(b, text);
-	}
-	if (*text != '\0' && n > 0) {
-		b->len = before;
-		buf_add_str(b, "…");
+		n += width;
+		if (n < columns) {
+			end = b->len;
+			before = n;
+		}
 	}
 	return n;
 }
 
-void
+size_t
 out_pad(struct buf *b, size_t at, size_t column)
 {
 	do
 		buf_add_byte(b, ' ');
 	while (++at < column);
+	return at;
 }
 
 void
@@ -206,8 +234,10 @@ out_finish(struct cli *c, int code)
 		code = EXIT_BUG;
 	} else if (c->out.len > 0 && (c->json || !c->quiet)) {
 		fwrite(c->out.p, 1, c->out.len, stdout);
-		if (fflush(stdout) != 0 && code == EXIT_OK)
+		if ((fflush(stdout) != 0 || ferror(stdout)) && code == EXIT_OK) {
+			out_complain("the answer can't be written");
 			code = EXIT_LOCAL;
+		}
 	}
 	buf_free(&c->out);
 	return code;

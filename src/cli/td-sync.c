@@ -5,6 +5,7 @@
 
 #include <getopt.h>
 #include <inttypes.h>
+#include <locale.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -283,6 +284,7 @@ main(int argc, char **argv)
 	enum tdsync_rc rc;
 	int opt, n, code;
 
+	setlocale(LC_CTYPE, "C.UTF-8"); /* what is printed is UTF-8 (out_width()) */
 	opterr = 0;
 	while ((opt = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
 		switch (opt) {

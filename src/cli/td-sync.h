@@ -66,8 +66,13 @@ void out_author(struct cli *c, const char *name, const struct tdsync_author *a);
 void out_clean(struct buf *b, const char *text);
 size_t out_cut(struct buf *b, const char *text, size_t columns);
 
-/* Append blanks up to a column, one at least, where a line stands at `at`. */
-void out_pad(struct buf *b, size_t at, size_t column);
+/* How many columns the character takes that a text begins with, and how many bytes:
+ * some take two (CJK), some none (accents that join another). */
+size_t out_width(const char *text, size_t *bytes);
+
+/* Append blanks up to a column, one at least, where a line stands at `at`; returns
+ * where it stands then. */
+size_t out_pad(struct buf *b, size_t at, size_t column);
 
 /* A JSON value as a person reads it: a string decoded, "(none)" for null. The
  * text is appended as it is. */

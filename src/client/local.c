@@ -4,6 +4,7 @@
 #include "base/clock.h"
 
 #include <assert.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -164,7 +165,8 @@ check_schema(struct local *l, struct err *err)
 	return RC_OK;
 }
 
-/* Make td-sync.db, with the rights of issues.db, unless it is there. */
+/* Make td-sync.db, with the rights of issues.db, unless it is there: to open and close
+ * it then would drop the locks that another handle of this process has on it. */
 static enum rc
 make_books(struct local *l, struct err *err)
 {
@@ -173,11 +175,12 @@ make_books(struct local *l, struct err *err)
 
 	if (stat(l->file, &st) != 0)
 		st.st_mode = 0600;
-	fd = open(l->books, O_RDWR | O_CREAT | O_CLOEXEC, st.st_mode & 0666);
-	if (fd < 0)
+	fd = open(l->books, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, st.st_mode & 0666);
+	if (fd >= 0)
+		close(fd);
+	else if (errno != EEXIST)
 		return err_set(err, RC_UNAVAILABLE, "can't write %s: %s", brief(l->books),
 		               strerror(errno));
-	close(fd);
 	return RC_OK;
 }
 
@@ -344,6 +347,26 @@ local_rollback(struct local *l)
 		sqlite3_exec(l->db, "ROLLBACK", NULL, NULL, NULL);
 	local_foreign_keys(l, true);
 	lock_release(l->lock);
+}
+
+void
+local_tidy(const struct local *l)
+{
+	const char *name = strrchr(l->file, '/') + 1;
+	char *folder = strndup(l->file, (size_t)(name - l->file));
+	DIR *d = folder == NULL ? NULL : opendir(folder);
+	const struct dirent *e;
+	char digits[10];
+	int n;
+
+	/* "issues.db-mj", six digits, 9, and two more. */
+	while (d != NULL && (e = readdir(d)) != NULL)
+		if (sscanf(e->d_name, "issues.db-mj%9[0-9A-F]%n", digits, &n) == 1 &&
+		    strlen(digits) == 9 && digits[6] == '9' && e->d_name[n] == '\0')
+			unlinkat(dirfd(d), e->d_name, 0);
+	if (d != NULL)
+		closedir(d);
+	free(folder);
 }
 
 void

@@ -62,6 +62,12 @@ enum rc local_commit(struct local *l, struct err *err);
 void local_rollback(struct local *l);
 
 /*
+ * Remove what SQLite leaves beside the databases when a commit to both dies: the
+ * list of their journals. Needs local_begin(), which has rolled both back.
+ */
+void local_tidy(const struct local *l);
+
+/*
  * Whether foreign keys are enforced from now on. They are while events are
  * applied to the state (td's rules need them), not while rows are written to
  * td's tables, where nothing may cascade that the log does not say. Works

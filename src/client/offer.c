@@ -127,20 +127,29 @@ add_entry(struct offer *o, const struct draft *d, struct err *err)
 
 /* --- when --- */
 
-/* Append the time of a member as td's action log has times; false without one. */
+/* The time of a member; false without one. */
 static bool
-add_member_time(struct span json, const char *member, struct buf *out)
+member_time(struct span json, const char *member, struct instant *out)
 {
-	struct instant at;
 	struct buf text = { 0 };
 	struct span v;
 	bool ok;
 
 	ok = json_get(json, member, &v) && json_string(v, &text) &&
-	    time_parse_any(buf_span(&text), &at);
+	    time_parse_any(buf_span(&text), out);
+	buf_free(&text);
+	return ok;
+}
+
+/* Append it as td's action log has times. */
+static bool
+add_member_time(struct span json, const char *member, struct buf *out)
+{
+	struct instant at;
+	bool ok = member_time(json, member, &at);
+
 	if (ok)
 		time_add_sqlite(out, at);
-	buf_free(&text);
 	return ok;
 }
 
@@ -360,15 +369,11 @@ is_set(struct span json, const char *member)
 static bool
 lags(struct span row, const struct newest *n, struct span logged)
 {
-	struct buf text = { 0 };
 	struct instant updated;
 	struct span a, b;
-	bool late;
 
-	late = json_get(row, "updated_at", &a) && json_string(a, &text) &&
-	    time_parse_any(buf_span(&text), &updated) && time_compare(updated, n->at) > 0;
-	buf_free(&text);
-	if (late || (is_set(row, "deleted_at") && !is_set(logged, "deleted_at")))
+	if ((member_time(row, "updated_at", &updated) && time_compare(updated, n->at) > 0) ||
+	    (is_set(row, "deleted_at") && !is_set(logged, "deleted_at")))
 		return true;
 	return json_get(row, "status", &a) && json_get(logged, "status", &b) &&
 	    !json_equal(a, b);
@@ -439,56 +444,94 @@ offer_backfill(struct offer *o, const struct kind *t, struct err *err)
 
 /* --- rows that are newer than the log's --- */
 
+/* What moves when a row becomes another: a delete leaves updated_at as it was. */
+static const char *const moves[] = {
+	"updated_at", "deleted_at", "ended_at", "superseded_at", "added_at"
+};
+#define N_MOVES (sizeof(moves) / sizeof(moves[0]))
+
+/* Since when a row is what it is, as far as its times tell. */
+struct age {
+	struct instant last; /* of them */
+	size_t n;
+};
+
+static struct age
+find_age(struct span json)
+{
+	struct age age = { 0 };
+	struct instant at;
+
+	for (size_t i = 0; i < N_MOVES; i++)
+		if (member_time(json, moves[i], &at) &&
+		    (age.n++ == 0 || time_compare(at, age.last) > 0))
+			age.last = at;
+	return age;
+}
+
+/* A delete's time is to the second: it may lie before that of the edit it followed. */
+static bool
+is_newer(struct age mine, struct age theirs)
+{
+	int cmp = mine.n == 0 || theirs.n == 0 ? 0 : time_compare(mine.last, theirs.last);
+
+	return cmp > 0 || (cmp == 0 && mine.n > theirs.n);
+}
+
 static enum rc
 offer_newer_row(struct offer *o, const struct kind *t, struct span id, struct err *err)
 {
 	struct draft d = { .table = t, .id = id, .action = ACTION_UPDATE };
-	struct buf json = { 0 }, state = { 0 }, mine = { 0 }, theirs = { 0 };
-	struct instant a, b;
+	struct buf json = { 0 }, state = { 0 }, time = { 0 };
+	struct age mine;
 	enum rc rc;
 
 	if ((rc = kind_local_json(o->kinds, t, id, &json, err)) != RC_OK ||
 	    (rc = kind_state_json(o->kinds, t, id, &state, err)) != RC_OK)
 		goto done;
-	if (!add_member_time(buf_span(&json), "updated_at", &mine) ||
-	    !add_member_time(buf_span(&state), "updated_at", &theirs) ||
-	    !time_parse_any(buf_span(&mine), &a) || !time_parse_any(buf_span(&theirs), &b) ||
-	    time_compare(a, b) <= 0)
+	mine = find_age(buf_span(&json));
+	if (!is_newer(mine, find_age(buf_span(&state))))
 		goto done;
+	time_add_sqlite(&time, mine.last);
 	d.previous = buf_span(&state);
 	d.now = buf_span(&json);
-	d.time = buf_span(&mine);
-	rc = json.failed || state.failed || mine.failed ? no_memory(err) : add_entry(o, &d, err);
+	d.time = buf_span(&time);
+	rc = json.failed || state.failed || time.failed ? no_memory(err) : add_entry(o, &d, err);
 done:
 	buf_free(&json);
 	buf_free(&state);
-	buf_free(&mine);
-	buf_free(&theirs);
+	buf_free(&time);
 	return rc;
 }
 
 static enum rc
 offer_newer(struct offer *o, const struct kind *t, struct err *err)
 {
-	struct buf sql = { 0 };
+	struct buf sql = { 0 }, moved = { 0 };
 	struct ids ids = { 0 };
 	const char *p;
-	bool dated = false;
-	enum rc rc;
+	enum rc rc = RC_OK;
 
 	for (size_t i = 0; i < t->n; i++)
-		dated = dated || strcmp(t->columns[i].name, "updated_at") == 0;
-	if (!dated)
-		return RC_OK;
-	buf_addf(&sql, "SELECT m.id FROM main.\"%s\" m JOIN " TDSYNC ".\"%s\" s ON s.id = m.id"
-	         " WHERE m.updated_at <> s.updated_at%s ORDER BY m.rowid",
-	         t->entity->table, t->entity->table,
-	         strcmp(t->entity->table, "boards") == 0 ? " AND m.is_builtin = 0" : "");
-	rc = buf_cstr(&sql) == NULL ? no_memory(err) : find_ids(o, sql.p, NULL, &ids, err);
+		for (size_t j = 0; j < N_MOVES; j++)
+			if (strcmp(t->columns[i].name, moves[j]) == 0)
+				buf_addf(&moved, "%sm.%s IS NOT s.%s", moved.len == 0 ? "" : " OR ",
+				         moves[j], moves[j]);
+	if (moved.len == 0 && !moved.failed)
+		goto done;
+	if (buf_cstr(&moved) != NULL)
+		buf_addf(&sql, "SELECT m.id FROM main.\"%s\" m JOIN " TDSYNC ".\"%s\" s"
+		         " ON s.id = m.id WHERE (%s)%s ORDER BY m.rowid", t->entity->table,
+		         t->entity->table, moved.p,
+		         strcmp(t->entity->table, "boards") == 0 ? " AND m.is_builtin = 0" : "");
+	rc = moved.failed || buf_cstr(&sql) == NULL ? no_memory(err)
+	    : find_ids(o, sql.p, NULL, &ids, err);
 	p = ids.b.p;
 	for (size_t i = 0; i < ids.n && rc == RC_OK; i++, p += strlen(p) + 1)
 		rc = offer_newer_row(o, t, span_of(p), err);
+done:
 	buf_free(&ids.b);
+	buf_free(&moved);
 	buf_free(&sql);
 	return rc;
 }

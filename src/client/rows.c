@@ -309,17 +309,9 @@ open_side(struct rows *r, const struct kind *t, const char *schema, sqlite3_stmt
 static int
 compare_ids(const struct walk *w)
 {
-	struct span a, b;
-	size_t n;
-	int cmp;
-
 	if (!w->on_local || !w->on_state)
 		return w->on_local ? -1 : 1;
-	a = db_span(w->local, (int)w->t->id);
-	b = db_span(w->state, (int)w->t->id);
-	n = a.len < b.len ? a.len : b.len;
-	cmp = n == 0 ? 0 : memcmp(a.p, b.p, n);
-	return cmp != 0 ? cmp : a.len < b.len ? -1 : a.len > b.len;
+	return span_compare(db_span(w->local, (int)w->t->id), db_span(w->state, (int)w->t->id));
 }
 
 /* Note and judge the row that the walk stands on, if its sides differ. */

@@ -62,7 +62,6 @@ struct pair {
 	const char *table;
 	sqlite3_stmt *here, *there;
 	bool on_here, on_there;     /* they stand on a row */
-	bool alone_is_fine;         /* a row that is only here is no difference */
 };
 
 static struct span
@@ -112,14 +111,19 @@ compare_rows(struct pair *p, struct err *err)
 	return RC_OK;
 }
 
-/* A row that only one side has. */
+/* A row that only one side has. Of td's it is none where the log never held it: it
+ * is offered with the next push. */
 static enum rc
 report_alone(struct pair *p, bool here, struct err *err)
 {
 	struct span id = bytes(here ? p->here : p->there, 0);
+	bool held = true;
+	enum rc rc = RC_OK;
 
-	if (here && p->alone_is_fine)
-		return RC_OK;
+	if (here && p->finding == TDSYNC_ROWS_DIFFER)
+		rc = books_is_held(p->v->w->l, p->table, id, &held, err);
+	if (rc != RC_OK || !held)
+		return rc;
 	return report(p->v, (struct tdsync_difference){ p->finding, p->table,
 		words_add(&p->v->words, id), "", here ? "" : NULL, here ? NULL : "" }, err);
 }
@@ -127,17 +131,9 @@ report_alone(struct pair *p, bool here, struct err *err)
 static int
 compare_ids(const struct pair *p)
 {
-	struct span a, b;
-	size_t n;
-	int cmp;
-
 	if (!p->on_here || !p->on_there)
 		return p->on_here ? -1 : 1;
-	a = bytes(p->here, 0);
-	b = bytes(p->there, 0);
-	n = a.len < b.len ? a.len : b.len;
-	cmp = n == 0 ? 0 : memcmp(a.p, b.p, n);
-	return cmp != 0 ? cmp : a.len < b.len ? -1 : a.len > b.len;
+	return span_compare(bytes(p->here, 0), bytes(p->there, 0));
 }
 
 static enum rc
@@ -321,9 +317,7 @@ tell_table(struct verify *v, const struct table *t, enum judgement how, struct e
 static enum rc
 compare_kind(struct verify *v, const struct kind *k, struct err *err)
 {
-	/* What is only here the log never held, or a pull would have taken it. */
-	struct pair p = { .v = v, .finding = TDSYNC_ROWS_DIFFER, .table = k->entity->table,
-		.alone_is_fine = true };
+	struct pair p = { .v = v, .finding = TDSYNC_ROWS_DIFFER, .table = k->entity->table };
 	struct buf columns = { 0 }, lacks = { 0 };
 	enum rc rc = RC_OK;
 
@@ -359,8 +353,7 @@ compare_td(void *ctx, struct err *err)
 
 	for (size_t i = 0; rc == RC_OK && i < kinds->n; i++)
 		rc = compare_kind(v, &kinds->list[i], err);
-	if (rc == RC_OK)
-		kinds_free(kinds);
+	kinds_free(kinds);
 	return rc;
 }
 

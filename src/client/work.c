@@ -152,6 +152,7 @@ work_open(struct tdsync *t, struct tdsync_result *result, struct work *w)
 	if ((rc = work_local(w, local_open(t->dir, true, &w->l, &t->err))) != TDSYNC_OK ||
 	    (rc = work_local(w, local_begin(w->l, &t->err))) != TDSYNC_OK)
 		goto done;
+	local_tidy(w->l);
 	if ((rc = work_local(w, open_books(w, &t->err))) == TDSYNC_OK &&
 	    (rc = work_check_linked(w)) == TDSYNC_OK &&
 	    (rc = work_local(w, settle(w, &t->err))) == TDSYNC_OK &&

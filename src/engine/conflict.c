@@ -29,11 +29,21 @@ conflict_name(enum conflict_kind kind)
 	    ? names[kind] : "unknown";
 }
 
-/* A row that goes, or is about to change: its values. */
+/* Room for this much of rows that went with an event is kept for the next one. */
+#define SPOOL_KEEP (1 << 20)
+
+/* The event's row, which goes or is about to change: its values. */
 struct old_row {
 	const struct table *table; /* NULL: none */
 	char *id;
 	sqlite3_value *values[TABLE_COLUMNS];
+};
+
+/* Another row that goes. */
+struct gone_row {
+	const struct table *table;
+	char *id;
+	bool reverse; /* it is the edge that the event turns */
 };
 
 struct recorder {
@@ -41,9 +51,15 @@ struct recorder {
 	struct events *log;   /* that is applied */
 	struct applier *applier;
 	struct old_row own;   /* the event's row, before it */
-	struct old_row *gone; /* others that went with it */
+	struct gone_row *gone; /* others that went with it */
 	size_t n_gone, cap_gone;
-	bool failed;          /* no memory in the hook */
+	/* The fields of those, as a record has them. They may be many and large: it
+	 * is a database that SQLite has in memory only while it is small. */
+	sqlite3 *spool;
+	sqlite3_stmt *put, *get;
+	size_t spooled;       /* bytes */
+	enum rc failed;       /* in the hook, and why */
+	struct err why;
 	int n;                /* records of this event */
 	bool noted;           /* one that struct recorded tells of */
 	struct buf fields, text;
@@ -82,12 +98,34 @@ clear_row(struct old_row *o)
 }
 
 static void
-clear(struct recorder *r)
+close_spool(struct recorder *r)
+{
+	sqlite3_finalize(r->put);
+	sqlite3_finalize(r->get);
+	sqlite3_close(r->spool);
+	r->put = r->get = NULL;
+	r->spool = NULL;
+	r->spooled = 0;
+}
+
+static void
+clear_gone(struct recorder *r)
+{
+	if (r->spooled > SPOOL_KEEP ||
+	    (r->spooled > 0 && db_exec(r->spool, "DELETE FROM gone", NULL) != RC_OK))
+		close_spool(r);
+	r->spooled = 0;
+	while (r->n_gone > 0)
+		free(r->gone[--r->n_gone].id);
+}
+
+void
+recorder_forget(struct recorder *r)
 {
 	clear_row(&r->own);
-	while (r->n_gone > 0)
-		clear_row(&r->gone[--r->n_gone]);
-	r->failed = r->noted = false;
+	clear_gone(r);
+	r->failed = RC_OK;
+	r->noted = false;
 	r->n = 0;
 }
 
@@ -96,7 +134,8 @@ recorder_free(struct recorder *r)
 {
 	if (r == NULL)
 		return;
-	clear(r);
+	recorder_forget(r);
+	close_spool(r);
 	free(r->gone);
 	buf_free(&r->fields);
 	buf_free(&r->text);
@@ -219,7 +258,7 @@ is_value(struct recorder *r, const struct column *c, struct span json, sqlite3_v
 	}
 }
 
-/* --- the hook --- */
+/* --- rows, in the hook --- */
 
 /* Copy the row that a preupdate hook stands on. */
 static bool
@@ -276,52 +315,6 @@ may_clobber(struct recorder *r, sqlite3 *db, const struct deed *d)
 			return true;
 	}
 	return false;
-}
-
-static bool
-grow(struct recorder *r)
-{
-	size_t cap = r->cap_gone == 0 ? 16 : 2 * r->cap_gone;
-	struct old_row *p;
-
-	if (r->n_gone < r->cap_gone)
-		return true;
-	if ((p = realloc(r->gone, cap * sizeof(*p))) == NULL)
-		return false;
-	r->gone = p;
-	r->cap_gone = cap;
-	return true;
-}
-
-void
-recorder_on_change(struct recorder *r, sqlite3 *db, int op, const struct table *t)
-{
-	const struct deed *d = applier_deed(r->applier);
-	struct span id;
-
-	if (op == SQLITE_INSERT)
-		return;
-	if (!row_id(db, t, &id)) {
-		r->failed = true;
-		return;
-	}
-	if (t == d->table && span_eq(id, d->ev->id)) {
-		if (r->own.table == NULL && may_clobber(r, db, d) &&
-		    !copy_row(db, t, &r->own))
-			r->failed = true;
-		/* That it was there counts, though nothing of it is needed. */
-		r->own.table = t;
-		return;
-	}
-	if (op != SQLITE_DELETE) /* td's parent_id of a row whose parent went */
-		return;
-	if (!grow(r)) {
-		r->failed = true;
-		return;
-	}
-	memset(&r->gone[r->n_gone], 0, sizeof(r->gone[0]));
-	if (!copy_row(db, t, &r->gone[r->n_gone++]))
-		r->failed = true;
 }
 
 /* --- who wrote what --- */
@@ -405,7 +398,7 @@ look_at(void *ctx, int64_t seq, enum version_what what, bool *stop, struct err *
 
 	s->knew = true;
 	if ((rc = events_get(s->r->log, seq, &past, err)) != RC_OK)
-		return rc;
+		return rc == RC_NOT_FOUND ? state_doubt(s->r->state, seq, err) : rc;
 	own = span_eq(past.device, s->ev->device);
 	if (what == VERSION_TAKEN ||
 	    (what == VERSION_APPLIED && past.action == ACTION_DELETE)) {
@@ -745,16 +738,162 @@ judge_missing(struct recorder *r, const struct deed *d, struct err *err)
 	return write_record(r, d, d->table, d->ev->id, &c, err);
 }
 
-/* Whether a row that went is the reverse of the edge that the event made. */
-static bool
-is_reverse(struct recorder *r, const struct deed *d, const struct old_row *o)
-{
-	const struct table *t = d->table;
+/* --- the rows that go --- */
 
-	return o->table == t && t->from >= 0 && t->to >= 0 && d->has_row &&
-	       is_value(r, &t->columns[t->to], d->row.values[t->from], o->values[t->to]) &&
-	       is_value(r, &t->columns[t->from], d->row.values[t->to], o->values[t->from]);
+static bool
+grow(struct recorder *r)
+{
+	size_t cap = r->cap_gone == 0 ? 16 : 2 * r->cap_gone;
+	struct gone_row *p;
+
+	if (r->n_gone < r->cap_gone)
+		return true;
+	if ((p = realloc(r->gone, cap * sizeof(*p))) == NULL)
+		return false;
+	r->gone = p;
+	r->cap_gone = cap;
+	return true;
 }
+
+static enum rc
+open_spool(struct recorder *r, struct err *err)
+{
+	enum rc rc;
+	int code;
+
+	if (r->get != NULL)
+		return RC_OK;
+	close_spool(r);
+	code = sqlite3_open("", &r->spool);
+	if ((rc = db_rc(r->spool, code, "a temporary database", err)) == RC_OK)
+		rc = db_exec(r->spool, "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;"
+		             " CREATE TABLE gone(n INTEGER PRIMARY KEY, fields TEXT)", err);
+	if (rc == RC_OK)
+		rc = db_prepare(r->spool, "INSERT INTO gone(n, fields) VALUES (:n, :fields)",
+		                &r->put, err);
+	if (rc == RC_OK)
+		rc = db_prepare(r->spool, "SELECT fields FROM gone WHERE n = :n", &r->get, err);
+	return rc;
+}
+
+/* Put the fields away that were collected in r->fields. */
+static enum rc
+put_gone(struct recorder *r, struct err *err)
+{
+	enum rc rc = r->fields.failed ? no_memory(err) : open_spool(r, err);
+
+	if (rc != RC_OK)
+		return rc;
+	db_bind_int(r->put, ":n", (int64_t)r->n_gone);
+	db_bind_text(r->put, ":fields", buf_span(&r->fields));
+	r->spooled += r->fields.len + 1;
+	return db_run(r->put, err);
+}
+
+/* Fetch those of a row back. */
+static enum rc
+read_gone(struct recorder *r, size_t i, struct err *err)
+{
+	bool row;
+	enum rc rc;
+
+	db_bind_int(r->get, ":n", (int64_t)i);
+	if ((rc = db_step(r->get, &row, err)) == RC_OK)
+		buf_add_span(&r->fields, db_span(r->get, 0));
+	db_reset(r->get);
+	return rc;
+}
+
+/* The value of a column, before. */
+static sqlite3_value *
+old_value(sqlite3 *db, int column)
+{
+	sqlite3_value *v = NULL;
+
+	return sqlite3_preupdate_old(db, column, &v) == SQLITE_OK ? v : NULL;
+}
+
+/* Whether the row that goes is the reverse of the edge that the event makes. */
+static bool
+is_reverse(struct recorder *r, sqlite3 *db, const struct table *t, const struct deed *d)
+{
+	sqlite3_value *from, *to;
+
+	if (t != d->table || t->from < 0 || t->to < 0 || !d->has_row ||
+	    (from = old_value(db, t->from)) == NULL || (to = old_value(db, t->to)) == NULL)
+		return false;
+	return is_value(r, &t->columns[t->to], d->row.values[t->from], to) &&
+	       is_value(r, &t->columns[t->from], d->row.values[t->to], from);
+}
+
+/* Take note of a row that goes with the event: what there is to lose. */
+static enum rc
+take_gone(struct recorder *r, sqlite3 *db, const struct table *t, struct span id,
+          struct err *err)
+{
+	struct gone_row *o;
+	struct record c;
+	enum rc rc;
+
+	begin(r, &c, CONFLICT_CASCADE, true);
+	for (int i = 0; i < t->n_columns; i++) {
+		const struct column *column = &t->columns[i];
+		sqlite3_value *v = old_value(db, i);
+
+		if (v == NULL)
+			return no_memory(err);
+		if (!column->is_key && !column->local && !is_nothing(column, v))
+			add_lost(r, &c, column, (struct span){ 0 }, v, 0);
+	}
+	if (!grow(r))
+		return no_memory(err);
+	if ((rc = put_gone(r, err)) != RC_OK)
+		return rc;
+	o = &r->gone[r->n_gone];
+	o->table = t;
+	o->reverse = is_reverse(r, db, t, applier_deed(r->applier));
+	o->id = span_dup(id);
+	r->n_gone += o->id != NULL;
+	return o->id != NULL ? RC_OK : no_memory(err);
+}
+
+/* --- the hook --- */
+
+/* Copy the event's row, or do without where nobody misses anything. */
+static enum rc
+take_own(struct recorder *r, sqlite3 *db, const struct deed *d, struct err *err)
+{
+	bool copied = r->own.table != NULL || !may_clobber(r, db, d) ||
+	              copy_row(db, d->table, &r->own);
+
+	/* That it was there counts, though nothing of it is needed. */
+	r->own.table = d->table;
+	return copied ? RC_OK : no_memory(err);
+}
+
+void
+recorder_on_change(struct recorder *r, sqlite3 *db, int op, const struct table *t)
+{
+	const struct deed *d = applier_deed(r->applier);
+	struct err why;
+	struct span id;
+	enum rc rc = RC_OK;
+
+	if (op == SQLITE_INSERT || r->failed != RC_OK)
+		return;
+	if (!row_id(db, t, &id))
+		rc = no_memory(&why);
+	else if (t == d->table && span_eq(id, d->ev->id))
+		rc = take_own(r, db, d, &why);
+	else if (op == SQLITE_DELETE) /* not td's parent_id of a row whose parent went */
+		rc = take_gone(r, db, t, id, &why);
+	if (rc != RC_OK) {
+		r->failed = rc;
+		r->why = why;
+	}
+}
+
+/* --- what became of them --- */
 
 /*
  * A row that went with the event: the edge it turned, one in the way of its own
@@ -762,10 +901,10 @@ is_reverse(struct recorder *r, const struct deed *d, const struct old_row *o)
  * not mean to delete anything.
  */
 static enum rc
-judge_gone(struct recorder *r, const struct deed *d, const struct old_row *o,
-           struct err *err)
+judge_gone(struct recorder *r, const struct deed *d, size_t i, struct err *err)
 {
-	bool reverse = is_reverse(r, d, o), hard = d->ev->action == ACTION_DELETE;
+	const struct gone_row *o = &r->gone[i];
+	bool hard = d->ev->action == ACTION_DELETE;
 	struct span id = span_of(o->id);
 	struct record c;
 	struct search s;
@@ -775,13 +914,9 @@ judge_gone(struct recorder *r, const struct deed *d, const struct old_row *o,
 		return rc;
 	if (s.written_by_device && (hard || o->table == d->table))
 		return RC_OK;
-	begin(r, &c, reverse ? CONFLICT_EDGE : CONFLICT_CASCADE, !hard);
-	for (int i = 0; i < o->table->n_columns; i++) {
-		const struct column *column = &o->table->columns[i];
-
-		if (!column->is_key && !column->local && !is_nothing(column, o->values[i]))
-			add_lost(r, &c, column, (struct span){ 0 }, o->values[i], 0);
-	}
+	begin(r, &c, o->reverse ? CONFLICT_EDGE : CONFLICT_CASCADE, !hard);
+	if ((rc = read_gone(r, i, err)) != RC_OK)
+		return rc;
 	c.kept_seq = d->ev->seq;
 	c.lost_seq = s.written;
 	return write_record(r, d, o->table, id, &c, err);
@@ -920,7 +1055,7 @@ judge_applied(struct recorder *r, const struct deed *d, struct err *err)
 	else if (copied && (action == ACTION_DELETE || action == ACTION_SOFT_DELETE))
 		rc = judge_delete(r, d, err);
 	for (size_t i = 0; i < r->n_gone && rc == RC_OK; i++)
-		rc = judge_gone(r, d, &r->gone[i], err);
+		rc = judge_gone(r, d, i, err);
 	return rc;
 }
 
@@ -989,15 +1124,15 @@ recorder_done(struct recorder *r, struct events *log, const struct deed *d,
 	*out = (struct recorded){ .version = VERSION_BAD };
 	r->log = log;
 	if (d->table == NULL || d->table->entity->held_back || d->ev->id.len == 0) {
-		clear(r);
+		recorder_forget(r);
 		return state_add_skipped(r->state, d->ev->seq, applied_reason(what), why, err);
 	}
 	if (what != APPLIED) { /* what the hook saw was taken back */
 		clear_row(&r->own);
-		while (r->n_gone > 0)
-			clear_row(&r->gone[--r->n_gone]);
+		clear_gone(r);
 	}
-	rc = r->failed ? no_memory(err) : done(r, d, what, why, out, err);
-	clear(r);
+	rc = r->failed != RC_OK ? err_set(err, r->failed, "%s", r->why.text)
+	                        : done(r, d, what, why, out, err);
+	recorder_forget(r);
 	return rc;
 }

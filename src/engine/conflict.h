@@ -58,4 +58,7 @@ enum rc recorder_done(struct recorder *r, struct events *log, const struct deed 
                       enum applied what, const char *why, struct recorded *out,
                       struct err *err);
 
+/* The event came to no end, and what it changed is rolled back. */
+void recorder_forget(struct recorder *r);
+
 #endif

@@ -16,6 +16,7 @@ struct author {
 /* A page while it is written. */
 struct writer {
 	struct tables *all;
+	struct state *state;
 	struct events *log;
 	struct buf *out;
 	size_t start;       /* of the page in out */
@@ -42,7 +43,7 @@ write_author(struct writer *w, struct author *a, int64_t seq, struct err *err)
 	if (seq == a->seq)
 		return RC_OK;
 	if ((rc = events_glance(w->log, seq, &ev, err)) != RC_OK)
-		return rc == RC_NOT_FOUND ? RC_FAULT : rc;
+		return rc == RC_NOT_FOUND ? state_doubt(w->state, seq, err) : rc;
 	buf_reset(b);
 	buf_add_str(b, "{\"server_seq\":");
 	buf_add_int(b, seq);
@@ -100,15 +101,16 @@ static enum rc
 visit(void *ctx, const struct state_conflict *c, bool *stop, struct err *err)
 {
 	struct writer *w = ctx;
-	bool full = w->count >= w->limit || w->out->len - w->start >= PAGE_MAX_BYTES;
+	size_t bytes = w->out->len - w->start;
+	bool full = w->count >= w->limit || bytes >= PAGE_MAX_BYTES;
 	enum rc rc;
 
 	if (full && c->seq != w->last) {
 		w->has_more = *stop = true;
 		return RC_OK;
 	}
-	if (!w->large && c->fields.len > PAGE_MAX_BYTES)
-		return err_set(err, RC_TOO_LARGE, "a conflict is larger than a page");
+	if (!w->large && (c->fields.len > PAGE_MAX_BYTES || bytes >= 2 * PAGE_MAX_BYTES))
+		return err_set(err, RC_TOO_LARGE, "what an event took is larger than a page");
 	if (c->type < 0 || (size_t)c->type >= w->all->n)
 		return err_set(err, RC_FAULT, "conflict %" PRId64 "-%d is of no table", c->seq,
 		               c->n);
@@ -124,13 +126,13 @@ conflict_page_write(struct follower *f, struct events *log, int64_t after, int64
                     bool large, struct buf *out, struct err *err)
 {
 	struct writer w = {
-		.all = follower_tables(f), .log = log, .out = out, .start = out->len,
-		.limit = limit, .large = large, .last = after,
+		.all = follower_tables(f), .state = follower_state(f), .log = log, .out = out,
+		.start = out->len, .limit = limit, .large = large, .last = after,
 	};
 	enum rc rc;
 
 	buf_add_str(out, "{\"conflicts\":[");
-	rc = state_walk_conflicts(follower_state(f), after, visit, &w, err);
+	rc = state_walk_conflicts(w.state, after, visit, &w, err);
 	buf_add_str(out, "],\"last_server_seq\":");
 	buf_add_int(out, w.last);
 	buf_add_str(out, w.has_more ? ",\"has_more\":true}\n" : ",\"has_more\":false}\n");

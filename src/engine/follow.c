@@ -6,6 +6,7 @@
 #include "engine/value.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -275,7 +276,14 @@ save_sums(struct follower *f, int64_t seq, struct err *err)
 
 /* --- applying --- */
 
-/* Under the lock: what works on the connection that is open now. */
+/* Whether what works on the connection that is open now is there, all of it. */
+static bool
+is_ready(const struct follower *f)
+{
+	return f->now != NULL && f->opened == state_opened(f->state);
+}
+
+/* Under the lock: make it. */
 static enum rc
 prepare(struct follower *f, struct err *err)
 {
@@ -283,7 +291,7 @@ prepare(struct follower *f, struct err *err)
 	size_t n;
 	enum rc rc;
 
-	if (f->applier != NULL && f->opened == state_opened(f->state))
+	if (is_ready(f))
 		return RC_OK;
 	drop_applier(f);
 	f->opened = state_opened(f->state);
@@ -371,14 +379,20 @@ apply_batch(struct follower *f, bool *done, struct err *err)
 		err_set(err, rc, "%s", f->why.text);
 	if (rc == RC_OK && f->events > 0)
 		rc = save_sums(f, 0, err);
+	else if (rc == RC_OK && !f->stopped && state_seq(f->state) < target(f, &head))
+		rc = err_set(err, RC_UNAVAILABLE, "the log lacks events after %" PRId64 ", it is said "
+		             "to go to %" PRId64 ": put it back from a backup",
+		             state_seq(f->state), target(f, &head));
 	if (rc == RC_OK) {
 		*done = state_seq(f->state) >= target(f, &head);
 		rc = state_commit(f->state, err);
 	} else {
 		state_rollback(f->state);
 	}
-	if (rc != RC_OK)
+	if (rc != RC_OK) {
 		f->loaded = false;
+		recorder_forget(f->recorder);
+	}
 	return rc;
 }
 
@@ -418,11 +432,11 @@ apply_all(struct follower *f, struct events *log, const struct follow_limits *li
 }
 
 /* Whether the state stands at a seq or beyond it, as far as is seen without
- * the lock. */
+ * the lock, and can be read. */
 static bool
 stands_at(struct follower *f, struct events *log, int64_t seq)
 {
-	if (state_hold(f->state, log, NULL) != RC_OK)
+	if (!is_ready(f) || state_hold(f->state, log, NULL) != RC_OK)
 		return false;
 	state_let_go(f->state);
 	return state_seq(f->state) >= seq;
@@ -554,8 +568,7 @@ follower_hold(struct follower *f, struct events *log, int64_t seq, int64_t deadl
 		return rc;
 	if ((rc = state_hold(f->state, log, err)) != RC_OK)
 		return rc == RC_NOT_FOUND ? RC_BUSY : rc; /* replaced at this moment */
-	if (state_seq(f->state) >= seq && f->applier != NULL &&
-	    f->opened == state_opened(f->state))
+	if (state_seq(f->state) >= seq && is_ready(f))
 		return RC_OK;
 	state_let_go(f->state);
 	return err_set(err, RC_BUSY, "the project's state is being brought up to date: "
@@ -671,6 +684,7 @@ follower_append_end(struct follower *f, struct events *log, enum rc rc, struct e
 	if (rc != RC_OK || save_sums(f, 0, &why) != RC_OK || state_commit(f->state, &why) != RC_OK) {
 		state_rollback(f->state);
 		f->loaded = false;
+		recorder_forget(f->recorder);
 	}
 	follower_end(f);
 	return rc;

@@ -25,6 +25,7 @@ struct writer {
 	struct buf *out;
 	size_t start;       /* of it in out */
 	int64_t limit, count;
+	size_t read;        /* bytes of payloads */
 	bool has_more;
 	int64_t seq;        /* of the version at hand, */
 	bool any_field;     /* and what of it is written */
@@ -227,15 +228,17 @@ visit(void *ctx, int64_t seq, enum version_what what, bool *stop, struct err *er
 	struct event ev;
 	enum rc rc;
 
-	if (w->count == w->limit || w->out->len - w->start >= PAGE_MAX_BYTES) {
+	if (w->count == w->limit || w->out->len - w->start >= PAGE_MAX_BYTES ||
+	    w->read >= PAGE_MAX_BYTES) {
 		w->has_more = *stop = true;
 		return RC_OK;
 	}
 	if ((size_t)what >= sizeof(outcomes) / sizeof(outcomes[0]))
 		return err_set(err, RC_FAULT, "a version of no known outcome");
 	if ((rc = read_event(w, seq, &ev, err)) != RC_OK)
-		return rc == RC_NOT_FOUND ? RC_FAULT : rc;
+		return rc == RC_NOT_FOUND ? state_doubt(follower_state(w->f), seq, err) : rc;
 	add_event(w, &ev, what);
+	w->read += ev.payload.len;
 	events_got(w->log);
 	w->count++;
 	w->seq = seq;

@@ -12,6 +12,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Of what the conflict lists, and of the row as it is: more than this is large. */
+#define SMALL_BYTES (1 << 20)
+
 bool
 conflict_id_parse(struct span text, struct conflict_id *out)
 {
@@ -40,6 +43,7 @@ struct job {
 	struct follower *f;
 	struct events *log;
 	struct conflict_id conflict;
+	bool large;                     /* so may it be */
 	enum conflict_kind kind;
 	int64_t lost_seq;
 	struct table *table;
@@ -61,6 +65,14 @@ no_memory(struct job *j)
 	return err_set(j->err, RC_FAULT, "out of memory");
 }
 
+/* Each byte is in memory ten times before the event is in the log. */
+static enum rc
+check_size(struct job *j, size_t bytes)
+{
+	return j->large || bytes <= SMALL_BYTES ? RC_OK
+	    : err_set(j->err, RC_TOO_LARGE, "what was lost is large");
+}
+
 /* --- what was lost --- */
 
 static enum rc
@@ -68,8 +80,11 @@ take_conflict(void *ctx, const struct state_conflict *c, bool *stop, struct err 
 {
 	struct job *j = ctx;
 	struct tables *all = follower_tables(j->f);
+	enum rc rc = check_size(j, c->fields.len);
 
 	(void)stop;
+	if (rc != RC_OK)
+		return rc;
 	if (c->type < 0 || (size_t)c->type >= all->n)
 		return err_set(err, RC_FAULT, "a conflict is of no table");
 	j->kind = (enum conflict_kind)c->kind;
@@ -105,6 +120,7 @@ static enum rc
 read_row(struct job *j)
 {
 	struct tables *all = follower_tables(j->f);
+	size_t bytes = 0;
 	sqlite3_stmt *st;
 	bool there;
 	enum rc rc;
@@ -113,11 +129,15 @@ read_row(struct job *j)
 		return rc;
 	st = j->table->sql[SQL_ROW];
 	sqlite3_bind_text64(st, 1, j->id.p, j->id.len, SQLITE_STATIC, SQLITE_UTF8);
-	if ((rc = db_step(st, &there, j->err)) == RC_OK && there)
-		j->row = st;
-	else
+	if ((rc = db_step(st, &there, j->err)) != RC_OK || !there) {
 		db_reset(st);
-	return rc;
+		return rc;
+	}
+	j->row = st;
+	for (int i = 0; i < j->table->n_columns; i++)
+		if (sqlite3_column_type(st, i) == SQLITE_TEXT)
+			bytes += (size_t)sqlite3_column_bytes(st, i);
+	return check_size(j, bytes);
 }
 
 /* --- which event puts it back --- */
@@ -350,11 +370,11 @@ restore(struct job *j, const struct restorer *by, struct buf *answer)
 
 enum rc
 restore_conflict(struct follower *f, struct events *log, struct conflict_id id,
-                 const struct restorer *by, int64_t deadline_ms, struct buf *answer,
-                 struct err *err)
+                 const struct restorer *by, bool large, int64_t deadline_ms,
+                 struct buf *answer, struct err *err)
 {
 	struct err unread;
-	struct job j = { .f = f, .log = log, .conflict = id,
+	struct job j = { .f = f, .log = log, .conflict = id, .large = large,
 	                 .err = err != NULL ? err : &unread };
 	struct buf *bufs[] = { &j.id, &j.fields, &j.new_row, &j.old_row, &j.payload,
 	                       &j.time, &j.scratch };

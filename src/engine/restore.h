@@ -28,11 +28,12 @@ struct restorer {
 /*
  * Append the event and write the answer, {"server_seq","entity_type","entity_id",
  * "action_type"} and a newline. All waits end at the deadline. RC_NOT_FOUND: no
- * such conflict. RC_CONFLICT: err says why nothing is to be done (any more). On
- * anything but RC_OK nothing was written, and *answer is reset.
+ * such conflict. RC_CONFLICT: err says why nothing is to be done (any more).
+ * RC_TOO_LARGE: what it lists, or the row, is more than a megabyte, and `large` is
+ * false. On anything but RC_OK nothing was written, and *answer is reset.
  */
 enum rc restore_conflict(struct follower *f, struct events *log, struct conflict_id id,
-                         const struct restorer *by, int64_t deadline_ms,
+                         const struct restorer *by, bool large, int64_t deadline_ms,
                          struct buf *answer, struct err *err);
 
 #endif

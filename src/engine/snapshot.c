@@ -73,9 +73,10 @@ static enum rc
 attach(sqlite3 *db, const char *path, struct err *err)
 {
 	sqlite3_stmt *st = NULL;
-	enum rc rc = db_prepare(db, "ATTACH :path AS snapshot", &st, err);
+	enum rc rc;
 
-	if (rc == RC_OK) {
+	db_exec(db, "DETACH snapshot", NULL); /* one may have stayed, for lack of memory */
+	if ((rc = db_prepare(db, "ATTACH :path AS snapshot", &st, err)) == RC_OK) {
 		db_bind_text(st, ":path", span_of(path));
 		rc = db_run(st, err);
 	}

@@ -108,6 +108,7 @@ after_restore(struct request *r)
 static enum rc
 put_back(struct request *r, struct conflict_id id, const struct restorer *by)
 {
+	struct events *log = r->project->log;
 	struct follower *f;
 	int place;
 	enum rc rc;
@@ -118,7 +119,9 @@ put_back(struct request *r, struct conflict_id id, const struct restorer *by)
 	sync_state_let_go(r, f);
 	if ((rc = sync_wait(r, &place)) != RC_OK)
 		return rc;
-	rc = restore_conflict(f, r->project->log, id, by, r->deadline_ms, &r->out, &r->err);
+	rc = restore_conflict(f, log, id, by, false, r->deadline_ms, &r->out, &r->err);
+	if (rc == RC_TOO_LARGE && (rc = request_take_large(r)) == RC_OK)
+		rc = restore_conflict(f, log, id, by, true, r->deadline_ms, &r->out, &r->err);
 	place_leave(place);
 	return rc == RC_OK ? sync_confirm(r) : rc;
 }

@@ -19,6 +19,9 @@
 /* Likewise: who waits for its state. */
 #define WAITERS_STATE "state.waiters"
 
+/* Likewise: who replays its past, for which it takes a place among the large ones. */
+#define REPLAYS "replays"
+
 /* In the data folder: who has a large body in its memory. */
 #define LARGE_FILE "large-bodies"
 

@@ -211,6 +211,19 @@ present(struct request *r, const struct profile *profile)
 
 /* --- the past --- */
 
+/* One project's readers can't take all places for what is large. */
+static enum rc
+take_places(struct request *r)
+{
+	char path[PATH_MAX + sizeof("/" REPLAYS)];
+	int n = r->server->max_large > 1 ? r->server->max_large / 2 : 1;
+
+	snprintf(path, sizeof(path), "%s/" REPLAYS, r->project->dir);
+	if (place_take(path, n, &r->waiter_place) != RC_OK)
+		return err_set(&r->err, RC_CROWDED, "%d requests replay this project already", n);
+	return request_take_large(r);
+}
+
 /* How many events there may be up to a seq. */
 static int64_t
 events_until(const struct request *r, int64_t seq)
@@ -229,10 +242,12 @@ past(struct request *r, const struct profile *profile, int64_t seq)
 	if (events_until(r, seq) > max)
 		return err_set(&r->err, RC_INVALID, "at_seq is too far from the log's beginning: "
 		               "this server replays %" PRId64 " events at most", max);
-	if ((rc = request_take_large(r)) != RC_OK)
+	if ((rc = take_places(r)) != RC_OK)
 		return rc;
 	rc = snapshots_past(&key, seq, clock_mono_ms() + WAIT_MS, &f, &r->err);
 	request_leave_large(r);
+	place_leave(r->waiter_place);
+	r->waiter_place = -1;
 	return rc == RC_OK ? answer(r, &key, &f, NULL) : rc;
 }
 

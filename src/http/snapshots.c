@@ -398,18 +398,38 @@ is_stale(int dir, const char *name)
 	       st.st_mtime < clock_now_us() / 1000000 - STALE_S;
 }
 
-/* Whether a file in the folder stays, beside the snapshots of two seqs. */
+/* Whether a file in the folder stays, beside the snapshots of two seqs; NULL:
+ * beside all. */
 static bool
-stays(int dir, const char *name, const int64_t seqs[2])
+stays(int dir, const char *name, const int64_t *seqs)
 {
 	int64_t seq = seq_of(name, ".db");
 
 	if (strncmp(name, PAST, strlen(PAST)) == 0)
 		return !is_stale(dir, name);
+	if (seqs == NULL)
+		return true;
 	if (seq < 0)
 		seq = seq_of(name, ".json");
 	return name[0] == '.' || strcmp(name, LOCK) == 0 ||
 	       (seq >= 0 && (seq == seqs[0] || seq == seqs[1]));
+}
+
+/* Remove what doesn't stay. */
+static void
+remove_rest(const struct snapshot_key *key, const int64_t *seqs)
+{
+	char path[FULL_NAME];
+	struct dirent *entry;
+	DIR *d;
+
+	full_name(key, ".", path);
+	d = opendir(path);
+	while (d != NULL && (entry = readdir(d)) != NULL)
+		if (!stays(dirfd(d), entry->d_name, seqs))
+			fs_remove(dirfd(d), entry->d_name);
+	if (d != NULL)
+		closedir(d);
 }
 
 /* Remove all that is neither the new one nor the newest before it. */
@@ -418,9 +438,6 @@ sweep(const struct snapshot_key *key, int64_t seq)
 {
 	int64_t seqs[2] = { seq, newest_below(key, seq) };
 	struct snapshot_file f;
-	char path[FULL_NAME];
-	struct dirent *entry;
-	DIR *d;
 
 	while (seqs[1] >= 0 && open_one(key, seqs[1], false, &f) != NULL) {
 		close_file(&f);
@@ -428,13 +445,7 @@ sweep(const struct snapshot_key *key, int64_t seq)
 	}
 	if (seqs[1] >= 0)
 		close_file(&f);
-	full_name(key, ".", path);
-	d = opendir(path);
-	while (d != NULL && (entry = readdir(d)) != NULL)
-		if (!stays(dirfd(d), entry->d_name, seqs))
-			fs_remove(dirfd(d), entry->d_name);
-	if (d != NULL)
-		closedir(d);
+	remove_rest(key, seqs);
 }
 
 enum rc
@@ -474,6 +485,7 @@ snapshots_past(const struct snapshot_key *key, int64_t seq, int64_t deadline_ms,
 	*out = a.f;
 	if ((rc = make_folders(key, err)) != RC_OK)
 		return rc;
+	remove_rest(key, NULL);
 	if (id_new(PAST, 8, name) != RC_OK)
 		return err_set(err, RC_FAULT, "no random numbers");
 	full_name(key, name, path);

@@ -246,6 +246,40 @@ judge_column(const struct trial *t, sqlite3_stmt *st, int nth)
 	return RC_OK;
 }
 
+/* An event is about the row of its id, not about one of an id that is much like it. */
+static enum rc
+judge_collation(const struct trial *t, struct span name)
+{
+	return span_is_nocase(name, "BINARY") ? RC_OK
+	    : wrong(t, "ids must be told apart by each byte: no COLLATE");
+}
+
+static enum rc
+judge_id_index(const struct trial *t, sqlite3_stmt *st, int nth)
+{
+	(void)nth;
+	return judge_collation(t, db_span(st, 0));
+}
+
+/* How ids are compared where they are looked for, and in the key's index. */
+static enum rc
+look_at_id(const struct trial *t)
+{
+	static const char index[] =
+	    "SELECT coll FROM pragma_index_list(:table) AS i, pragma_index_xinfo(i.name) AS c"
+	    " WHERE i.origin = 'pk' AND c.key = 1";
+	const char *name;
+	enum rc rc;
+	int n, code;
+
+	code = sqlite3_table_column_metadata(t->db, "main", t->entity->table, "id", NULL, &name,
+	                                     NULL, NULL, NULL);
+	if ((rc = db_rc(t->db, code, "statement", t->err)) != RC_OK ||
+	    (rc = judge_collation(t, span_of(name))) != RC_OK)
+		return rc;
+	return ask(t, index, judge_id_index, &n);
+}
+
 /* A key must refer to an entity that is there, and comes before. */
 static enum rc
 judge_key(const struct trial *t, sqlite3_stmt *st, int nth)
@@ -287,7 +321,7 @@ look_at_table(const struct trial *t)
 		return rc;
 	if (t->entity->columns[n].name != NULL)
 		return wrong(t, "its SQL makes no column %s", t->entity->columns[n].name);
-	if ((rc = ask(t, keys, judge_key, &n)) != RC_OK ||
+	if ((rc = look_at_id(t)) != RC_OK || (rc = ask(t, keys, judge_key, &n)) != RC_OK ||
 	    (rc = ask(t, parents, judge_key, &n)) != RC_OK)
 		return rc;
 	if (n > PROFILE_PARENTS_MAX)

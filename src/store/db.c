@@ -9,10 +9,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* How long a statement waits for a lock of SQLite's own: a second net, the
- * lock files keep writers apart. */
-#define BUSY_MS 5000
-
 void
 db_lean(void)
 {
@@ -95,7 +91,7 @@ configure_wal(sqlite3 *db, enum db_mode mode, struct err *err)
 static enum rc
 configure(sqlite3 *db, enum db_mode mode, struct err *err)
 {
-	int code = sqlite3_busy_timeout(db, has_wal(mode) ? BUSY_MS : 0);
+	int code = sqlite3_busy_timeout(db, has_wal(mode) ? DB_BUSY_MS : 0);
 
 	if (code != SQLITE_OK)
 		return db_rc(db, code, "database", err);

@@ -29,6 +29,10 @@ enum db_mode {
  */
 void db_lean(void);
 
+/* How long a statement waits for a lock of SQLite's own: a second net, the
+ * lock files keep writers apart. */
+#define DB_BUSY_MS 5000
+
 /*
  * Open (create) a database of the server. Every connection gets
  * wal_autocheckpoint=0 and NO_CKPT_ON_CLOSE: checkpoints happen only under

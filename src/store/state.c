@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -508,6 +509,8 @@ state_empty(struct state *s, struct events *log, struct err *err)
 	if ((rc = remove_files(s, err)) == RC_OK &&
 	    (rc = open_db(s, log, &ours, err)) == RC_OK && !ours)
 		rc = err_set(err, RC_FAULT, "%s: a new state is not what it should be", s->path);
+	if (rc != RC_OK)
+		close_db(s); /* it may be half open */
 	return rc;
 }
 
@@ -627,9 +630,10 @@ state_maintain(struct state *s)
 	assert(lock_held(s->lock) && !s->writing);
 	if (s->db == NULL || s->wal_pages < WAL_TRY)
 		return;
-	sqlite3_busy_timeout(s->db, 0);
 	note_checkpoint(s);
+	sqlite3_busy_timeout(s->db, 0); /* readers are not waited for */
 	code = sqlite3_wal_checkpoint_v2(s->db, NULL, mode, &pages, &done);
+	sqlite3_busy_timeout(s->db, DB_BUSY_MS);
 	if (code == SQLITE_OK && pages == done)
 		s->wal_pages = 0;
 	else if (code != SQLITE_OK && code != SQLITE_BUSY)
@@ -674,6 +678,14 @@ bool
 state_damaged(const struct state *s)
 {
 	return s->damaged;
+}
+
+enum rc
+state_doubt(struct state *s, int64_t seq, struct err *err)
+{
+	s->damaged = true;
+	return err_set(err, RC_UNAVAILABLE, "%s tells of event %" PRId64 ", which is not in the "
+	               "log", s->path, seq);
 }
 
 sqlite3 *

@@ -57,6 +57,10 @@ void state_rollback(struct state *s);
 /* Whether the file was found damaged: the next lock empties it. */
 bool state_damaged(const struct state *s);
 
+/* It tells of an event that its log doesn't hold, so it is damaged, though SQLite
+ * sees nothing: always RC_UNAVAILABLE. */
+enum rc state_doubt(struct state *s, int64_t seq, struct err *err);
+
 /* What is due when the lock is about to be let go: a checkpoint, where the WAL
  * is large. Failures are logged. */
 void state_maintain(struct state *s);
