@@ -106,8 +106,7 @@ place_start(struct bench *b, struct place *p, const char *idle_seconds)
 	                       idle_seconds != NULL ? "--idle-seconds" : NULL,
 	                       idle_seconds, NULL };
 	struct site_options o = {
-		.heals = true,
-		.kind = SITE_FASTCGI, .arguments = pool,
+		.kind = SITE_FASTCGI, .arguments = pool, .config = "heal = on\n",
 	};
 	struct buf locations = { 0 };
 	char dir[PATH_MAX];

@@ -120,7 +120,8 @@ start_site(struct server *s)
 	f->wrapper[0] = "env";
 	f->wrapper[1] = "LD_PRELOAD=" MISHAP_LIBRARY;
 	f->wrapper[2] = f->file;
-	f->options = (struct site_options){ .kind = SITE_FASTCGI, .dir = s->dir, .heals = true,
+	f->options = (struct site_options){ .kind = SITE_FASTCGI, .dir = s->dir,
+	    .config = "heal = on\n",
 	    .data = s->data, .wrapper = f->wrapper };
 	if (!site_start(&f->site, &f->options))
 		die("nginx and its workers do not start");

@@ -337,6 +337,160 @@ START_TEST(a_history_settles)
 }
 END_TEST
 
+/* --- what is left alone --- */
+
+static const char *const soft_delete[] = { ISSUE("td-1"), "A soft_delete issues td-1 {}" };
+
+static void
+append_all(const char *const *log, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		step_append(events, log[i]);
+}
+
+START_TEST(what_is_older_than_healing_is_left_alone)
+{
+	int64_t from;
+
+	append_all(soft_delete, 2);
+	must(heal_off(events, clock_mono_ms() + 1000, &err));
+	must(events_heal_from(events, &from, &err));
+	ck_assert_int_eq(from, 0);
+	append_all(soft_delete, 2);
+	heal(true); /* switched on */
+	must(events_heal_from(events, &from, &err));
+	ck_assert_int_eq(from, 5);
+	heal(true);
+	ck_assert_str_eq(all_said(), "");
+	append_all(soft_delete, 2);
+	heal(true);
+	ck_assert_ptr_nonnull(strstr(all_said(), "update issues/td-1 updated_at 6 "));
+	ck_assert_int_eq(head(), 7);
+}
+END_TEST
+
+START_TEST(without_notes_a_loss_is_not_told)
+{
+	bool more;
+
+	append_all((const char *const[]){
+		ISSUE("td-1"),
+		"A update issues td-1 {'new_data':{'title':'Uno'},'previous_data':{'title':'T'}}",
+		"B update issues td-1 {'new_data':{'title':'Due'},'previous_data':{'title':'T'}}" }, 3);
+	heal(false);
+	ck_assert_str_eq(all_said(), "");
+	must(heal_once(true, &more)); /* too late */
+	ck_assert_int_eq(head(), 3);
+}
+END_TEST
+
+/* --- many, and ends --- */
+
+#define MANY 10000
+
+/* In transactions of some causes each, between which others may push. */
+START_TEST(ten_thousand_at_once_are_answered_in_parts)
+{
+	char text[160];
+	int64_t before;
+	int rounds = 0;
+	bool more = true;
+
+	for (int i = 0; i < MANY; i++) {
+		snprintf(text, sizeof(text), "A soft_delete issues td-%d {'previous_data':{'title':'T',"
+		         TIMES "}}", i);
+		step_append(events, text);
+	}
+	follow();
+	while (more) {
+		before = head();
+		must(heal_once(true, &more));
+		ck_assert_int_le(head() - before, 200);
+		rounds++;
+	}
+	ck_assert_int_eq(head(), 2 * MANY);
+	ck_assert_int_ge(rounds, MANY / 200);
+	must_be_right();
+}
+END_TEST
+
+/* Of a log that runs ahead of its state nothing is answered yet. */
+START_TEST(a_busy_log_is_answered_later)
+{
+	bool more;
+
+	append_all(soft_delete, 2);
+	follow();
+	step_append_times(events, "A delete notes nt-none {}", 201);
+	must(heal_once(true, &more));
+	ck_assert_int_eq(head(), 203);
+	heal(true);
+	ck_assert_int_eq(head(), 204);
+}
+END_TEST
+
+/* At each of its writes; then the next one goes on, and says each once. */
+START_TEST(a_kill_at_any_write_repeats_nothing)
+{
+	struct buf whole = { 0 };
+	int status = 0, n = 0;
+	pid_t pid;
+
+	for (size_t i = 0; i < CASES; i++)
+		if (strcmp(cases[i].name, "a cycle of three that does not close") == 0 ||
+		    strcmp(cases[i].name, "an edit of a board") == 0)
+			for (size_t k = 0; cases[i].log[k] != NULL; k++)
+				step_append(events, cases[i].log[k]);
+	append_all(soft_delete, 2);
+	follow();
+	follower_free(follower);
+	events_close(events);
+	do {
+		char copy[TEMP_PATH * 4];
+
+		snprintf(copy, sizeof(copy), "rm -rf '%s/k' && cp -a '%s' '%s/k'", dir, log_dir, dir);
+		ck_assert_int_eq(system(copy), 0);
+		snprintf(copy, sizeof(copy), "%s/k", dir);
+		fflush(NULL);
+		if ((pid = fork()) == 0) {
+			bool more;
+
+			if (events_open(copy, &events, &err) != RC_OK ||
+			    follower_new(copy, &profile_td, &follower, &err) != RC_OK)
+				_exit(2);
+			follow();
+			mishap_plan(n + 1, MISHAP_KILL, false, copy);
+			do
+				if (heal_once(true, &more) != RC_OK)
+					_exit(3);
+			while (more);
+			_exit(0);
+		}
+		ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+		mishap_none();
+		ck_assert_msg(WIFSIGNALED(status) || WEXITSTATUS(status) == 0, "%d at write %d", status,
+		              n);
+		must(events_open(copy, &events, &err));
+		must(follower_new(copy, &profile_td, &follower, &err));
+		heal(true);
+		all_said();
+		if (whole.len == 0)
+			buf_add_span(&whole, buf_span(&said));
+		else
+			ck_assert_msg(said.len == whole.len && memcmp(said.p, whole.p, whole.len) == 0,
+			              "at write %d: %s", n, buf_cstr(&said));
+		must_be_right();
+		follower_free(follower);
+		events_close(events);
+		n++;
+	} while (WIFSIGNALED(status));
+	ck_assert_int_gt(n, 5);
+	follower = NULL;
+	events = NULL;
+	buf_free(&whole);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -349,6 +503,11 @@ main(void)
 	tcase_set_timeout(t, 120);
 	tcase_add_loop_test(t, each_cause_is_answered, 0, CASES);
 	tcase_add_loop_test(t, a_history_settles, 0, 4);
+	tcase_add_test(t, what_is_older_than_healing_is_left_alone);
+	tcase_add_test(t, without_notes_a_loss_is_not_told);
+	tcase_add_test(t, ten_thousand_at_once_are_answered_in_parts);
+	tcase_add_test(t, a_busy_log_is_answered_later);
+	tcase_add_test(t, a_kill_at_any_write_repeats_nothing);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);

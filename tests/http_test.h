@@ -19,6 +19,7 @@ TCase *config_case(void);     /* http_config.c */
 TCase *profiles_case(void);   /* http_profiles.c */
 TCase *conflicts_case(void);  /* http_conflicts.c */
 TCase *state_case(void);      /* http_state.c */
+TCase *heal_case(void);       /* http_heal.c */
 
 /* Whether such a site can run here; if not, "skipped: ..." is said once. */
 bool http_can_run(enum site_kind kind);

@@ -153,16 +153,17 @@ fill(const struct site *s, const char *name, const char *listen, bool limits,
 }
 
 static bool
-write_config(const struct site *s, const struct site_options *o)
+write_config(const struct site *s, const char *more)
 {
 	struct buf b = { 0 };
 	char path[PATH_MAX + 32];
 	enum rc rc;
 
 	snprintf(path, sizeof(path), "%s/server.conf", s->dir);
-	buf_addf(&b, "data = %s\nerror_log = %s\naccess_log = %s\n%s%s\n", s->data,
-	         s->error_log, s->access_log, o->heals ? "" : "heal = off\n",
-	         o->config != NULL ? o->config : "");
+	buf_addf(&b, "data = %s\nerror_log = %s\naccess_log = %s\n%s\n", s->data,
+	         s->error_log, s->access_log, more);
+	if (strstr(more, "heal") == NULL)
+		buf_add_str(&b, "heal = off\n");
 	rc = fs_write(path, buf_span(&b), 0644, NULL);
 	buf_free(&b);
 	return rc == RC_OK || complain(path);
@@ -352,7 +353,7 @@ site_start(struct site *s, const struct site_options *o)
 	s->kind = o->kind;
 	name_files(s, o);
 	fd = listen_anywhere(&port);
-	up = fd >= 0 && (o->data != NULL || make_data(s)) && write_config(s, o);
+	up = fd >= 0 && (o->data != NULL || make_data(s)) && write_config(s, o->config != NULL ? o->config : "");
 	if (up && o->kind == SITE_FASTCGI)
 		up = site_start_pool(s, o) && start_nginx(s, o, fd, port);
 	else if (up)

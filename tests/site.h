@@ -18,10 +18,10 @@ struct site_options {
 	const char *dir;      /* an existing folder to live in; NULL: a temporary one,
 	                       * removed by site_stop() */
 	const char *data;     /* another site's data folder; NULL: made in its own */
-	const char *config;   /* lines for td-sync.conf, or NULL */
+	const char *config;   /* lines for td-sync.conf, or NULL; "heal" is off where they
+	                       * don't say: a test counts its own events */
 	const char *const *arguments; /* more of td-sync.fcgi's, NULL at the end; or NULL:
 	                       * then it is a pool of --workers 2 --max-workers 8 */
-	bool heals;           /* the server writes events of its own; false: none */
 	bool limits;          /* nginx's rate limits, as they are shipped; false: none */
 	const char *locations; /* further ones of nginx's server, or NULL */
 	const char *nginx_edits;      /* a program for sed that edits nginx's td-sync.conf,

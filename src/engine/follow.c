@@ -576,6 +576,20 @@ follower_hold(struct follower *f, struct events *log, int64_t seq, int64_t deadl
 }
 
 enum rc
+follower_peek(struct follower *f, struct events *log, struct err *err)
+{
+	enum rc rc = is_ready(f) ? state_hold(f->state, log, err) : RC_NOT_FOUND;
+
+	if (rc != RC_NOT_FOUND)
+		return rc;
+	if ((rc = state_lock(f->state, log, 0, err)) != RC_OK) /* which opens it */
+		return rc;
+	rc = prepare(f, err);
+	state_unlock(f->state);
+	return rc == RC_OK ? state_hold(f->state, log, err) : rc;
+}
+
+enum rc
 follower_rebuild(struct follower *f, struct events *log, int64_t deadline_ms,
                  struct err *err)
 {

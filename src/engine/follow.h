@@ -70,6 +70,12 @@ enum rc follower_hold(struct follower *f, struct events *log, int64_t seq,
                       int64_t deadline_ms, struct err *err);
 
 /*
+ * Hold the state as it stands, however far behind, without waiting for anybody.
+ * Anything but RC_OK: it can't be had so. On RC_OK state_let_go() it.
+ */
+enum rc follower_peek(struct follower *f, struct events *log, struct err *err);
+
+/*
  * For who writes an event that is computed from what the log adds up to: take the
  * state's lock and then the log's, with the state at the log's head; all waits and
  * work end at the deadline, or, `small`, at a large event: RC_BUSY. On RC_OK events_commit() or events_rollback()

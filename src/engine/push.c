@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "engine/deed.h"
 #include "engine/digest.h"
 
 #include <inttypes.h>
@@ -605,7 +606,81 @@ push_parse(struct buf *body, const struct profile *profile, struct push_rules ru
 	return RC_OK;
 }
 
+/* --- what is known --- */
+
+static bool
+may_be_known(const struct item *it)
+{
+	return it->reason == NULL && !it->ev.parked && it->ev.action == ACTION_CREATE &&
+	       it->new_data.len > 0;
+}
+
+static bool
+any_may_be_known(const struct push *p)
+{
+	for (size_t i = 0; i < p->n; i++)
+		if (may_be_known(&p->items[i]))
+			return true;
+	return false;
+}
+
+/* The last event about a row, where it is applied; else 0. */
+static enum rc
+take_last(void *ctx, int64_t seq, enum version_what what, bool *stop, struct err *err)
+{
+	(void)err;
+	*(int64_t *)ctx = what == VERSION_APPLIED ? seq : 0;
+	*stop = true;
+	return RC_OK;
+}
+
+static enum rc
+find_known(struct item *it, struct follower *f, struct events *log, struct err *err)
+{
+	struct tables *all = follower_tables(f);
+	struct table *t = tables_find(all, it->ev.type);
+	struct event last;
+	struct span new_data;
+	int64_t seq = 0;
+	enum rc rc;
+
+	if (t == NULL)
+		return RC_OK;
+	rc = state_walk_versions(follower_state(f), tables_number(all, t), it->ev.id, INT64_MAX,
+	                         1, take_last, &seq, err);
+	if (rc != RC_OK || seq == 0 || (rc = events_get(log, seq, &last, err)) != RC_OK)
+		return rc;
+	it->duplicate = (last.action == ACTION_CREATE || last.action == ACTION_UPDATE) &&
+	                json_get(last.payload, "new_data", &new_data) &&
+	                json_equal(new_data, it->new_data);
+	if (it->duplicate)
+		it->seq = seq;
+	events_got(log);
+	return RC_OK;
+}
+
+enum rc
+push_find_known(struct push *p, struct follower *f, struct events *log, struct err *err)
+{
+	enum rc rc = RC_OK;
+
+	if (!any_may_be_known(p) || follower_peek(f, log, NULL) != RC_OK)
+		return RC_OK;
+	for (size_t i = 0; i < p->n && rc == RC_OK; i++)
+		if (may_be_known(&p->items[i]))
+			rc = find_known(&p->items[i], f, log, err);
+	state_let_go(follower_state(f));
+	return rc;
+}
+
 /* --- appending --- */
+
+/* Whether nothing is to be appended for it. */
+static bool
+is_settled(const struct item *it)
+{
+	return it->reason != NULL || it->duplicate;
+}
 
 /* Append all that was not rejected; in an open transaction. */
 static enum rc
@@ -616,7 +691,7 @@ append_items(struct push *p, struct events *log, struct span user, int64_t now_u
 		struct item *it = &p->items[i];
 		enum rc rc;
 
-		if (it->reason != NULL)
+		if (is_settled(it))
 			continue;
 		it->ev.user = user;
 		it->ev.server_us = now_us;
@@ -688,10 +763,10 @@ write_answer(const struct push *p, struct buf *b)
 }
 
 static bool
-all_rejected(const struct push *p)
+all_settled(const struct push *p)
 {
 	for (size_t i = 0; i < p->n; i++)
-		if (p->items[i].reason == NULL)
+		if (!is_settled(&p->items[i]))
 			return false;
 	return true;
 }
@@ -700,7 +775,7 @@ enum rc
 push_append(struct push *p, struct events *log, struct span user, int64_t now_us,
             int64_t deadline_ms, struct buf *answer, size_t *accepted, struct err *err)
 {
-	bool write = !all_rejected(p);
+	bool write = !all_settled(p);
 	struct events_head head;
 	size_t n;
 	enum rc rc;

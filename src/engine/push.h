@@ -5,8 +5,7 @@
 #ifndef TDSYNC_ENGINE_PUSH_H
 #define TDSYNC_ENGINE_PUSH_H
 
-#include "profiles/profile.h"
-#include "store/events.h"
+#include "engine/follow.h"
 
 /* The most events a push may hold. */
 #define PUSH_MAX_EVENTS 1000
@@ -45,6 +44,16 @@ struct span push_device(const struct push *p);
  * event was taken.
  */
 int64_t push_newest_us(const struct push *p);
+
+/*
+ * Find what the log has already, though under another number or time: a create
+ * whose entity and new_data are those of the last event about it, as td's backfill
+ * sends them again where an answer was lost. It becomes a duplicate of that event.
+ * Looked up in the state as far as that has been applied, without waiting; what is
+ * missed is harmless.
+ */
+enum rc push_find_known(struct push *p, struct follower *f, struct events *log,
+                        struct err *err);
 
 /*
  * Append to the log what was not rejected and write the answer,

@@ -1,6 +1,7 @@
 /* POST .../sync/push: into the log, then the answer, then the housekeeping. */
 #include "http/handlers.h"
 
+#include "base/log.h"
 #include "engine/push.h"
 #include "http/places.h"
 #include "http/reply.h"
@@ -74,6 +75,24 @@ append(struct request *r, struct push *p)
 	return rc;
 }
 
+/* What td sends again under other numbers; part of healing. A state that can't be
+ * read is no reason to refuse a push. */
+static void
+find_known(struct request *r, const struct profile *profile, struct push *p)
+{
+	struct follower *f;
+	struct err err = { "" };
+	enum rc rc;
+
+	if (profile == NULL || !profile->heals || !r->server->config->heal)
+		return;
+	rc = projects_follower(&r->server->projects, r->project, &f, &err);
+	if (rc == RC_OK)
+		rc = push_find_known(p, f, r->project->log, &err);
+	if (rc != RC_OK)
+		log_write(LOG_ERROR, "the state of %s: %s", r->project_id, err.text);
+}
+
 enum rc
 push_run(struct request *r)
 {
@@ -94,8 +113,10 @@ push_run(struct request *r)
 	if (rc != RC_OK)
 		return rc;
 	rc = push_parse(&r->body, profile, rules, &p, &r->err);
-	if (rc == RC_OK)
+	if (rc == RC_OK) {
+		find_known(r, profile, p);
 		rc = append(r, p);
+	}
 	if (rc == RC_OK)
 		rc = sync_confirm(r);
 	else if (!r->has_head)

@@ -1,0 +1,147 @@
+/* Healing over HTTP: what a pull gets, what a push is told, and switching it off.
+ * (What is answered how, heal_test.c tells.) */
+#include "http_test.h"
+
+#include "base/json.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define PUSH "/v1/projects/{p}/sync/push"
+#define PULL "/v1/projects/{p}/sync/pull"
+
+/* Whose the nth event of a pull is, in *device; false: there is none. */
+static bool
+device_of(struct world *w, size_t n, struct buf *device)
+{
+	struct span whole, events, key, event, v;
+	struct json_iter it;
+
+	buf_reset(device);
+	ck_assert_int_eq(ask(w, READER, "GET", PULL, NULL, NULL), 200);
+	ck_assert(json_scan(buf_span(&w->answer.body), JSON_MAX_DEPTH, &whole, NULL, NULL) == RC_OK);
+	ck_assert(json_get(whole, "events", &events));
+	json_iter_init(&it, events);
+	while (json_next(&it, &key, &event))
+		if (n-- == 0)
+			return json_get(event, "device_id", &v) && json_string(v, device);
+	return false;
+}
+
+/* A row that was made and deleted again before a device sent anything. */
+static void
+undo(struct world *w, const char *id)
+{
+	char deed[64], payload[160];
+
+	snprintf(deed, sizeof(deed), "soft_delete issues %s", id);
+	snprintf(payload, sizeof(payload), "{'new_data':{},'previous_data':{'id':'%s','title':'T'}}",
+	         id);
+	push_event(w, WRITER, "a", "10:00:00", deed, payload);
+}
+
+/* Who pulls right after a push gets what the server says to it. */
+static void
+healed(struct world *w)
+{
+	struct buf device = { 0 };
+
+	for (int i = 0; i < 5; i++) {
+		char id[16];
+
+		snprintf(id, sizeof(id), "td-%d", i);
+		undo(w, id);
+		ck_assert_msg(device_of(w, (size_t)(2 * i + 1), &device), "after %d", i);
+		ck_assert_str_eq(buf_cstr(&device), "td-sync");
+		ck_assert(!device_of(w, (size_t)(2 * i + 2), &device));
+	}
+	ck_assert_int_eq(log_count(w), 10);
+	ck_assert_int_eq(ask(w, READER, "GET", "/v1/projects/{p}/entities/issues/td-0/history", NULL,
+	                     NULL), 200);
+	ck_assert_ptr_nonnull(strstr(w->answer.body.p, "\"by_server\":true"));
+	buf_free(&device);
+}
+
+START_TEST(a_pull_has_what_the_server_says)
+{
+	with_each_of("heal = on\n", healed);
+}
+END_TEST
+
+static void
+left_alone(struct world *w)
+{
+	undo(w, "td-1");
+	ck_assert_int_eq(ask(w, READER, "GET", PULL, NULL, NULL), 200);
+	ck_assert_int_eq(log_count(w), 1);
+}
+
+START_TEST(switched_off_it_says_nothing)
+{
+	with_each_of("heal = off\n", left_alone);
+}
+END_TEST
+
+/* Push a create with any number, session and time; 1: it was taken, 0: a duplicate
+ * of `seq`. */
+static int
+create(struct world *w, const char *type, const char *row, int number, int64_t seq)
+{
+	char body[512], duplicate[128];
+
+	snprintf(body, sizeof(body), "{\"device_id\":\"d%d\",\"session_id\":\"s%d\",\"events\":[{"
+	         "\"client_action_id\":%d,\"action_type\":\"create\",\"entity_type\":\"%s\","
+	         "\"entity_id\":\"x-1\",\"client_timestamp\":\"2026-03-01T10:00:%02dZ\","
+	         "\"payload\":{\"new_data\":%s,\"previous_data\":{}}}]}", number, number, number, type,
+	         number, row);
+	ck_assert_int_eq(ask(w, WRITER, "POST", PUSH, body, NULL), 200);
+	if (strstr(w->answer.body.p, "\"accepted\":1") != NULL)
+		return 1;
+	snprintf(duplicate, sizeof(duplicate), "\"rejected\":[{\"client_action_id\":%d,\"reason\":"
+	         "\"duplicate\",\"server_seq\":%d}]", number, (int)seq);
+	ck_assert_msg(strstr(w->answer.body.p, duplicate) != NULL, "%s", w->answer.body.p);
+	return 0;
+}
+
+/* As td's backfill makes them anew. */
+static void
+doubled(struct world *w)
+{
+	static const char row[] = "{\"id\":\"x-1\",\"title\":\"T\"}",
+		again[] = "{ \"title\" : \"T\", \"id\":\"x-1\" }", other[] = "{\"id\":\"x-1\",\"title\":\"U\"}";
+
+	ck_assert_int_eq(create(w, "issues", row, 1, 0), 1);
+	ck_assert_int_eq(ask(w, READER, "GET", PULL, NULL, NULL), 200); /* so it is applied */
+	ck_assert_int_eq(create(w, "issues", again, 2, 1), 0);
+	ck_assert_int_eq(create(w, "issues", other, 3, 0), 1);
+	ck_assert_int_eq(ask(w, READER, "GET", PULL, NULL, NULL), 200);
+	ck_assert_int_eq(create(w, "issues", row, 4, 0), 1); /* that is an edit by now */
+	/* What was deleted is made again; what never got in is no duplicate. */
+	push_event(w, WRITER, "a", "10:01:00", "delete issues x-1", "{}");
+	ck_assert_int_eq(ask(w, READER, "GET", PULL, NULL, NULL), 200);
+	ck_assert_int_eq(create(w, "issues", row, 5, 0), 1);
+	for (int i = 6; i < 8; i++) {
+		ck_assert_int_eq(create(w, "comments", "{\"id\":\"x-1\",\"issue_id\":\"x-2\","
+		                        "\"session_id\":\"s\",\"text\":\"c\"}", i, 0), 1);
+		ck_assert_int_eq(ask(w, READER, "GET", PULL, NULL, NULL), 200);
+	}
+	ck_assert_int_eq(log_count(w), 7);
+}
+
+START_TEST(a_create_that_is_there_already_is_a_duplicate)
+{
+	with_each_of("heal = on\nconflict_note = off\n", doubled);
+}
+END_TEST
+
+TCase *
+heal_case(void)
+{
+	TCase *t = tcase_create("heal");
+
+	tcase_set_timeout(t, 120);
+	tcase_add_test(t, a_pull_has_what_the_server_says);
+	tcase_add_test(t, switched_off_it_says_nothing);
+	tcase_add_test(t, a_create_that_is_there_already_is_a_duplicate);
+	return t;
+}
