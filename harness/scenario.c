@@ -252,16 +252,16 @@ const struct scenario scenarios[] = {
 	  "A sync; B sync; expect i1 title One; expect i1 deleted_at NULL\n"
 	  "server new-log; B sync; A sync; B sync; expect-rows comments 1; expect i1 title One\n" },
 
-	{ "boards", "a board edited (a create) loses its places, a session ended its tags",
+	{ "boards", "a board edited (a create) keeps its places, a session ended its tags",
 	  ON_ALL,
 	  "new 38; new 38\n"
 	  "A create i1 One; A create i2 Two; A board b1 Bench; A ws-start w1 Round\n"
 	  "A place b1 i1 65536; A place b1 i2 131072; A ws-tag w1 i1; all sync; all sync\n"
 	  "expect-rows board_issue_positions 2; expect-rows work_session_issues 1\n"
 	  "A board-edit b1 Shelf; B place b1 i1 32768; A sync; B sync; A sync\n"
-	  "expect-rows board_issue_positions 1\n"
+	  "expect-rows board_issue_positions 2\n"
 	  "B ws-tag w1 i2; A ws-end w1; B sync; A sync; B sync\n"
-	  "expect-rows work_session_issues 0\n" },
+	  "expect-rows work_session_issues 2\n" },
 
 	{ "cycles", "dependencies that together make cycles of two, three and four", ON_ALL,
 	  "new 38; new 38; new 38\n"

@@ -9,6 +9,7 @@
 #include "base/id.h"
 #include "base/lock.h"
 #include "engine/conflict_page.h"
+#include "engine/heal.h"
 #include "engine/history.h"
 #include "engine/page.h"
 #include "engine/push.h"
@@ -161,6 +162,38 @@ judge_last(struct direct *d, const char *last, const struct events_head *head,
 	return false;
 }
 
+/* What follows the log, made when first needed. */
+static enum rc
+follow(struct direct *d, struct err *err)
+{
+	char *path;
+	enum rc rc;
+
+	if (d->follower != NULL)
+		return RC_OK;
+	if ((path = project_dir(d->dir, d->project)) == NULL)
+		return RC_FAULT;
+	rc = follower_new(path, &profile_td, &d->follower, err);
+	free(path);
+	return rc;
+}
+
+/* Say what the server has to say, up to the log's head. */
+static enum rc
+heal(struct direct *d, struct err *err)
+{
+	int64_t until = clock_mono_ms() + LOCK_WAIT_MS;
+	struct follow_limits limits = { until, until, false };
+	struct heal_rules rules = { true, clock_now_us() };
+	bool more = true;
+	enum rc rc = follow(d, err);
+
+	while (rc == RC_OK && more)
+		if ((rc = follower_run(d->follower, d->log, &limits, err)) == RC_OK)
+			rc = heal_run(d->follower, d->log, &rules, until, &more, err);
+	return rc;
+}
+
 static void
 do_push(struct direct *d, const struct transport_request *rq, struct transport_reply *re)
 {
@@ -173,6 +206,8 @@ do_push(struct direct *d, const struct transport_request *rq, struct transport_r
 	rules.lenient = rq->prefer != NULL && strstr(rq->prefer, "handling=lenient") != NULL;
 	buf_add_span(&body, rq->body); /* the engine's to change */
 	rc = push_parse(&body, &profile_td, rules, &p, &err);
+	if (rc == RC_OK && (rc = follow(d, &err)) == RC_OK)
+		rc = push_find_known(p, d->follower, d->log, &err);
 	if (rc == RC_OK)
 		rc = push_append(p, d->log, span_of(d->user), clock_now_us(),
 		                 clock_mono_ms() + LOCK_WAIT_MS, &re->body, NULL, &err);
@@ -203,30 +238,15 @@ do_pull(struct direct *d, const char *query, struct transport_reply *re)
 {
 	struct err err = { "" };
 	struct page page;
-	enum rc rc;
+	enum rc rc = heal(d, &err);
 
-	rc = page_write(d->log, parameter(query, "after_server_seq", 0),
-	                parameter(query, "limit", PAGE_LIMIT), &re->body, &page, &err);
+	if (rc == RC_OK)
+		rc = page_write(d->log, parameter(query, "after_server_seq", 0),
+		                parameter(query, "limit", PAGE_LIMIT), &re->body, &page, &err);
 	if (rc == RC_CURSOR_AHEAD)
 		answer_changed(re, &page.head, "cursor_ahead", err.text);
 	else
 		answer_rc(re, rc, &err);
-}
-
-/* What follows the log, made when first needed. */
-static enum rc
-follow(struct direct *d, struct err *err)
-{
-	char *path;
-	enum rc rc;
-
-	if (d->follower != NULL)
-		return RC_OK;
-	if ((path = project_dir(d->dir, d->project)) == NULL)
-		return RC_FAULT;
-	rc = follower_new(path, &profile_td, &d->follower, err);
-	free(path);
-	return rc;
 }
 
 /* Hold the state as it is at the log's head. */
