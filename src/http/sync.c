@@ -14,6 +14,9 @@
 /* For how long a pull waits for what the server itself has to say. */
 #define SETTLE_MS 200
 
+/* With more than so many events to apply it doesn't wait at all. */
+#define SETTLE_EVENTS 1000
+
 /* A wait for the state that is no longer than this needs no place: it is what
  * the last pushes take to apply. */
 #define STATE_SOON_MS 100
@@ -290,6 +293,19 @@ heal(struct request *r, struct follower *f, int64_t until_ms, bool (*wanted)(voi
 	return rc == RC_OK && !more;
 }
 
+/* Whether the log's head is so near that a pull may wait for it. */
+static bool
+is_near(struct request *r, struct follower *f)
+{
+	int64_t seq;
+
+	if (follower_peek(f, r->project->log, NULL) != RC_OK)
+		return true; /* others are at it */
+	seq = state_seq(follower_state(f));
+	state_let_go(follower_state(f));
+	return r->head.visible - seq <= SETTLE_EVENTS;
+}
+
 void
 sync_settle(struct request *r)
 {
@@ -300,15 +316,19 @@ sync_settle(struct request *r)
 	struct err err = { "" };
 	enum rc rc = projects_follower(&r->server->projects, p, &f, &err);
 
-	if (rc == RC_OK && follower_profile(f)->heals && r->server->config->heal)
-		rc = follower_run(f, p->log, &limits, &err);
-	if (rc == RC_BUSY || (rc == RC_OK && !heal(r, f, until, NULL)))
+	if (rc != RC_OK || !follower_profile(f)->heals || !r->server->config->heal) {
+		p->settled = r->head.visible; /* there is nothing to wait for */
+		return;
+	}
+	if (!is_near(r, f))
+		return;
+	rc = follower_run(f, p->log, &limits, &err);
+	if (rc == RC_OK ? !heal(r, f, until, NULL) : rc == RC_BUSY)
 		return; /* next time */
-	if (rc != RC_OK && rc != RC_NOT_FOUND)
+	if (rc != RC_OK)
 		log_write(LOG_ERROR, "the state of %s: %s", r->project_id, err.text);
 	/* Also where it can't be had: it is not tried for each who asks. */
-	p->settled = rc == RC_OK && follower_profile(f)->heals && r->server->config->heal
-	    ? state_seq(follower_state(f)) : r->head.visible;
+	p->settled = rc == RC_OK ? state_seq(follower_state(f)) : r->head.visible;
 }
 
 void
