@@ -102,11 +102,18 @@ add_locations(struct buf *b, const char *dir)
 bool
 place_start(struct bench *b, struct place *p, const char *idle_seconds)
 {
+	return place_start_with(b, p, idle_seconds, "heal = on\n");
+}
+
+bool
+place_start_with(struct bench *b, struct place *p, const char *idle_seconds,
+                 const char *config)
+{
 	const char *pool[] = { "--workers", "4", "--max-workers", "64",
 	                       idle_seconds != NULL ? "--idle-seconds" : NULL,
 	                       idle_seconds, NULL };
 	struct site_options o = {
-		.kind = SITE_FASTCGI, .arguments = pool, .config = "heal = on\n",
+		.kind = SITE_FASTCGI, .arguments = pool, .config = config,
 	};
 	struct buf locations = { 0 };
 	char dir[PATH_MAX];

@@ -56,6 +56,10 @@ struct place {
 
 /* Start one; `idle_seconds` is the pool's, NULL: its default. */
 bool place_start(struct bench *b, struct place *p, const char *idle_seconds);
+
+/* The same with other lines for its td-sync.conf. */
+bool place_start_with(struct bench *b, struct place *p, const char *idle_seconds,
+                      const char *config);
 void place_stop(struct bench *b, struct place *p);
 
 /* --- pushes, every ack remembered --- */
@@ -131,6 +135,7 @@ void bench_figures(struct row *r, const struct load_client *clients, size_t n,
 /* --- the rows, a file each --- */
 
 void push_rows(struct bench *b);   /* push/... */
+void heal_rows(struct bench *b);   /* push/heal */
 void first_rows(struct bench *b);  /* first/... */
 void poll_rows(struct bench *b);
 void pull_rows(struct bench *b);

@@ -43,6 +43,7 @@ static const struct {
 	void (*run)(struct bench *b);
 } groups[] = {
 	{ "push", push_rows },
+	{ "push/heal", heal_rows },
 	{ "first", first_rows },
 	{ "poll", poll_rows },
 	{ "pull", pull_rows },
