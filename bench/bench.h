@@ -135,7 +135,7 @@ void bench_figures(struct row *r, const struct load_client *clients, size_t n,
 /* --- the rows, a file each --- */
 
 void push_rows(struct bench *b);   /* push/... */
-void heal_rows(struct bench *b);   /* push/heal */
+void heal_rows(struct bench *b);   /* heal/push */
 void first_rows(struct bench *b);  /* first/... */
 void poll_rows(struct bench *b);
 void pull_rows(struct bench *b);

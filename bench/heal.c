@@ -1,4 +1,4 @@
-/* Row push/heal: pushes to a server that heals, beside those to one that doesn't. */
+/* Row heal/push: pushes to a server that heals, beside those to one that doesn't. */
 #include "bench/bench.h"
 
 #define CLIENTS 8
@@ -50,7 +50,7 @@ measure(struct bench *b, struct side sides[PLACES])
 			                                        &sides[i].sum);
 		ratios[r] = sides[ON].rates[r] / sides[OFF].rates[r];
 	}
-	row = table_add(&b->table, "push/heal", bench_median(ratios, b->rounds), "x",
+	row = table_add(&b->table, "heal/push", bench_median(ratios, b->rounds), "x",
 	                AIM_AT_LEAST, 0.95);
 	bench_figures(row, sides[ON].clients, CLIENTS, &sides[ON].sum, EVENTS);
 	row->figures[F_REFERENCE] = bench_median(sides[OFF].rates, b->rounds);
@@ -61,7 +61,7 @@ heal_rows(struct bench *b)
 {
 	static struct side sides[PLACES];
 
-	if (!bench_wants(b, "push/heal"))
+	if (!bench_wants(b, "heal/push"))
 		return;
 	bench_say("pushes to a server that heals");
 	if (!side_start(b, &sides[ON], "heal = on\n"))

@@ -43,7 +43,6 @@ static const struct {
 	void (*run)(struct bench *b);
 } groups[] = {
 	{ "push", push_rows },
-	{ "push/heal", heal_rows },
 	{ "first", first_rows },
 	{ "poll", poll_rows },
 	{ "pull", pull_rows },
@@ -52,6 +51,7 @@ static const struct {
 	{ "memory", memory_rows },
 	{ "state", state_rows },
 	{ "snapshot", snapshot_rows },
+	{ "heal", heal_rows },
 };
 
 enum { O_ONLY = 1, O_DIR, O_JSON, O_COMMIT, O_ROUNDS, O_MIXED, O_QUICK, O_COMPARE,

@@ -78,16 +78,39 @@ add_issue(struct buf *b, size_t i, const char *id, const char *status)
 }
 
 static void
-add_note(struct buf *b, size_t i, const char *id, const char *text)
+add_log(struct buf *b, size_t i, const char *id)
 {
-	buf_addf(b, "{\"id\":\"%s\",\"issue_id\":\"td-%06x\","
-	         "\"session_id\":\"ses_%06x\",\"%s\":\"", id, below(1 << 24),
-	         below(1 << 24), text);
+	buf_addf(b, "{\"id\":\"%s\",\"issue_id\":\"td-%06x\",\"session_id\":\"ses_%06x\","
+	         "\"message\":\"", id, below(1 << 24), below(1 << 24));
 	add_words(b, 20);
-	buf_add_str(b, text[0] == 'm' ? "\",\"type\":\"progress\",\"timestamp\":\""
-	                              : "\",\"created_at\":\"");
+	buf_add_str(b, "\",\"type\":\"progress\",\"timestamp\":\"");
 	add_time(b, i);
 	buf_add_str(b, "\"}");
+}
+
+static void
+add_note(struct buf *b, size_t i, const char *id)
+{
+	buf_addf(b, "{\"id\":\"%s\",\"title\":\"", id);
+	add_words(b, 4);
+	buf_add_str(b, "\",\"content\":\"");
+	add_words(b, 16);
+	buf_add_str(b, "\",\"created_at\":\"");
+	add_time(b, i);
+	buf_add_str(b, "\",\"updated_at\":\"");
+	add_time(b, i);
+	buf_add_str(b, "\"}");
+}
+
+/* Of ten: an issue is created and updated four times, then logs, and a note. */
+#define UPDATES 4
+#define LOGS 4
+
+/* The sample that makes the entity which sample i is about. */
+static size_t
+maker(size_t i)
+{
+	return i % 10 <= UPDATES ? i - i % 10 : i;
 }
 
 static void
@@ -95,22 +118,24 @@ make_event(size_t i)
 {
 	struct event *ev = &events[i];
 	struct texts *t = &texts[i];
-	unsigned kind = below(10);
-	const char *prefix = kind < 5 ? "td" : kind < 9 ? "lg" : "cm";
+	size_t kind = i % 10;
+	bool issue = kind <= UPDATES, update = issue && kind > 0, log = kind <= UPDATES + LOGS;
 
-	buf_addf(&t->id, "%s-%06x", prefix, below(1 << 24));
+	buf_addf(&t->id, "%s-%0*zu", issue ? "td" : log ? "lg" : "nt", ID_DIGITS, maker(i));
 	buf_addf(&t->time, "2026-03-%02zuT%02zu:%02zu:%02uZ", 1 + i / 40, i / 2 % 24, i % 60,
 	         below(60));
-	ev->type = span_of(kind < 5 ? "issues" : kind < 9 ? "logs" : "comments");
-	ev->action = kind < 4 ? ACTION_UPDATE : ACTION_CREATE;
+	ev->type = span_of(issue ? "issues" : log ? "logs" : "notes");
+	ev->action = update ? ACTION_UPDATE : ACTION_CREATE;
 	buf_cstr(&t->id);
 	buf_add_str(&t->payload, "{\"new_data\":");
-	if (kind < 5)
-		add_issue(&t->payload, i, t->id.p, kind < 4 ? "in_progress" : "open");
+	if (issue)
+		add_issue(&t->payload, i, t->id.p, update ? "in_progress" : "open");
+	else if (log)
+		add_log(&t->payload, i, t->id.p);
 	else
-		add_note(&t->payload, i, t->id.p, kind < 9 ? "message" : "text");
+		add_note(&t->payload, i, t->id.p);
 	buf_add_str(&t->payload, ",\"previous_data\":");
-	if (kind < 4)
+	if (update)
 		add_issue(&t->payload, i, t->id.p, "open");
 	else
 		buf_add_str(&t->payload, "{}");
@@ -146,21 +171,39 @@ sample_event(size_t i)
 
 /* --- bodies --- */
 
+/* Ten digits that the number of an event goes to, in the text behind `from`. */
+static void
+add_places(struct body *b, size_t from, const char *digits, size_t event)
+{
+	char *p;
+
+	if (buf_cstr(&b->text) == NULL)
+		abort();
+	for (p = b->text.p + from; (p = strstr(p, digits)) != NULL; p += ID_DIGITS) {
+		if (b->n_places % 64 == 0 &&
+		    (b->places = realloc(b->places, (b->n_places + 64) * sizeof(*b->places))) == NULL)
+			abort();
+		b->places[b->n_places++] = (struct body_place){ (size_t)(p - b->text.p), event };
+	}
+}
+
 void
 body_make(struct body *b, size_t n, const char *device)
 {
 	struct buf *t = &b->text;
 
-	*b = (struct body){ .places = calloc(n, sizeof(*b->places)), .n = n };
+	*b = (struct body){ .n = n };
 	buf_addf(t, "{\"device_id\":\"%s\",\"session_id\":\"ses_5e5510\",\"events\":[", device);
 	for (size_t i = 0; i < n; i++) {
 		const struct event *ev = sample_event(i);
+		size_t from;
 
-		buf_add_str(t, i > 0 ? ",{\"client_action_id\":" : "{\"client_action_id\":");
-		b->places[i] = t->len;
-		buf_addf(t, "%0*d,\"action_type\":\"%s\",\"entity_type\":", ID_DIGITS, 0,
-		         action_name(ev->action));
+		buf_addf(t, "%s{\"client_action_id\":", i > 0 ? "," : "");
+		buf_addf(t, "%0*d", ID_DIGITS, 0);
+		add_places(b, t->len - ID_DIGITS, "0000000000", i);
+		buf_addf(t, ",\"action_type\":\"%s\",\"entity_type\":", action_name(ev->action));
 		buf_add_json(t, ev->type);
+		from = t->len;
 		buf_add_str(t, ",\"entity_id\":");
 		buf_add_json(t, ev->id);
 		buf_add_str(t, ",\"payload\":");
@@ -168,9 +211,10 @@ body_make(struct body *b, size_t n, const char *device)
 		buf_add_str(t, ",\"client_timestamp\":");
 		buf_add_json(t, ev->time);
 		buf_add_byte(t, '}');
+		add_places(b, from, ev->id.p + 3, maker(i));
 	}
 	buf_add_str(t, "]}");
-	if (t->failed || b->places == NULL)
+	if (t->failed)
 		abort();
 }
 
@@ -185,10 +229,10 @@ body_free(struct body *b)
 void
 body_number(struct body *b, int64_t first)
 {
-	for (size_t i = 0; i < b->n; i++) {
-		char *p = b->text.p + b->places[i] + ID_DIGITS;
+	for (size_t i = 0; i < b->n_places; i++) {
+		char *p = b->text.p + b->places[i].at + ID_DIGITS;
 
-		for (int64_t v = first + (int64_t)i, d = 0; d < ID_DIGITS; d++, v /= 10)
+		for (int64_t v = first + (int64_t)b->places[i].event, d = 0; d < ID_DIGITS; d++, v /= 10)
 			*--p = (char)('0' + v % 10);
 	}
 }

@@ -1,8 +1,7 @@
 /*
  * Events as td writes them (issues created and updated with what was there
- * before, logs, comments, hand-offs), the same thousand in every run: about
- * 0.8 kB each on the wire. What the server gets as JSON, the plain loop gets
- * as rows.
+ * before, logs, notes), the same thousand in every run: about 0.8 kB each on
+ * the wire. What the server gets as JSON, the plain loop gets as rows.
  */
 #ifndef TDSYNC_BENCH_SAMPLE_H
 #define TDSYNC_BENCH_SAMPLE_H
@@ -21,10 +20,18 @@
  * action_id are the caller's. Static, as is what it borrows. */
 const struct event *sample_event(size_t i);
 
-/* A push's body that is used again and again, with new action ids. */
+/* Where the digits of an event's number are in a body: its action id, and within the
+ * id of the entity that it makes. */
+struct body_place {
+	size_t at, event;
+};
+
+/* A push's body that is used again and again, with new numbers: so it is of other
+ * entities each time. */
 struct body {
 	struct buf text;
-	size_t *places;   /* of the action ids in it */
+	struct body_place *places;
+	size_t n_places;
 	size_t n;         /* events */
 };
 

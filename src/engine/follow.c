@@ -31,9 +31,6 @@
 #define FAR_EVENTS 100000
 #define SPARE_MS 1000
 
-/* For how long the lock is let go between two looks, for who waits for it. */
-#define GAP_US 1000
-
 /* A busy log's head moves on while its state is brought up to it: so often it is
  * looked at again. */
 #define LOOKS 3
@@ -481,21 +478,26 @@ follower_run(struct follower *f, struct events *log, const struct follow_limits 
 }
 
 /*
- * Under the lock: let some time pass. *now: it is time to apply, else the log is
- * busy; RC_BUSY: there is something better to do.
+ * Let some time pass. *now: it is time to apply, else the log is busy; RC_BUSY: there
+ * is something better to do. *done: the state stands at the head.
  */
 static enum rc
-look(struct follower *f, struct events *log, bool *now, struct err *err)
+look(struct follower *f, struct events *log, const struct follow_spare *spare, bool *now,
+     bool *done, struct err *err)
 {
 	struct events_head head;
 	int64_t before;
 	bool wanted;
 	enum rc rc;
 
+	*now = *done = false;
 	if ((rc = events_head(log, &head, err)) != RC_OK)
 		return rc;
+	*done = stands_at(f, log, head.visible);
+	if (*done)
+		return RC_OK;
 	before = head.visible;
-	wanted = f->spare->wanted(f->spare->ctx, LOOK_MS);
+	wanted = spare->wanted(spare->ctx, LOOK_MS);
 	if ((rc = events_head(log, &head, err)) != RC_OK)
 		return rc;
 	*now = head.visible - state_seq(f->state) >= FAR_EVENTS;
@@ -505,43 +507,29 @@ look(struct follower *f, struct events *log, bool *now, struct err *err)
 	return RC_OK;
 }
 
-/* One look; *done: the state stands at the log's head, or is left to others. */
-static enum rc
-spend(struct follower *f, struct events *log, bool *done, struct err *err)
-{
-	struct follow_limits limits = { .small = true };
-	struct events_head head;
-	bool now = false;
-	enum rc rc;
-
-	*done = true;
-	if ((rc = state_lock(f->state, log, 0, err)) != RC_OK)
-		return rc;
-	rc = look(f, log, &now, err);
-	limits.until_ms = clock_mono_ms() + SPARE_MS;
-	if (rc == RC_OK && now)
-		rc = apply_all(f, log, &limits, err);
-	state_unlock(f->state);
-	if (rc != RC_OK && state_damaged(f->state))
-		return run_once(f, log, &limits, err);
-	if (rc != RC_OK || f->stopped || (rc = events_head(log, &head, err)) != RC_OK)
-		return rc;
-	*done = now && (stands_at(f, log, head.visible) || clock_mono_ms() >= limits.until_ms);
-	return RC_OK;
-}
-
 enum rc
 follower_spare(struct follower *f, struct events *log, const struct follow_spare *spare,
                struct err *err)
 {
-	bool done;
-	enum rc rc;
+	struct follow_limits limits = { .small = true };
+	bool now, done = false;
+	enum rc rc = follower_peek(f, log, err);
 
-	f->spare = spare;
+	if (rc == RC_OK)
+		state_let_go(f->state);
 	f->stopped = false;
-	while ((rc = spend(f, log, &done, err)) == RC_OK && !done)
-		usleep(GAP_US);
-	f->spare = NULL;
+	while ((rc = look(f, log, spare, &now, &done, err)) == RC_OK && !done && !f->stopped) {
+		if (!now)
+			continue;
+		limits.until_ms = clock_mono_ms() + SPARE_MS;
+		f->spare = spare;
+		rc = run_once(f, log, &limits, err);
+		f->spare = NULL;
+		if (rc == RC_BUSY)
+			continue; /* somebody needs it, and applies */
+		if (rc != RC_OK || clock_mono_ms() >= limits.until_ms)
+			break;
+	}
 	return rc;
 }
 

@@ -50,9 +50,10 @@ struct follow_spare {
 
 /*
  * Bring the state up to the log's head in spare time, at most for about a second.
- * Large events are left to who needs the state. While events come thick it waits for the end of that, so that those who push
- * have the CPU, but not when the state is far behind. RC_OK also where it was left
- * to whoever pushes next, or needs the state; RC_BUSY: another one is at it.
+ * While events come thick it waits for the end of that, so that those who push have
+ * the CPU, but not when the state is far behind; the lock is taken only to apply.
+ * Large events are left to who needs the state. RC_BUSY: there is something better to
+ * do, whoever pushes next or needs the state does it. One process at a time is enough.
  */
 enum rc follower_spare(struct follower *f, struct events *log,
                        const struct follow_spare *spare, struct err *err);

@@ -19,6 +19,9 @@
 /* Likewise: who waits for its state. */
 #define WAITERS_STATE "state.waiters"
 
+/* Likewise: who applies its events in spare time. */
+#define SPARE "state.spare"
+
 /* Likewise: who replays its past, for which it takes a place among the large ones. */
 #define REPLAYS "replays"
 

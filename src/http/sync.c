@@ -11,6 +11,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* After so long no more is begun after an answer. */
+#define AFTER_MS 1000
+
 /* For how long a pull waits for what the server itself has to say. */
 #define SETTLE_MS 200
 
@@ -331,20 +334,42 @@ sync_settle(struct request *r)
 	p->settled = rc == RC_OK ? state_seq(follower_state(f)) : r->head.visible;
 }
 
+/* Apply and heal; *done: nothing came meanwhile that others may have left to us. */
+static enum rc
+spend(struct request *r, struct follower *f, bool *done, struct err *err)
+{
+	struct follow_spare spare = { r->io->wanted, r->io_ctx };
+	struct events *log = r->project->log;
+	char path[PATH_MAX + sizeof("/" SPARE)];
+	struct events_head head;
+	int place;
+	enum rc rc;
+
+	*done = true;
+	snprintf(path, sizeof(path), "%s/" SPARE, r->project->dir);
+	if ((rc = place_take(path, 1, &place)) != RC_OK)
+		return rc;
+	if ((rc = follower_spare(f, log, &spare, err)) == RC_OK)
+		heal(r, f, clock_mono_ms() + SETTLE_MS, r->io->wanted);
+	place_leave(place);
+	if (rc == RC_OK && (rc = events_head(log, &head, err)) == RC_OK)
+		*done = head.visible <= state_seq(follower_state(f));
+	return rc;
+}
+
 void
 sync_after(struct request *r)
 {
-	struct follow_spare spare = { r->io->wanted, r->io_ctx };
+	int64_t until = clock_mono_ms() + AFTER_MS;
 	struct follower *f;
 	struct err err = { "" };
+	bool done = false;
 	enum rc rc = projects_follower(&r->server->projects, r->project, &f, &err);
 
 	if (rc == RC_NOT_FOUND) /* of no profile: there is no state */
 		return;
-	if (rc == RC_OK)
-		rc = follower_spare(f, r->project->log, &spare, &err);
-	if (rc == RC_OK)
-		heal(r, f, clock_mono_ms() + SETTLE_MS, r->io->wanted);
-	else if (rc != RC_BUSY)
+	while (rc == RC_OK && !done && clock_mono_ms() < until)
+		rc = spend(r, f, &done, &err);
+	if (rc != RC_OK && rc != RC_BUSY)
 		log_write(LOG_ERROR, "the state of %s: %s", r->project_id, err.text);
 }
