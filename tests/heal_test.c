@@ -337,6 +337,88 @@ START_TEST(a_history_settles)
 }
 END_TEST
 
+/* The same while it grows: healed after every few events, as it would have been. */
+START_TEST(a_history_is_healed_as_it_grows)
+{
+	static const char *const names[] = { "team", "conflicts", "autosync", "versions" };
+	struct buf text = { 0 }, scratch = { 0 };
+	struct span rest, line;
+	struct event ev;
+	char path[128];
+	int64_t seq, clients = 0, end;
+
+	snprintf(path, sizeof(path), "replay/%s/log.jsonl", names[_i]);
+	fixture_read(path, &text);
+	rest = buf_span(&text);
+	while (fixture_line(&rest, &line)) {
+		must(page_event(line, &ev, &scratch, &err));
+		ev.user = ev.device;
+		must(events_begin(events, clock_mono_ms() + 3000, &err));
+		must(events_append(events, &ev, &seq, &err));
+		must(events_commit(events, &err));
+		if (++clients % 7 == 0)
+			heal(true);
+	}
+	heal(true);
+	end = head();
+	printf("%s, as it grows: %lld events, %lld of the server's\n", names[_i],
+	       (long long)clients, (long long)(end - clients));
+	ck_assert_int_le(5 * (end - clients), clients);
+	heal(true);
+	ck_assert_int_eq(head(), end);
+	must_be_right();
+	buf_free(&text);
+	buf_free(&scratch);
+}
+END_TEST
+
+/* --- who does not give in --- */
+
+/* Append an event again and again; after each the server says at most so much. */
+static void
+insist(const char *const *what, size_t n, int64_t most)
+{
+	for (int i = 0; i < 20; i++) {
+		int64_t before = head();
+
+		step_append(events, what[(size_t)i % n]);
+		heal(true);
+		ck_assert_msg(head() - before <= 1 + most, "%s: %lld events", what[(size_t)i % n],
+		              (long long)(head() - before));
+		before = head();
+		heal(true);
+		ck_assert_int_eq(head(), before);
+	}
+	must_be_right();
+}
+
+START_TEST(a_client_that_fights_is_answered_once_each_time)
+{
+	step_append(events, ISSUE("a"));
+	step_append(events, ISSUE("b"));
+	step_append(events, ISSUE("c"));
+	step_append(events, EDGE("A", "d1", "a", "b"));
+	step_append(events, EDGE("A", "d2", "b", "c"));
+	insist((const char *const[]){ EDGE("B", "d3", "c", "a"), EDGE("A", "d1", "a", "b"),
+	                              EDGE("B", "d2", "b", "c") }, 3, 3);
+	insist((const char *const[]){
+		"B soft_delete issues td-9 {'previous_data':{'title':'T'," TIMES "}}",
+		"B delete issues td-9 {}" }, 2, 1);
+}
+END_TEST
+
+START_TEST(two_who_undo_each_other_are_answered_once_each_time)
+{
+	step_append(events, ISSUE("td-1"));
+	insist((const char *const[]){ "A soft_delete issues td-1 {}", "B restore issues td-1 {}" },
+	       2, 1);
+	step_append(events, BOARD);
+	insist((const char *const[]){ "A delete boards bd-1 {}",
+	                              "B restore boards bd-1 {'new_data':{'name':'B'," TIMES "}}" },
+	       2, 1);
+}
+END_TEST
+
 /* --- what is left alone --- */
 
 static const char *const soft_delete[] = { ISSUE("td-1"), "A soft_delete issues td-1 {}" };
@@ -503,6 +585,9 @@ main(void)
 	tcase_set_timeout(t, 120);
 	tcase_add_loop_test(t, each_cause_is_answered, 0, CASES);
 	tcase_add_loop_test(t, a_history_settles, 0, 4);
+	tcase_add_loop_test(t, a_history_is_healed_as_it_grows, 0, 4);
+	tcase_add_test(t, a_client_that_fights_is_answered_once_each_time);
+	tcase_add_test(t, two_who_undo_each_other_are_answered_once_each_time);
 	tcase_add_test(t, what_is_older_than_healing_is_left_alone);
 	tcase_add_test(t, without_notes_a_loss_is_not_told);
 	tcase_add_test(t, ten_thousand_at_once_are_answered_in_parts);
