@@ -208,7 +208,9 @@ struct tdsync_version {
 	/* "applied", "nothing" (the row was not there), "taken" (it went with
 	 * another one), "orphaned_parent", "cycle", "quarantined" */
 	const char *outcome;
-	bool by_server;          /* the server itself wrote it */
+	bool by_server;          /* the server itself wrote it, */
+	int64_t cause_seq;       /* because of that event, */
+	const char *reason;      /* for such a reason: "cycle"; "" else */
 	const struct tdsync_change *changes;
 	size_t n_changes;
 	const char *const *conflicts; /* that it came with, by their ids */

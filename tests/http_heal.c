@@ -58,7 +58,8 @@ healed(struct world *w)
 	ck_assert_int_eq(log_count(w), 10);
 	ck_assert_int_eq(ask(w, READER, "GET", "/v1/projects/{p}/entities/issues/td-0/history", NULL,
 	                     NULL), 200);
-	ck_assert_ptr_nonnull(strstr(w->answer.body.p, "\"by_server\":true"));
+	ck_assert_ptr_nonnull(strstr(w->answer.body.p, "\"by_server\":true,\"cause_seq\":1,"
+	                          "\"reason\":\"undone_create\""));
 	buf_free(&device);
 }
 

@@ -351,7 +351,7 @@ START_TEST(a_log_that_lacks_its_end_is_said_to)
 	ck_assert_ptr_nonnull(strstr(err.text, "lacks events after 100"));
 	ck_assert_int_eq(follower_rebuild(follower, events, clock_mono_ms() + 20000, &err),
 	                 RC_UNAVAILABLE);
-	ck_assert_int_eq(follower_begin(follower, events, clock_mono_ms() + 20000, &err),
+	ck_assert_int_eq(follower_begin(follower, events, false, clock_mono_ms() + 20000, &err),
 	                 RC_UNAVAILABLE);
 	/* What there is can be read. */
 	must(follower_hold(follower, events, 100, clock_mono_ms() + 20000, &err));

@@ -17,6 +17,10 @@ add_json(struct cli *c, const struct tdsync_version *v)
 	out_author(c, "author", &v->author);
 	out_text(c, "outcome", v->outcome);
 	out_bool(c, "by_server", v->by_server);
+	if (v->reason[0] != '\0') {
+		out_number(c, "cause_seq", v->cause_seq);
+		out_text(c, "reason", v->reason);
+	}
 	out_name(c, "changed");
 	buf_add_byte(&c->out, '[');
 	for (size_t i = 0; i < v->n_changes; i++) {
@@ -113,7 +117,10 @@ show(void *ctx, const struct tdsync_version *v)
 	buf_addf(&text, "%" PRId64 "  %s  %s", v->author.server_seq, v->author.server_timestamp,
 	         strcmp(v->outcome, "taken") == 0 ? "gone" : v->action_type);
 	add_line(b, 0, &text);
-	if (v->by_server)
+	if (v->by_server && v->reason[0] != '\0')
+		buf_addf(&text, "by the server itself, because of event %" PRId64 " (%s)",
+		         v->cause_seq, v->reason);
+	else if (v->by_server)
 		buf_add_str(&text, "by the server itself");
 	else
 		buf_addf(&text, "by %s on %s", v->author.user_id, v->author.device_id);

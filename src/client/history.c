@@ -176,7 +176,7 @@ show(struct history *h, struct span version, enum rc *rc, struct err *err)
 {
 	struct tdsync_version out = { .entity_type = h->type->table, .entity_id = h->id };
 	struct words *w = &h->words;
-	struct span changed = { 0 }, conflicts = { 0 }, taken = { 0 }, server;
+	struct span changed = { 0 }, conflicts = { 0 }, taken = { 0 }, server, cause;
 
 	words_clear(w);
 	words_author(w, version, &out.author);
@@ -190,6 +190,9 @@ show(struct history *h, struct span version, enum rc *rc, struct err *err)
 	out.outcome = words_string(w, version, "outcome");
 	out.by_server = json_get(version, "by_server", &server) &&
 	    json_type(server) == JSON_TRUE;
+	if (json_get(version, "cause_seq", &cause))
+		json_int64(cause, &out.cause_seq);
+	out.reason = words_string(w, version, "reason");
 	out.restored_conflict = words_string(w, version, "restored_conflict");
 	out.taken_by_type = words_string(w, taken, "entity_type");
 	out.taken_by_id = words_string(w, taken, "entity_id");

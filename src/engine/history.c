@@ -2,6 +2,7 @@
 #include "engine/history.h"
 
 #include "base/json.h"
+#include "engine/cause.h"
 #include "engine/deed.h"
 #include "engine/page.h"
 
@@ -166,6 +167,25 @@ add_conflict(void *ctx, const struct state_conflict *c, bool *stop, struct err *
 	return RC_OK;
 }
 
+/* Why the server wrote it. */
+static void
+add_cause(struct buf *b, const struct event *ev)
+{
+	static const char *const keys[] = { CAUSE_SEQ, CAUSE_REASON };
+	struct span payload, v[2];
+
+	if (!ev->by_server ||
+	    json_scan(ev->payload, JSON_MAX_DEPTH, &payload, NULL, NULL) != RC_OK)
+		return;
+	json_pick(payload, keys, 2, v);
+	if (json_type(v[0]) != JSON_NUMBER || json_type(v[1]) != JSON_STRING)
+		return;
+	buf_add_str(b, ",\"" CAUSE_SEQ "\":");
+	buf_add_span(b, v[0]);
+	buf_add_str(b, ",\"" CAUSE_REASON "\":");
+	buf_add_span(b, v[1]);
+}
+
 /* That it put back what a conflict had taken (restore.h). */
 static void
 add_restored(struct buf *out, const struct event *ev)
@@ -194,6 +214,7 @@ add_event(struct writer *w, const struct event *ev, enum version_what what)
 	buf_add_str(b, ",\"outcome\":\"");
 	buf_add_str(b, outcomes[what]);
 	buf_add_str(b, ev->by_server ? "\",\"by_server\":true" : "\",\"by_server\":false");
+	add_cause(b, ev);
 	if (what != VERSION_TAKEN) {
 		add_changed(w, ev);
 		add_restored(b, ev);
