@@ -2,9 +2,11 @@
  * A state that follows its log (engine/follow.h): the same events followed one
  * by one, by a handle that is now and then a new one, and all at once. The rows,
  * the conflicts, what was skipped and the events of each row must be the same,
- * and the sums what summing up all rows gives.
+ * and the sums what summing up all rows gives. Now and then the server answers
+ * (engine/heal.h): that settles, each answer gets in, and a state that is made
+ * anew has nothing more to say.
  */
-#include "engine/follow.h"
+#include "engine/heal.h"
 
 #include "base/clock.h"
 #include "engine/conflict.h"
@@ -47,6 +49,38 @@ follow(struct follower *f, struct events *log)
 	int64_t end = clock_mono_ms() + 60000;
 
 	must(follower_run(f, log, &(struct follow_limits){ end, end, false }, &err));
+}
+
+static int64_t
+head_of(struct events *log)
+{
+	struct events_head head;
+
+	must(events_head(log, &head, &err));
+	return head.seq;
+}
+
+/* Until nothing is left to say. */
+static void
+heal(struct follower *f, struct events *log)
+{
+	struct heal_rules rules = { true, INT64_C(1767312000000000) };
+	bool more = true;
+
+	while (more)
+		must(heal_run(f, log, &rules, clock_mono_ms() + 60000, &more, &err));
+}
+
+static enum rc
+check_answer(void *ctx, int64_t seq, const char *reason, const char *why, struct err *e)
+{
+	struct event ev;
+
+	(void)e;
+	must(events_glance(ctx, seq, &ev, &err));
+	FUZZ_CHECK(!ev.by_server, "an answer did not get in: %s: %s", reason, why);
+	events_got(ctx);
+	return RC_OK;
 }
 
 /* What tells one state from another, as SQL that gives a text a row. */
@@ -123,6 +157,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	char log_dir[TEMP_PATH + 8];
 	struct follower *f;
 	struct events *log;
+	int64_t head;
 
 	if (dir[0] == '\0') {
 		temp_make(dir);
@@ -142,17 +177,31 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			f = new_follower(log_dir);
 		}
 		follow(f, log);
+		if (r / 128 % 8 == 0)
+			heal(f, log);
 	}
 	follow(f, log);
+	heal(f, log);
 	if (s.n > 0 && state_db(follower_state(f)) != NULL) {
 		describe(f, &once);
 		must(state_hold(follower_state(f), log, &err));
 		must(state_walk_sums(follower_state(f), 0, check_sum, f, &err));
+		must(state_walk_skipped(follower_state(f), check_answer, log, &err));
 		state_let_go(follower_state(f));
 		must(follower_rebuild(f, log, clock_mono_ms() + 60000, &err));
 		describe(f, &again);
 		FUZZ_CHECK(span_eq(buf_span(&once), buf_span(&again)), "%.*s\nis not\n%.*s",
 		           FUZZ_SPAN(buf_span(&once)), FUZZ_SPAN(buf_span(&again)));
+		head = head_of(log);
+		heal(f, log);
+		if (head_of(log) != head) {
+			struct event ev;
+
+			must(events_get(log, head + 1, &ev, &err));
+			FUZZ_CHECK(false, "made anew, it says more: %s %.*s/%.*s %.*s",
+			           action_name(ev.action), FUZZ_SPAN(ev.type), FUZZ_SPAN(ev.id),
+			           FUZZ_SPAN(ev.payload));
+		}
 	}
 	follower_free(f);
 	events_close(log);

@@ -31,7 +31,7 @@ reason_named(struct span v)
 }
 
 static enum rc
-end_cause(struct state *s, const struct event *ev, struct err *err)
+end_causes(struct state *s, const struct event *ev, struct err *err)
 {
 	static const char *const keys[] = { CAUSE_SEQ, CAUSE_REASON };
 	enum cause_reason reason;
@@ -40,7 +40,7 @@ end_cause(struct state *s, const struct event *ev, struct err *err)
 
 	json_pick(ev->payload, keys, 2, values);
 	reason = reason_named(values[1]);
-	return reason != 0 && json_int64(values[0], &seq) ? state_end_cause(s, seq, reason, err)
+	return reason != 0 && json_int64(values[0], &seq) ? state_end_causes(s, seq, reason, err)
 	                                                  : RC_OK;
 }
 
@@ -75,11 +75,14 @@ is_noteworthy(const struct profile *p, const struct deed *d, const struct record
 	return r->noted && p->note != NULL && span_is(d->ev->type, p->note->of);
 }
 
-/* --- orphans --- */
+/* --- parents --- */
 
+/* Note the parents of the row that an event carries. */
 static enum rc
-add_parents(struct state *s, struct tables *all, const struct deed *d, struct err *err)
+add_parents(struct state *s, struct tables *all, const struct deed *d, int reason,
+            struct err *err)
 {
+	const struct row *row = d->has_row ? &d->row : &d->before;
 	struct buf id = { 0 };
 	enum rc rc = RC_OK;
 
@@ -88,14 +91,50 @@ add_parents(struct state *s, struct tables *all, const struct deed *d, struct er
 		const struct table *t = tables_find(all, span_of(p->table));
 
 		buf_reset(&id);
-		if (t != NULL && json_string(d->row.values[p->column], &id) && id.len > 0)
+		if (t != NULL && json_string(row->values[p->column], &id) && id.len > 0)
 			rc = state_add_orphan(s, tables_number(all, t), buf_span(&id), d->ev->seq,
-			                      err);
+			                      reason, err);
 	}
 	if (rc == RC_OK && id.failed)
 		rc = err_set(err, RC_FAULT, "out of memory");
 	buf_free(&id);
 	return rc;
+}
+
+/* A row was made: what may have waited for it is a cause again. (What was skipped
+ * for want of it is not: everybody did.) */
+static enum rc
+wake_children(struct state *s, struct tables *all, const struct deed *d, struct err *err)
+{
+	int64_t seq = 0;
+	int reason;
+	enum rc rc;
+
+	while ((rc = state_next_orphan(s, tables_number(all, d->table), d->ev->id, seq, &seq,
+	                               &reason, err)) == RC_OK)
+		if (reason != 0 && (rc = state_add_cause(s, seq, reason, err)) != RC_OK)
+			return rc;
+	return rc == RC_NOT_FOUND ? RC_OK : rc;
+}
+
+/* --- an event --- */
+
+static enum rc
+note_parents(struct state *s, struct applier *a, const struct deed *d, enum applied what,
+             const struct recorded *r, struct err *err)
+{
+	struct tables *all = applier_tables(a);
+	bool carries = d->has_row || d->has_before;
+
+	if (d->table == NULL)
+		return RC_OK;
+	if (what == APPLIED_ORPHAN)
+		return add_parents(s, all, d, 0, err);
+	if (carries && (changes_unborn(d, r) || lacks_column(d, what)))
+		return add_parents(s, all, d, what == APPLIED ? CAUSE_UNBORN : CAUSE_NO_COLUMN, err);
+	if (r->version == VERSION_APPLIED && d->ev->action == ACTION_CREATE)
+		return wake_children(s, all, d, err);
+	return RC_OK;
 }
 
 enum rc
@@ -113,11 +152,12 @@ cause_note(struct state *s, struct applier *a, const struct profile *p,
 	};
 	enum rc rc = RC_OK;
 
-	if (what == APPLIED_ORPHAN)
-		rc = add_parents(s, applier_tables(a), d, err);
-	if (d->ev->by_server)
-		return rc == RC_OK && what != APPLIED_BAD ? end_cause(s, d->ev, err) : rc;
-	for (int i = CAUSE_UNBORN; i <= CAUSE_NOTE && rc == RC_OK; i++)
+	/* What it answers, and all before that, has been looked at: then what it wakes. */
+	if (d->ev->by_server && what != APPLIED_BAD)
+		rc = end_causes(s, d->ev, err);
+	if (rc == RC_OK)
+		rc = note_parents(s, a, d, what, r, err);
+	for (int i = CAUSE_UNBORN; i <= CAUSE_NOTE && rc == RC_OK && !d->ev->by_server; i++)
 		if (is[i])
 			rc = state_add_cause(s, d->ev->seq, i, err);
 	return rc;

@@ -1,9 +1,9 @@
 /*
  * Causes: events by which stock devices would disagree for good, or a person would
  * never hear of a loss (design.md, "The server heals"). Noted while the log is
- * applied, so they follow from the log alone; heal.h answers them by events of the
- * server's own, each of which names its cause: when one is applied, the cause has
- * ended. What the server itself wrote is no cause.
+ * applied, so they follow from the log alone; heal.h answers them in their order by
+ * events of the server's own, each of which names its cause: when one is applied,
+ * that cause has ended, and all before it. What the server itself wrote is no cause.
  */
 #ifndef TDSYNC_ENGINE_CAUSE_H
 #define TDSYNC_ENGINE_CAUSE_H
@@ -26,8 +26,8 @@ const char *cause_name(enum cause_reason reason);
 
 /*
  * An event was applied: note what it causes, or that it answers a cause. Also which
- * parents a skipped one named: it is made again where one of them is. The profile
- * is one that heals.
+ * parents one names that could not be applied: it is looked at again when one of
+ * them is made. The profile is one that heals.
  */
 enum rc cause_note(struct state *s, struct applier *a, const struct profile *p,
                    const struct deed *d, enum applied what, const struct recorded *r,

@@ -394,10 +394,11 @@ static enum rc
 make_children(struct healer *h, struct table *t, struct span id, int depth)
 {
 	int64_t seq = 0;
+	int reason;
 	enum rc rc = RC_OK;
 
 	while (depth < DEPTH && rc == RC_OK &&
-	       (rc = state_next_orphan(h->state, tables_number(h->all, t), id, seq, &seq,
+	       (rc = state_next_orphan(h->state, tables_number(h->all, t), id, seq, &seq, &reason,
 	                               h->err)) == RC_OK)
 		rc = make_child(h, seq, depth + 1);
 	return rc == RC_NOT_FOUND ? RC_OK : rc;
@@ -853,7 +854,7 @@ heal_one(struct healer *h)
 		rc = healers[h->reason](h, &k, t);
 	buf_free(&k.text);
 	/* An answer has ended it; there may be none. */
-	return rc == RC_OK ? state_end_cause(h->state, h->seq, h->reason, h->err) : rc;
+	return rc == RC_OK ? state_end_causes(h->state, h->seq, h->reason, h->err) : rc;
 }
 
 /* The next cause; RC_NOT_FOUND: there is none. */

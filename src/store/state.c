@@ -14,7 +14,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define FORMAT 3 /* of what is ours; another one is made anew */
+#define FORMAT 4 /* of what is ours; another one is made anew */
 
 #define CACHE_KIB (size_t)2000 /* SQLite's own default */
 
@@ -55,10 +55,11 @@ static const char schema[] =
     " reason TEXT NOT NULL,"          /* td's word for it */
     " why TEXT NOT NULL"              /* a sentence */
     ");"
-    "CREATE TABLE tdsync_orphan("     /* skipped events by a parent that was named */
+    "CREATE TABLE tdsync_orphan("     /* events that may want a parent, by that */
     " type INTEGER NOT NULL,"
     " id TEXT NOT NULL,"
     " seq INTEGER NOT NULL,"
+    " reason INTEGER NOT NULL,"       /* for which it is a cause; 0: it was skipped */
     " PRIMARY KEY (type, id, seq)"
     ") WITHOUT ROWID;"
     "CREATE TABLE tdsync_cause("      /* that the server has yet to answer */
@@ -76,7 +77,7 @@ static const char schema[] =
 
 enum query { Q_BEGIN, Q_HOLD, Q_COMMIT, Q_ROLLBACK, Q_PLACE, Q_SET_PLACE, Q_ADD_VERSION,
              Q_VERSIONS, Q_HISTORY, Q_ADD_CONFLICT, Q_CONFLICTS, Q_CONFLICT, Q_ADD_SKIPPED, Q_SKIPPED,
-             Q_ADD_ORPHAN, Q_ORPHANS, Q_ADD_CAUSE, Q_END_CAUSE, Q_CAUSE, Q_PUT_SUM, Q_SUMS, Q__MAX };
+             Q_ADD_ORPHAN, Q_ORPHANS, Q_ADD_CAUSE, Q_END_CAUSES, Q_CAUSE, Q_PUT_SUM, Q_SUMS, Q__MAX };
 
 #define SELECT_CONFLICT \
 	"SELECT seq, n, kind, certain, type, id, fields, kept_seq, lost_seq" \
@@ -107,13 +108,14 @@ static const char *const queries[Q__MAX] = {
 	    "INSERT INTO tdsync_skipped(seq, reason, why) VALUES (:seq, :reason, :why)",
 	[Q_SKIPPED] = "SELECT seq, reason, why FROM tdsync_skipped ORDER BY seq",
 	[Q_ADD_ORPHAN] =
-	    "INSERT INTO tdsync_orphan(type, id, seq) VALUES (:type, :id, :seq)"
-	    " ON CONFLICT DO NOTHING",
+	    "INSERT INTO tdsync_orphan(type, id, seq, reason)"
+	    " VALUES (:type, :id, :seq, :reason) ON CONFLICT DO NOTHING",
 	[Q_ORPHANS] =
-	    "SELECT seq FROM tdsync_orphan WHERE type = :type AND id = :id AND seq > :after"
+	    "SELECT seq, reason FROM tdsync_orphan WHERE type = :type AND id = :id AND seq > :after"
 	    " ORDER BY seq LIMIT 1",
-	[Q_ADD_CAUSE] = "INSERT INTO tdsync_cause(seq, reason) VALUES (:seq, :reason)",
-	[Q_END_CAUSE] = "DELETE FROM tdsync_cause WHERE seq = :seq AND reason = :reason",
+	[Q_ADD_CAUSE] =
+	    "INSERT INTO tdsync_cause(seq, reason) VALUES (:seq, :reason) ON CONFLICT DO NOTHING",
+	[Q_END_CAUSES] = "DELETE FROM tdsync_cause WHERE (seq, reason) <= (:seq, :reason)",
 	[Q_CAUSE] =
 	    "SELECT seq, reason FROM tdsync_cause WHERE seq >= :from ORDER BY seq, reason LIMIT 1",
 	[Q_PUT_SUM] =
@@ -911,19 +913,21 @@ state_walk_skipped(struct state *s, state_visit_skipped *visit, void *ctx, struc
 }
 
 enum rc
-state_add_orphan(struct state *s, int type, struct span id, int64_t seq, struct err *err)
+state_add_orphan(struct state *s, int type, struct span id, int64_t seq, int reason,
+                 struct err *err)
 {
 	sqlite3_stmt *st = s->st[Q_ADD_ORPHAN];
 
 	db_bind_int(st, ":type", type);
 	db_bind_text(st, ":id", id);
 	db_bind_int(st, ":seq", seq);
+	db_bind_int(st, ":reason", reason);
 	return run(s, Q_ADD_ORPHAN, err);
 }
 
 enum rc
 state_next_orphan(struct state *s, int type, struct span id, int64_t after, int64_t *seq,
-                  struct err *err)
+                  int *reason, struct err *err)
 {
 	sqlite3_stmt *st = s->st[Q_ORPHANS];
 	bool row;
@@ -932,10 +936,12 @@ state_next_orphan(struct state *s, int type, struct span id, int64_t after, int6
 	db_bind_int(st, ":type", type);
 	db_bind_text(st, ":id", id);
 	db_bind_int(st, ":after", after);
-	if ((rc = db_step(st, &row, err)) == RC_OK && row)
+	if ((rc = db_step(st, &row, err)) == RC_OK && row) {
 		*seq = sqlite3_column_int64(st, 0);
-	else if (rc == RC_OK)
+		*reason = sqlite3_column_int(st, 1);
+	} else if (rc == RC_OK) {
 		rc = RC_NOT_FOUND;
+	}
 	db_reset(st);
 	return rc;
 }
@@ -951,11 +957,11 @@ state_add_cause(struct state *s, int64_t seq, int reason, struct err *err)
 }
 
 enum rc
-state_end_cause(struct state *s, int64_t seq, int reason, struct err *err)
+state_end_causes(struct state *s, int64_t seq, int reason, struct err *err)
 {
-	db_bind_int(s->st[Q_END_CAUSE], ":seq", seq);
-	db_bind_int(s->st[Q_END_CAUSE], ":reason", reason);
-	return run(s, Q_END_CAUSE, err);
+	db_bind_int(s->st[Q_END_CAUSES], ":seq", seq);
+	db_bind_int(s->st[Q_END_CAUSES], ":reason", reason);
+	return run(s, Q_END_CAUSES, err);
 }
 
 enum rc

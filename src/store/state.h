@@ -161,20 +161,21 @@ typedef enum rc state_visit_skipped(void *ctx, int64_t seq, const char *reason,
 enum rc state_walk_skipped(struct state *s, state_visit_skipped *visit, void *ctx,
                            struct err *err);
 
-/* That a skipped event named a row as its parent. */
-enum rc state_add_orphan(struct state *s, int type, struct span id, int64_t seq,
+/* That an event which was skipped (reason 0), or may be a cause for a reason, names a
+ * row as its parent. */
+enum rc state_add_orphan(struct state *s, int type, struct span id, int64_t seq, int reason,
                          struct err *err);
 
-/* The first skipped event after a seq that named a parent. RC_NOT_FOUND: none did. */
+/* The first such event after a seq that names a parent. RC_NOT_FOUND: none does. */
 enum rc state_next_orphan(struct state *s, int type, struct span id, int64_t after,
-                          int64_t *seq, struct err *err);
+                          int64_t *seq, int *reason, struct err *err);
 
 /*
- * Causes (engine/cause.h): what the server has yet to answer, and that it has been,
- * or need not be any more. Needs state_begin().
+ * Causes (engine/cause.h): what the server has yet to answer; and that one has been,
+ * or need not be, and all before it. Needs state_begin().
  */
 enum rc state_add_cause(struct state *s, int64_t seq, int reason, struct err *err);
-enum rc state_end_cause(struct state *s, int64_t seq, int reason, struct err *err);
+enum rc state_end_causes(struct state *s, int64_t seq, int reason, struct err *err);
 
 /* The first cause with seq >= from. RC_NOT_FOUND: there is none. */
 enum rc state_next_cause(struct state *s, int64_t from, int64_t *seq, int *reason,
