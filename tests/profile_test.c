@@ -296,6 +296,14 @@ same_taxonomy(const struct profile *a, const struct profile *b)
 			ck_assert_uint_eq(e->columns[j].flags, f->columns[j].flags);
 	}
 	ck_assert_ptr_null(b->entities[i].table);
+	ck_assert(a->heals && b->heals);
+	same_text(a->note->of, b->note->of);
+	same_text(a->note->table, b->note->table);
+	same_text(a->note->prefix, b->note->prefix);
+	same_text(a->note->owner, b->note->owner);
+	same_text(a->note->text, b->note->text);
+	same_text(a->note->session, b->note->session);
+	same_text(a->note->time, b->note->time);
 }
 
 START_TEST(what_is_compiled_in_is_what_the_file_says)
@@ -499,7 +507,10 @@ static const char right[] =
     "],\n"
     "`local`: [`CREATE TABLE settings(n INTEGER PRIMARY KEY AUTOINCREMENT, v JSON)`,"
     " `INSERT INTO settings(v) VALUES ('a'), ('b') -- both`\n"
-    "]}\n";
+    "],\n"
+    "`heal`: {`comment`: `c`, `note`: {`of`: `dogs`, `table`: `walks`, `prefix`: `w-`,"
+    " `owner`: `dog`, `text`: `kind`, `session`: `after`, `time`: `after`}}\n"
+    "}\n";
 
 /* Append a text with ` as ". */
 static void
@@ -535,6 +546,14 @@ START_TEST(a_profile_is_what_its_file_says)
 	ck_assert_str_eq(p->name, "x");
 	ck_assert_int_eq(p->version, 7);
 	ck_assert_int_eq(p->create, PROFILE_UPSERT);
+	ck_assert(p->heals);
+	ck_assert_str_eq(p->note->of, "dogs");
+	ck_assert_str_eq(p->note->table, "walks");
+	ck_assert_str_eq(p->note->prefix, "w-");
+	ck_assert_str_eq(p->note->owner, "dog");
+	ck_assert_str_eq(p->note->text, "kind");
+	ck_assert_str_eq(p->note->session, "after");
+	ck_assert_str_eq(p->note->time, "after");
 	ck_assert_int_eq(profile_action(p, span_of("Make")), ACTION_CREATE);
 	ck_assert_int_eq(profile_action(p, span_of("drop")), ACTION_DELETE);
 	ck_assert_int_eq(profile_action(p, span_of("handoff")), ACTION_UPDATE);
@@ -591,8 +610,8 @@ static const struct {
 	{ "{`name`", "[`name`", "line 1: invalid JSON: " },
 	{ "`comment`: `c`,\n", "\n\n,", "line 3: invalid JSON: " },
 	{ "]}\n", "]},\n", "line 7: invalid JSON: " },
-	{ "\n]}\n", "\n]}\n{}\n", "line 10: invalid JSON: something follows" },
-	{ "{`name`", "[{`name`", "line 10: invalid JSON: " },
+	{ "\n}\n", "\n}\n{}\n", "line 12: invalid JSON: something follows" },
+	{ "{`name`", "[{`name`", "line 12: invalid JSON: " },
 	{ "`v`}", "[[[[[[[[`v`]]]]]]]]}", "line 5: invalid JSON: " },
 	{ "`name`: `x`", "`name`: `\xff`", "line 1: invalid JSON: " },
 
@@ -832,6 +851,19 @@ static const struct {
 	{ "[`d2`, ", "1, [`d2`, ", "entity dogs, seed row 2: it must be a list of values" },
 	{ "`O'Neil`", "null", "entity dogs: NOT NULL constraint failed: dogs.name" },
 	{ "`d2`", "`d1`", "entity dogs: UNIQUE constraint failed: dogs.id" },
+
+	/* healing */
+	{ "`heal`: {", "`heal`: 1, `actions`: {", "\"actions\" is there twice" },
+	{ "{`comment`: `c`, `note`: {`of`: `dogs`, `table`: `walks`, `prefix`: `w-`,"
+	  " `owner`: `dog`, `text`: `kind`, `session`: `after`, `time`: `after`}}", "1",
+	  "\"heal\" must be an object" },
+	{ "`heal`: {", "`heal`: {`on`: 1, ", "heal: unknown member \"on\"" },
+	{ "`of`: `dogs`", "`of`: `cats`", "heal, note: there is no entity cats" },
+	{ "`of`: `dogs`, ", "", "heal, note: there is no \"of\"" },
+	{ "`table`: `walks`, `prefix`: `w-`", "`table`: `fleas`, `prefix`: `w-`",
+	  "heal, note: \"owner\": there is no column dog" },
+	{ "`time`: `after`", "`time`: `before`", "heal, note: \"time\": there is no column before" },
+	{ "`prefix`: `w-`", "`prefix`: ``", "heal, note: \"prefix\" is empty" },
 
 	/* what is beside the entities */
 	{ "`local`: [`CREATE", "`local`: [1, `CREATE", "\"local\" must be a text" },
