@@ -810,6 +810,7 @@ demo_log() {
 	for replica in $replicas; do
 		columns="$columns, sum(device = '$(device_of "$replica")') AS $replica"
 	done
+	columns="$columns, sum(device = 'td-sync') AS \"the server\""
 	printf '\n'
 	note "The server's log, event 1 to $after, by who sent them:"
 	table "$pulled" "SELECT entity, action $columns FROM event

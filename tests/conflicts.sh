@@ -157,7 +157,7 @@ is "history" on office history td-000001
 is "tells, too" printed "it put back what conflict $id had taken"
 
 is "verify" on office verify
-is "finds them the same" printed '^the same as the server at event [0-9]*: 12 tables, 3 rows$'
+is "finds them the same" printed '^the same as the server at event [0-9]*: 12 tables, 4 rows$'
 sqlite3 -batch -init /dev/null "$tmp/office/.todos/td-sync.db" \
 	"UPDATE issues SET title = 'Drei' WHERE id = 'td-000002'"
 is "a state that is wrong" exits 10 --dir "$tmp/office" verify
