@@ -164,7 +164,8 @@ server_connect(struct server *s, size_t i)
 	switch (s->kind) {
 	case SERVER_DIRECT:
 		snprintf(user, sizeof(user), "u_%016zx", i);
-		rc = transport_direct(s->data, user, &t, &err);
+		if ((rc = transport_direct(s->data, user, &t, &err)) == RC_OK)
+			direct_heals(t);
 		break;
 	case SERVER_CGI:
 		rc = transport_cgi(TOP_BUILDDIR "/td-sync.fcgi", s->data, s->dir, &t, &err);

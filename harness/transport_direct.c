@@ -31,6 +31,7 @@ struct direct {
 	char project[ID_MAX];  /* whose log is open; "" for none */
 	struct events *log;
 	struct follower *follower; /* of that log, made when first needed */
+	bool heals;
 };
 
 static char *
@@ -206,7 +207,7 @@ do_push(struct direct *d, const struct transport_request *rq, struct transport_r
 	rules.lenient = rq->prefer != NULL && strstr(rq->prefer, "handling=lenient") != NULL;
 	buf_add_span(&body, rq->body); /* the engine's to change */
 	rc = push_parse(&body, &profile_td, rules, &p, &err);
-	if (rc == RC_OK && (rc = follow(d, &err)) == RC_OK)
+	if (rc == RC_OK && d->heals && (rc = follow(d, &err)) == RC_OK)
 		rc = push_find_known(p, d->follower, d->log, &err);
 	if (rc == RC_OK)
 		rc = push_append(p, d->log, span_of(d->user), clock_now_us(),
@@ -238,7 +239,7 @@ do_pull(struct direct *d, const char *query, struct transport_reply *re)
 {
 	struct err err = { "" };
 	struct page page;
-	enum rc rc = heal(d, &err);
+	enum rc rc = d->heals ? heal(d, &err) : RC_OK;
 
 	if (rc == RC_OK)
 		rc = page_write(d->log, parameter(query, "after_server_seq", 0),
@@ -545,4 +546,10 @@ transport_direct(const char *dir, const char *user, struct transport **out,
 	d->base.free = direct_free;
 	*out = &d->base;
 	return RC_OK;
+}
+
+void
+direct_heals(struct transport *t)
+{
+	((struct direct *)t)->heals = true;
 }

@@ -19,4 +19,8 @@ enum rc direct_project(const char *dir, const char *project, struct err *err);
 enum rc transport_direct(const char *dir, const char *user, struct transport **out,
                          struct err *err);
 
+/* From now on it writes events of its own (engine/heal.h), as the real one does; else
+ * it doesn't: a test counts its own. */
+void direct_heals(struct transport *t);
+
 #endif
