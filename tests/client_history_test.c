@@ -14,6 +14,8 @@ add_version(void *ctx, const struct tdsync_version *v)
 	buf_addf(&told, "%s/%s %lld %s %s%s by %s", v->entity_type, v->entity_id,
 	         (long long)v->author.server_seq, v->action_type, v->outcome,
 	         v->by_server ? " server" : "", v->author.device_id);
+	if (v->reason[0] != '\0')
+		buf_addf(&told, " because of %lld, %s", (long long)v->cause_seq, v->reason);
 	for (size_t i = 0; i < v->n_changes; i++)
 		if (strcmp(v->changes[i].name, "title") == 0)
 			buf_addf(&told, " %s>%s", v->changes[i].from == NULL ? "?" : v->changes[i].from,
@@ -85,6 +87,30 @@ START_TEST(a_history_has_each_version_and_what_is_to_be_said_of_it)
 	ck_assert_ptr_nonnull(strstr(buf_cstr(&told), " with issues/td-00000a\n"));
 	replica_close(&a);
 	replica_close(&b);
+}
+END_TEST
+
+/* Of an undone create only what followed comes, and the server says the rest. */
+START_TEST(what_the_server_wrote_is_told_and_why)
+{
+	static const char undone[] = "{\"client_action_id\":1,\"action_type\":\"soft_delete\","
+	    "\"entity_type\":\"issues\",\"entity_id\":\"td-00000a\",\"payload\":{\"previous_data\":"
+	    "{\"id\":\"td-00000a\",\"title\":\"Undone\"}},\"client_timestamp\":"
+	    "\"2026-01-01T00:00:00Z\"}";
+	struct replica a;
+
+	server_heals = true;
+	replica_make(&a, "A", "empty-v38.db");
+	LINK(&a);
+	server_push("device-other", "ses_other", span_of(undone));
+	SYNC(&a);
+	ck_assert_int_eq(a.res.pulled, 2);
+	ck_assert_str_eq(history(&a, "td-00000a"),
+	                 "issues/td-00000a 1 soft_delete nothing by device-other\n"
+	                 "issues/td-00000a 2 create applied server by td-sync because of 1,"
+	                 " undone_create null>\"Undone\"\n");
+	ck_assert_str_eq(ask(&a, "SELECT title FROM issues WHERE deleted_at NOT NULL"), "Undone");
+	replica_close(&a);
 }
 END_TEST
 
@@ -284,6 +310,7 @@ client_history_cases(void)
 	tcase_add_checked_fixture(tc, replica_setup, forget_told);
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, a_history_has_each_version_and_what_is_to_be_said_of_it);
+	tcase_add_test(tc, what_the_server_wrote_is_told_and_why);
 	tcase_add_test(tc, an_id_is_enough_where_one_type_has_it);
 	tcase_add_test(tc, a_long_history_comes_in_pages);
 	tcase_add_loop_test(tc, every_bad_answer_is_one_line, 0,

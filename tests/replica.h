@@ -31,6 +31,9 @@ struct replica {
 static char temp[TEMP_PATH];   /* holds all folders of a test */
 static int threshold = -1;     /* for a snapshot; of handles opened from now on */
 
+/* Whether servers that are opened from now on write events of their own. */
+static bool server_heals;
+
 static inline void
 replica_setup(void)
 {
@@ -149,6 +152,8 @@ replica_open(struct replica *r)
 	ck_assert_msg(tdsync_open(&o, &r->t, err.text, sizeof(err.text)) == TDSYNC_OK, "%s",
 	              err.text);
 	ck_assert(transport_direct(temp, "u_0000000000000001", &tr, &err) == RC_OK);
+	if (server_heals)
+		direct_heals(tr);
 	tdsync_use_transport(r->t, tr);
 }
 
