@@ -164,6 +164,33 @@ const struct field untag_fields[] = {
 	{ NULL }
 };
 
+static const struct kind kinds[] = {
+	{ "issues", issue_fields, "created_at", false },
+	{ "logs", log_fields, NULL, false },
+	{ "handoffs", handoff_fields, NULL, true },
+	{ "comments", comment_fields, NULL, false },
+	{ "boards", board_fields, "created_at", false },
+	{ "board_issue_positions", position_fields, NULL, true },
+	{ "work_sessions", ws_end_fields, "started_at", false },
+	{ "work_session_issues", tag_fields, NULL, false },
+	{ "issue_files", file_fields, NULL, true },
+	{ "issue_dependencies", edge_fields, NULL, false },
+	{ "issue_reviews", review_fields, "created_at", false },
+	{ "notes", note_fields, "created_at", false },
+	{ NULL, NULL, NULL, false }
+};
+
+const struct kind *
+kind_find(const char *table)
+{
+	const struct kind *k;
+
+	for (k = kinds; k->table != NULL; k++)
+		if (strcmp(k->table, table) == 0)
+			return k;
+	return NULL;
+}
+
 struct emit *
 emit_open(struct replica *r, bool wait)
 {
@@ -350,6 +377,94 @@ row_json(struct emit *e, const char *table, const struct field *fields,
 	buf_add_byte(out, '}');
 	sqlite3_finalize(st);
 	return true;
+}
+
+bool
+field_value(struct emit *e, struct span object, const struct field *f, struct buf *out)
+{
+	struct span value, key, one;
+	struct json_iter it;
+	struct instant at;
+
+	buf_reset(out);
+	if (!json_get(object, f->name, &value) || json_type(value) == JSON_NULL)
+		return f->kind != FIELD_OPTTIME && strcmp(f->name, "defer_until") != 0 &&
+		    strcmp(f->name, "due_date") != 0;
+	switch (f->kind) {
+	case FIELD_TIME:
+	case FIELD_OPTTIME:
+		json_string(value, out);
+		if (!time_parse_any(buf_span(out), &at))
+			die("not a time: %.*s", (int)value.len, value.p);
+		buf_reset(out);
+		if (e->r->schema >= 38)
+			time_add_sqlite(out, at);
+		else
+			time_add_rfc3339(out, at);
+		break;
+	case FIELD_LABELS:
+		for (json_iter_init(&it, value); json_next(&it, &key, &one);) {
+			if (out->len > 0)
+				buf_add_byte(out, ',');
+			json_string(one, out);
+		}
+		break;
+	case FIELD_BOOL:
+		buf_add_str(out, json_type(value) == JSON_TRUE ? "1" : "0");
+		break;
+	default:
+		if (!json_string(value, out))
+			buf_add_span(out, value);
+	}
+	return true;
+}
+
+/* The value of a field in a row that td writes: NULL, or text in `value`. */
+static const char *
+row_value(struct emit *e, const struct kind *k, const struct field *f, const char *id,
+          struct span object, struct buf *value)
+{
+	struct field told = { f->name, FIELD_TEXT, 0 };
+
+	if (strcmp(f->name, "id") == 0)
+		return id;
+	return field_value(e, object, k->as_told && f->kind == FIELD_TIME ? &told : f,
+	    value) ? buf_cstr(value) : NULL;
+}
+
+void
+write_row(struct emit *e, const struct kind *k, const char *id, struct span object,
+          bool insert)
+{
+	struct buf sql = { 0 }, value = { 0 };
+	const struct field *f;
+	sqlite3_stmt *st;
+	int n = 0, col = 0;
+
+	buf_addf(&sql, insert ? "INSERT OR REPLACE INTO \"%s\"(" : "UPDATE \"%s\" SET ",
+	    k->table);
+#define WRITTEN(f) ((f)->since <= e->r->schema && \
+	(insert || k->keeps == NULL || strcmp((f)->name, k->keeps) != 0))
+	for (f = k->fields; f->name != NULL; f++)
+		if (WRITTEN(f))
+			buf_addf(&sql, insert ? "%s\"%s\"" : "%s\"%s\" = ?", n++ == 0 ? "" : ", ",
+			    f->name);
+	buf_add_str(&sql, insert ? ") VALUES(?" : " WHERE id = ?");
+	while (insert && --n > 0)
+		buf_add_str(&sql, ", ?");
+	buf_add_str(&sql, insert ? ")" : "");
+	st = sql_prepare(e->db, buf_cstr(&sql), "");
+	for (f = k->fields; f->name != NULL; f++)
+		if (WRITTEN(f))
+			sqlite3_bind_text(st, ++col, row_value(e, k, f, id, object, &value), -1,
+			    SQLITE_TRANSIENT);
+#undef WRITTEN
+	if (!insert)
+		sqlite3_bind_text(st, ++col, id, -1, SQLITE_TRANSIENT);
+	while (sql_next(&st))
+		;
+	buf_free(&sql);
+	buf_free(&value);
 }
 
 void

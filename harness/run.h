@@ -48,6 +48,10 @@ bool run_ok(const struct run *run);
 /* Note in the trace what happens to a replica, or to the server (NULL). */
 void run_tell(struct run *run, const struct replica *r, const char *what);
 
+/* Where a recording is: below the build's copy, or ../shared, which may not have
+ * it. Returns out. */
+const char *run_fixture(const char *name, char out[PATH_LEN]);
+
 /* Add a replica: empty, of a schema version; or a copy of a td database
  * (see replica_copy()). Borrowed. */
 struct replica *run_add(struct run *run, int schema);

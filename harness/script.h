@@ -16,7 +16,11 @@
  *	    fails                 it must not succeed (faults that are lossy imply that)
  *	    begins, replays       it must begin with a snapshot, or must not
  *	A put-back                what the last conflict took is restored (with the same)
- *	A stock sync|push|pull|auto   a stock td does it (auto: its automatic sync)
+ *	A stock sync|push|pull|auto   a stock td does it (auto: its automatic sync; with
+ *	                          the same), and "wedged": it never gets past an event
+ *	A td COMMAND ARGS…        a td command between two automatic syncs
+ *	A one-shot                from now on its td has another device id each time
+ *	A new-session             another session of td begins
  *	A die-everywhere : …      the line, then a sync killed at its 1st step, the
  *	                          line, a sync killed at its 2nd … until none is left
  *	A keep NAME, A set-back NAME   the database aside, and back, as git does it
