@@ -65,6 +65,7 @@ run_place(struct emit *e, const struct emit_args *a)
 	    a->other, one_of(e, steps, a->text), second_text(e, true));
 	row_json(e, "board_issue_positions", position_fields, id, &e->next);
 	entry(e, "board_set_position", "board_issue_positions", id, NULL, &e->next);
+	set(e, "board_issue_positions", id, "added_at", local_time(e)); /* told to the second */
 	return true;
 }
 

@@ -92,13 +92,10 @@ add_log(struct emit *e, const char *issue, const char *ws, const char *type,
 static void
 add_handoff(struct emit *e, const char *issue, const char *done, const char *remaining)
 {
-	struct buf json = { 0 }, at = { 0 };
+	struct buf json = { 0 };
 	char id[ID_MAX];
-	struct instant second = e->now;
 
 	tick(e);
-	second.nsec = 0;
-	time_add_rfc3339(&at, second); /* td writes this one itself */
 	buf_add_byte(&json, '[');
 	buf_add_json(&json, span_of(done));
 	buf_add_byte(&json, ']');
@@ -106,11 +103,11 @@ add_handoff(struct emit *e, const char *issue, const char *done, const char *rem
 	sql_run(e->db, "INSERT INTO handoffs(id, issue_id, session_id, done, remaining,"
 	    " decisions, uncertain, timestamp) VALUES(?,?,?,?,?,'null',?,?)", "sssssss",
 	    id, issue, e->r->session, buf_cstr(&json), remaining, remaining,
-	    e->r->schema < 31 ? local_time(e) : buf_cstr(&at));
+	    e->r->schema < 31 ? local_time(e) : second_text(e, false));
 	row_json(e, "handoffs", handoff_fields, id, &e->next);
 	entry(e, "handoff", "handoff", id, NULL, &e->next);
+	set(e, "handoffs", id, "timestamp", local_time(e)); /* told to the second */
 	buf_free(&json);
-	buf_free(&at);
 }
 
 const char *
@@ -583,6 +580,7 @@ run_link(struct emit *e, const struct emit_args *a)
 	    sha, second_text(e, false));
 	row_json(e, "issue_files", file_fields, id, &e->next);
 	entry(e, "link_file", "issue_files", id, NULL, &e->next);
+	set(e, "issue_files", id, "linked_at", local_time(e)); /* told to the second */
 	return true;
 }
 

@@ -40,7 +40,6 @@ struct kind {
 	const char *table;
 	const struct field *fields;
 	const char *keeps;    /* the column that an update leaves as it is, or NULL */
-	bool as_told;         /* times stand as in JSON: td spells them itself */
 };
 const struct kind *kind_find(const char *table); /* NULL: none */
 

@@ -168,6 +168,15 @@ compare_each(sqlite3 *left, sqlite3 *right, bool spelling,
 	buf_free(&sql);
 }
 
+void
+compare_query(sqlite3 *left, sqlite3 *right, const char *name, const char *sql,
+              bool (*visit)(void *ctx, const struct difference *d), void *ctx)
+{
+	struct comparison c = { true, visit, ctx };
+
+	compare_table(&c, left, right, name, sql);
+}
+
 static bool
 keep_first(void *ctx, const struct difference *d)
 {

@@ -31,6 +31,11 @@ bool compare(sqlite3 *left, sqlite3 *right, struct difference *first);
 void compare_each(sqlite3 *left, sqlite3 *right, bool spelling,
                   bool (*visit)(void *ctx, const struct difference *d), void *ctx);
 
+/* The same for what a query gives in both: its first column tells the rows apart,
+ * which come in its order as text. */
+void compare_query(sqlite3 *left, sqlite3 *right, const char *name, const char *sql,
+                   bool (*visit)(void *ctx, const struct difference *d), void *ctx);
+
 /*
  * A digest of a table over the columns that `cols` has as well, in hex, and
  * the number of its rows. Equal content gives equal digests, whatever the

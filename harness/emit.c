@@ -165,19 +165,19 @@ const struct field untag_fields[] = {
 };
 
 static const struct kind kinds[] = {
-	{ "issues", issue_fields, "created_at", false },
-	{ "logs", log_fields, NULL, false },
-	{ "handoffs", handoff_fields, NULL, true },
-	{ "comments", comment_fields, NULL, false },
-	{ "boards", board_fields, "created_at", false },
-	{ "board_issue_positions", position_fields, NULL, true },
-	{ "work_sessions", ws_end_fields, "started_at", false },
-	{ "work_session_issues", tag_fields, NULL, false },
-	{ "issue_files", file_fields, NULL, true },
-	{ "issue_dependencies", edge_fields, NULL, false },
-	{ "issue_reviews", review_fields, "created_at", false },
-	{ "notes", note_fields, "created_at", false },
-	{ NULL, NULL, NULL, false }
+	{ "issues", issue_fields, "created_at" },
+	{ "logs", log_fields, NULL },
+	{ "handoffs", handoff_fields, NULL },
+	{ "comments", comment_fields, NULL },
+	{ "boards", board_fields, "created_at" },
+	{ "board_issue_positions", position_fields, NULL },
+	{ "work_sessions", ws_end_fields, "started_at" },
+	{ "work_session_issues", tag_fields, NULL },
+	{ "issue_files", file_fields, NULL },
+	{ "issue_dependencies", edge_fields, NULL },
+	{ "issue_reviews", review_fields, "created_at" },
+	{ "notes", note_fields, "created_at" },
+	{ NULL, NULL, NULL }
 };
 
 const struct kind *
@@ -419,17 +419,12 @@ field_value(struct emit *e, struct span object, const struct field *f, struct bu
 	return true;
 }
 
-/* The value of a field in a row that td writes: NULL, or text in `value`. */
-static const char *
-row_value(struct emit *e, const struct kind *k, const struct field *f, const char *id,
-          struct span object, struct buf *value)
+/* The columns that a row gets, by name; one that the schema lacks is none. */
+static bool
+is_written(struct emit *e, const struct kind *k, const struct field *f, bool insert)
 {
-	struct field told = { f->name, FIELD_TEXT, 0 };
-
-	if (strcmp(f->name, "id") == 0)
-		return id;
-	return field_value(e, object, k->as_told && f->kind == FIELD_TIME ? &told : f,
-	    value) ? buf_cstr(value) : NULL;
+	return f->since <= e->r->schema &&
+	    (insert || k->keeps == NULL || strcmp(f->name, k->keeps) != 0);
 }
 
 void
@@ -443,10 +438,8 @@ write_row(struct emit *e, const struct kind *k, const char *id, struct span obje
 
 	buf_addf(&sql, insert ? "INSERT OR REPLACE INTO \"%s\"(" : "UPDATE \"%s\" SET ",
 	    k->table);
-#define WRITTEN(f) ((f)->since <= e->r->schema && \
-	(insert || k->keeps == NULL || strcmp((f)->name, k->keeps) != 0))
 	for (f = k->fields; f->name != NULL; f++)
-		if (WRITTEN(f))
+		if (is_written(e, k, f, insert))
 			buf_addf(&sql, insert ? "%s\"%s\"" : "%s\"%s\" = ?", n++ == 0 ? "" : ", ",
 			    f->name);
 	buf_add_str(&sql, insert ? ") VALUES(?" : " WHERE id = ?");
@@ -454,11 +447,16 @@ write_row(struct emit *e, const struct kind *k, const char *id, struct span obje
 		buf_add_str(&sql, ", ?");
 	buf_add_str(&sql, insert ? ")" : "");
 	st = sql_prepare(e->db, buf_cstr(&sql), "");
-	for (f = k->fields; f->name != NULL; f++)
-		if (WRITTEN(f))
-			sqlite3_bind_text(st, ++col, row_value(e, k, f, id, object, &value), -1,
-			    SQLITE_TRANSIENT);
-#undef WRITTEN
+	for (f = k->fields; f->name != NULL; f++) {
+		if (!is_written(e, k, f, insert))
+			continue;
+		if (strcmp(f->name, "id") == 0)
+			sqlite3_bind_text(st, ++col, id, -1, SQLITE_TRANSIENT);
+		else if (field_value(e, object, f, &value))
+			sqlite3_bind_text(st, ++col, buf_cstr(&value), -1, SQLITE_TRANSIENT);
+		else
+			sqlite3_bind_null(st, ++col);
+	}
 	if (!insert)
 		sqlite3_bind_text(st, ++col, id, -1, SQLITE_TRANSIENT);
 	while (sql_next(&st))

@@ -78,64 +78,72 @@ effect(struct emit *e, struct applier *a, sqlite3_stmt *st)
 
 /* --- as td wrote it --- */
 
-/* Notes are kept to the second, in UTC. */
+/* td keeps a note's times to the second, in UTC. */
 static void
-cut_times(struct emit *e, const char *id)
+cut_time(struct emit *e, const char *id, const char *column)
 {
-	static const char *const columns[] = { "created_at", "updated_at" };
 	struct instant at;
 	struct buf text = { 0 };
-	size_t i;
 
-	for (i = 0; i < 2; i++) {
-		if (!time_parse_any(span_of(get(e, "notes", id, columns[i])), &at))
-			continue;
+	if (time_parse_any(span_of(get(e, "notes", id, column)), &at)) {
 		at.nsec = at.offset = 0;
-		buf_reset(&text);
 		time_add_rfc3339(&text, at);
-		set(e, "notes", id, columns[i], buf_cstr(&text));
+		set(e, "notes", id, column, buf_cstr(&text));
 	}
 	buf_free(&text);
 }
 
+/* Deleted, or not any more: that and its time are all that td writes then. */
 static void
-hide(struct emit *e, const struct kind *k, const char *id)
+hide(struct emit *e, const struct kind *k, const char *id, bool hidden)
 {
 	bool note = strcmp(k->table, "notes") == 0;
 
-	set(e, k->table, id, "deleted_at", note ? second_text(e, true) : local_time(e));
+	set(e, k->table, id, "deleted_at", !hidden ? NULL :
+	    note ? second_text(e, true) : local_time(e));
 	set(e, k->table, id, "updated_at", note ? second_text(e, true) : local_time(e));
+}
+
+/* What td has in a row more precisely than it tells. */
+static void
+refine(struct emit *e, const struct kind *k, const char *id, bool insert)
+{
+	if (strcmp(k->table, "notes") == 0) { /* or less */
+		cut_time(e, id, "updated_at");
+		if (insert)
+			cut_time(e, id, "created_at");
+	} else if (strcmp(k->table, "board_issue_positions") == 0) {
+		set(e, k->table, id, "added_at", local_time(e));
+	} else if (strcmp(k->table, "issue_files") == 0) {
+		set(e, k->table, id, "linked_at", local_time(e));
+	} else if (strcmp(k->table, "handoffs") == 0) {
+		set(e, k->table, id, "timestamp", local_time(e));
+	}
 }
 
 static void
 write_as_td(struct emit *e, const struct kind *k, const char *type, const char *id,
             struct span row)
 {
+	enum action action = profile_local_action(&profile_td, span_of(type));
+	bool there = exists(e, k->table, id);
 	char sql[100];
 	struct span inner;
 
 	if (json_get(row, "issue", &inner))
 		row = inner;
-	switch (profile_local_action(&profile_td, span_of(type))) {
-	case ACTION_CREATE: /* a board's change is one on the wire, not here */
-		write_row(e, k, id, row, strcmp(type, "board_update") != 0);
-		break;
-	case ACTION_UPDATE:
-		write_row(e, k, id, row, false);
-		break;
-	case ACTION_RESTORE:
-		write_row(e, k, id, row, !exists(e, k->table, id));
-		break;
-	case ACTION_SOFT_DELETE:
-		hide(e, k, id);
-		return;
-	case ACTION_DELETE:
+	if (action == ACTION_DELETE) {
 		snprintf(sql, sizeof(sql), "DELETE FROM \"%s\" WHERE id = ?", k->table);
 		sql_run(e->db, sql, "s", id);
-		return;
+	} else if (action == ACTION_SOFT_DELETE || (action == ACTION_RESTORE && there)) {
+		hide(e, k, id, action == ACTION_SOFT_DELETE);
+	} else {
+		/* A board's change is a create on the wire, not here. */
+		bool insert = action != ACTION_UPDATE && strcmp(type, "board_update") != 0;
+
+		write_row(e, k, id, row, insert);
+		refine(e, k, id, insert);
 	}
-	if (strcmp(k->table, "notes") == 0)
-		cut_times(e, id);
 }
 
 void

@@ -37,8 +37,10 @@ reverse(struct emit *e, const char *action, const char *type, const char *id,
 	if (strcmp(type, "issue") == 0 && !exists(e, "issues", id)) {
 		done = false;
 	} else if (strcmp(type, "issue") == 0) {
-		if (strcmp(action, "create") == 0 || strcmp(action, "restore") == 0)
+		if (strcmp(action, "create") == 0)
 			delete_issue(e, id);
+		else if (strcmp(action, "restore") == 0)
+			done = false; /* td says that it can't */
 		else if (strcmp(action, "delete") == 0)
 			restore_issue(e, id);
 		else
@@ -61,6 +63,10 @@ reverse(struct emit *e, const char *action, const char *type, const char *id,
 		if (done)
 			remove_row(e, "issue_files", file_fields, "unlink_file",
 			    "issue_files", id);
+	} else if (strcmp(action, "handoff") == 0) {
+		done = exists(e, "handoffs", id);
+		if (done) /* on the wire a soft_delete, of a table that knows none */
+			remove_row(e, "handoffs", handoff_fields, "delete", "handoff", id);
 	} else if (strcmp(action, "board_delete") == 0) {
 		done = !exists(e, "boards", id);
 		if (done) {
@@ -88,7 +94,8 @@ json_of(const char *text)
 }
 
 /*
- * td undo: the last action of the session that can be undone. It is marked,
+ * td undo: the last action of the session that can be undone, by its time (as
+ * text, in which what the backfill dates is before all others). It is marked,
  * and its reverse is done and logged: so a pending one is never pushed, what
  * takes it back is.
  */
@@ -102,9 +109,9 @@ run_undo(struct emit *e, const struct emit_args *a)
 	(void)a;
 	st = sql_prepare(e->db, "SELECT rowid, action_type, entity_type, entity_id,"
 	    " previous_data, new_data FROM action_log WHERE undone = 0 AND session_id = ?"
-	    " AND (entity_type IN ('issue','issue_files') OR action_type IN"
+	    " AND (entity_type IN ('issue','issue_files','handoff') OR action_type IN"
 	    " ('add_dependency','remove_dependency','board_delete'))"
-	    " ORDER BY rowid DESC LIMIT 1", "s", e->r->session);
+	    " ORDER BY timestamp DESC, rowid DESC LIMIT 1", "s", e->r->session);
 	if (!sql_next(&st))
 		return false;
 	rowid = sqlite3_column_int64(st, 0);

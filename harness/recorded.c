@@ -1,0 +1,552 @@
+#include "recorded.h"
+
+#include "command.h"
+#include "compare.h"
+#include "stock.h"
+
+#include "base/fs.h"
+#include "base/json.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DEVICES 5
+#define PAUSE_MS 50 /* between two pulls; events of one are closer */
+
+/* What the model does not reproduce: none of it is in an event or an entry. */
+static const struct exception {
+	const char *history, *device, *table, *id, *column, *why;
+} exceptions[] = {
+	{ "versions", "A", "sync_conflicts", "169", "local_data",
+	  "v0.45 wrote a handoff's lists as blobs, and Go tells blobs in base64" },
+	{ NULL, NULL, NULL, NULL, NULL, NULL }
+};
+#define EXCEPTIONS 64
+
+static const struct history {
+	const char *name;
+	const char *devices; /* each a letter; F pulled all at once, G has a snapshot */
+	int schemas[DEVICES];
+	bool automatic;      /* A and B never typed `td sync` */
+	bool before;         /* A began with a database of its own */
+} histories[] = {
+	{ "team",            "ABCFG", { 38, 38, 38, 38, 38 }, false, false },
+	{ "conflicts",       "ABF",   { 38, 38, 38 },         false, false },
+	{ "autosync",        "ABF",   { 38, 38, 38 },         true,  false },
+	{ "versions",        "ABF",   { 31, 38, 38 },         false, false },
+	{ "large",           "AF",    { 38, 38 },             false, false },
+	{ "legacy",          "ABF",   { 38, 38, 38 },         false, true },
+	{ "legacy-backfill", "ABF",   { 38, 38, 38 },         false, true },
+};
+
+size_t
+recorded_count(void)
+{
+	return sizeof(histories) / sizeof(histories[0]);
+}
+
+const char *
+recorded_name(size_t n)
+{
+	return histories[n].name;
+}
+
+/* --- the recorded log as a server --- */
+
+struct line {
+	struct span text;
+	int64_t seq, number;
+	struct span device; /* with its quotes */
+};
+
+struct tape {
+	struct transport base; /* first: a transport is a tape */
+	struct run *run;
+	const struct history *h;
+	struct replica *r;   /* whose turn it is */
+	struct buf text;
+	struct line *lines;
+	size_t n;
+	int64_t head;        /* the log ends there at this moment */
+	int64_t push_us, pull_us; /* when that was */
+	bool seen[EXCEPTIONS];
+};
+
+static struct span
+member(struct span object, const char *name)
+{
+	struct span v = { 0 };
+
+	json_get(object, name, &v);
+	return v;
+}
+
+static void
+read_tape(struct tape *t, const char *path)
+{
+	struct span rest, line;
+	struct err err;
+
+	if (fs_read(path, SIZE_MAX / 2, &t->text, &err) != RC_OK)
+		die("%s", err.text);
+	for (rest = buf_span(&t->text); rest.len > 0; t->n++) {
+		if (json_scan(rest, JSON_MAX_DEPTH, &line, &rest, &err) != RC_OK)
+			die("%s: %s", path, err.text);
+		while (rest.len > 0 && *rest.p == '\n')
+			rest.p++, rest.len--;
+		t->lines = realloc(t->lines, (t->n + 1) * sizeof(*t->lines));
+		if (t->lines == NULL)
+			die("out of memory");
+		t->lines[t->n].text = line;
+		t->lines[t->n].device = member(line, "device_id");
+		if (!json_int64(member(line, "server_seq"), &t->lines[t->n].seq) ||
+		    !json_int64(member(line, "client_action_id"), &t->lines[t->n].number))
+			die("%s: no event: %.*s", path, (int)line.len, line.p);
+	}
+}
+
+/* The event that a device recorded under that number. */
+static const struct line *
+find_line(const struct tape *t, struct span device, int64_t number)
+{
+	size_t i;
+
+	for (i = 0; i < t->n; i++)
+		if (t->lines[i].number == number && span_eq(t->lines[i].device, device))
+			return &t->lines[i];
+	return NULL;
+}
+
+/* Each pushed event has to be one that was recorded; it is acked as it was then. */
+static void
+take_push(struct tape *t, struct span body, struct transport_reply *reply)
+{
+	static const char *const names[] = { "action_type", "entity_type", "entity_id",
+	    "payload", "client_timestamp" };
+	struct span root, key, one;
+	struct json_iter it;
+	const struct line *line;
+	int64_t number = 0;
+	const char *comma = "";
+	size_t i;
+
+	if (json_scan(body, JSON_MAX_DEPTH, &root, NULL, NULL) != RC_OK)
+		die("a push that is no JSON");
+	buf_add_str(&reply->body, "{\"accepted\":0,\"acks\":[");
+	for (json_iter_init(&it, member(root, "events")); json_next(&it, &key, &one);) {
+		json_int64(member(one, "client_action_id"), &number);
+		line = find_line(t, member(root, "device_id"), number);
+		if (line == NULL) {
+			run_fail(t->run, "%s of %s pushes what it did not: %.*s", t->r->name,
+			    t->h->name, (int)one.len, one.p);
+			continue;
+		}
+		for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+			if (!json_equal(member(one, names[i]), member(line->text, names[i])))
+				run_fail(t->run, "%s of %s pushes another %s for %lld: %.*s",
+				    t->r->name, t->h->name, names[i], (long long)line->seq,
+				    (int)one.len, one.p);
+		buf_addf(&reply->body, "%s{\"client_action_id\":%lld,\"server_seq\":%lld}", comma,
+		    (long long)number, (long long)line->seq);
+		comma = ",";
+	}
+	buf_add_str(&reply->body, "]}\n");
+}
+
+/* A page as the Go server has it. */
+static void
+give_page(struct tape *t, int64_t after, struct span but, struct transport_reply *reply)
+{
+	int64_t last = after;
+	int events = 0;
+	size_t i;
+
+	buf_add_str(&reply->body, "{\"events\":[");
+	for (i = 0; i < t->n && events < 1000; i++) {
+		const struct line *l = &t->lines[i];
+		struct span device = { l->device.p + 1, l->device.len - 2 };
+
+		if (l->seq <= after || l->seq > t->head || span_eq(device, but))
+			continue;
+		buf_add_str(&reply->body, events++ == 0 ? "" : ",");
+		buf_add_span(&reply->body, l->text);
+		last = l->seq;
+	}
+	buf_addf(&reply->body, "],\"last_server_seq\":%lld,\"has_more\":%s}\n", (long long)last,
+	    events == 1000 ? "true" : "false");
+}
+
+static enum rc
+tape_send(struct transport *base, const struct transport_request *rq,
+          struct transport_reply *reply, struct err *err)
+{
+	struct tape *t = (struct tape *)base;
+	const char *pull = strstr(rq->path, "pull?after_server_seq=");
+	const char *but = strstr(rq->path, "exclude_client=");
+	char name[80], path[PATH_LEN];
+
+	reply->status = 200;
+	if (strstr(rq->path, "/push") != NULL) {
+		t->run->wall.us = t->push_us;
+		take_push(t, rq->body, reply);
+	} else if (pull != NULL) {
+		t->run->wall.us = t->pull_us;
+		give_page(t, strtoll(pull + 22, NULL, 10),
+		    span_of(but == NULL ? NULL : but + 15), reply);
+	} else if (strstr(rq->path, "/status") != NULL) {
+		buf_addf(&reply->body, "{\"event_count\":%zu}\n", t->n);
+	} else {
+		snprintf(name, sizeof(name), "replay/%s/snapshot.db", t->h->name);
+		reply->snapshot_seq = t->lines[t->n - 1].seq;
+		return fs_read(run_fixture(name, path), SIZE_MAX / 2, &reply->body, err);
+	}
+	return RC_OK;
+}
+
+/* --- what a device did, and when --- */
+
+enum what { AN_ENTRY, A_PUSH, A_PULL }; /* an event of them, as its history has it */
+
+struct moment {
+	struct instant at;
+	enum what kind;
+	int64_t n;   /* rowid, or seq */
+	size_t place;
+};
+
+struct moments {
+	struct moment *list;
+	size_t n;
+};
+
+static void
+add_moments(struct moments *m, sqlite3_stmt *st, enum what kind)
+{
+	struct moment *one;
+
+	while (sql_next(&st)) {
+		m->list = realloc(m->list, (m->n + 1) * sizeof(*m->list));
+		if (m->list == NULL)
+			die("out of memory");
+		one = &m->list[m->n];
+		*one = (struct moment){ .kind = kind, .place = m->n++ };
+		one->n = sqlite3_column_int64(st, 0);
+		if (!time_parse_any(sql_col(st, 1), &one->at))
+			die("not a time: %s", (const char *)sqlite3_column_text(st, 1));
+	}
+}
+
+static int
+compare_moments(const void *a, const void *b)
+{
+	const struct moment *x = a, *y = b;
+	int by_time = time_compare(x->at, y->at);
+
+	return by_time != 0 ? by_time : x->place < y->place ? -1 : 1;
+}
+
+/* An entry that the backfill made, which is the model's to make again. */
+#define MADE_UP "(timestamp NOT LIKE '____-__-__T%' AND rowid > ?1)"
+
+/* In order of time; entries up to `known` were there before. */
+static void
+read_moments(struct moments *m, sqlite3 *recorded, int64_t known)
+{
+	add_moments(m, sql_prepare(recorded, "SELECT rowid, timestamp FROM action_log"
+	    " WHERE rowid > ?1 AND NOT " MADE_UP, "i", known), AN_ENTRY);
+	add_moments(m, sql_prepare(recorded, "SELECT server_seq, timestamp FROM sync_history"
+	    " WHERE direction = 'push' ORDER BY id", ""), A_PUSH);
+	add_moments(m, sql_prepare(recorded, "SELECT server_seq, timestamp FROM sync_history"
+	    " WHERE direction = 'pull' ORDER BY id", ""), A_PULL);
+	if (m->n > 0)
+		qsort(m->list, m->n, sizeof(*m->list), compare_moments);
+}
+
+static int64_t
+us_of(const struct moment *m)
+{
+	return m->at.sec * 1000000 + m->at.nsec / 1000;
+}
+
+/* Append JSON without the time of the undo. */
+static void
+add_timeless(struct buf *out, struct span json)
+{
+	static const char name[] = "\"updated_at\":\"";
+	const char *at = json.len == 0 ? NULL : memmem(json.p, json.len, name, sizeof(name) - 1);
+	struct span rest;
+
+	if (at != NULL) {
+		buf_add(out, json.p, (size_t)(at - json.p));
+		at += sizeof(name) - 1;
+		rest = (struct span){ at, (size_t)(json.p + json.len - at) };
+		at = memchr(rest.p, '"', rest.len);
+		json = (struct span){ at, (size_t)(rest.p + rest.len - at) };
+	}
+	buf_add_span(out, json);
+}
+
+/* What the log says from a rowid on, `n` entries. */
+static void
+told(sqlite3 *db, int64_t rowid, int n, struct buf *out)
+{
+	sqlite3_stmt *st = sql_prepare(db, "SELECT action_type, entity_type, entity_id,"
+	    " previous_data, new_data FROM action_log WHERE rowid >= ?1 AND rowid < ?1 + ?2"
+	    " ORDER BY rowid", "ii", rowid, (int64_t)n);
+	int col;
+
+	while (sql_next(&st))
+		for (col = 0; col < 5; col++, buf_add_byte(out, '\n'))
+			add_timeless(out, sql_col(st, col));
+}
+
+/*
+ * Whether what was recorded from a rowid on is what an undo at this moment would
+ * log, by the model; then the entry that it undoes is marked. (Who takes a
+ * dependency back by a command logs the same: there it was not.)
+ */
+static bool
+is_undo(struct emit *e, sqlite3 *recorded, int64_t rowid)
+{
+	static const char sum[] = "SELECT sum(rowid) FROM action_log WHERE undone = 1";
+	struct buf here = { 0 }, there = { 0 };
+	struct emit_args none = { 0 };
+	int before = emit_entries(e);
+	int64_t undone = sql_int(e->db, 0, sum, "");
+	bool same = false;
+
+	sql_run(e->db, "SAVEPOINT undo", "");
+	if (emit_run(e, command_find("undo"), &none, NULL)) {
+		undone = sql_int(e->db, 0, sum, "") - undone;
+		told(e->db, rowid, emit_entries(e) - before, &here);
+		told(recorded, rowid, emit_entries(e) - before, &there);
+		same = span_eq(buf_span(&here), buf_span(&there)) && sql_int(recorded, 0,
+		    "SELECT undone FROM action_log WHERE rowid = ?", "i", undone) != 0;
+	}
+	sql_run(e->db, "ROLLBACK TO undo; RELEASE undo", "");
+	if (same)
+		sql_run(e->db, "UPDATE action_log SET undone = 1 WHERE rowid = ?", "i", undone);
+	buf_free(&here);
+	buf_free(&there);
+	return same;
+}
+
+/* All entries from `i` on until a sync; returns the place behind them. */
+static size_t
+live_entries(struct tape *t, sqlite3 *recorded, const struct moments *m, size_t i)
+{
+	bool undoes = sql_int(recorded, 0, "SELECT max(undone) FROM action_log", "") != 0;
+	struct emit *e = emit_open(t->r, true);
+
+	for (; i < m->n && m->list[i].kind == AN_ENTRY; i++) {
+		sqlite3_stmt *st = sql_prepare(recorded, "SELECT id, session_id, action_type,"
+		    " entity_type, entity_id, previous_data, new_data, timestamp, 0"
+		    " FROM action_log WHERE rowid = ?", "i", m->list[i].n);
+
+		if (undoes && is_undo(e, recorded, m->list[i].n))
+			trace_line(&t->run->trace, "undo", "s:replica", t->r->name, "i:entry",
+			    m->list[i].n, NULL);
+		sql_next(&st);
+		emit_entry(e, st);
+		sqlite3_finalize(st);
+	}
+	emit_close(e);
+	return i;
+}
+
+static size_t
+end_of(const struct moments *m, size_t i, enum what kind)
+{
+	int64_t last = i < m->n ? us_of(&m->list[i]) : 0;
+
+	for (; i < m->n && m->list[i].kind == kind; i++) {
+		if (us_of(&m->list[i]) - last > PAUSE_MS * 1000)
+			break;
+		last = us_of(&m->list[i]);
+	}
+	return i;
+}
+
+static void
+sync_now(struct tape *t, enum stock_how how)
+{
+	char project[ID_MAX] = "";
+	struct stock_server server = { &t->base, project, "none" };
+	struct plan none = { 0 };
+	struct outcome out;
+
+	stock_call_to(&server, t->r, how, &none, &out);
+	if (out.rc != TDSYNC_OK)
+		run_fail(t->run, "%s of %s: %s %s", t->r->name, t->h->name,
+		    out.wedged ? "wedged:" : "", out.error);
+}
+
+/* A sync that begins at `i`; returns the place behind it. */
+static size_t
+live_sync(struct tape *t, const struct moments *m, size_t i)
+{
+	bool automatic = t->h->automatic && t->r->name[0] != 'F';
+	size_t pushed = end_of(m, i, A_PUSH), pulled = end_of(m, pushed, A_PULL);
+
+	if (pushed > i)
+		t->push_us = us_of(&m->list[pushed - 1]);
+	if (pulled > pushed) {
+		t->pull_us = us_of(&m->list[pulled - 1]);
+		t->head = m->list[pulled - 1].n;
+	}
+	sync_now(t, automatic ? STOCK_AUTO : pulled == pushed ? STOCK_PUSH :
+	    pushed == i ? STOCK_PULL : STOCK_SYNC);
+	return pulled;
+}
+
+static void
+live_all(struct tape *t, sqlite3 *recorded, int64_t known)
+{
+	struct moments m = { 0 };
+	size_t i = 0;
+
+	t->head = 0;
+	read_moments(&m, recorded, known);
+	while (i < m.n && run_ok(t->run))
+		i = m.list[i].kind == AN_ENTRY ? live_entries(t, recorded, &m, i) :
+		    live_sync(t, &m, i);
+	free(m.list);
+}
+
+/* --- how it ended --- */
+
+/* What there is beside the rows; the first column tells which. */
+static const struct local {
+	const char *name, *sql;
+} locals[] = {
+	{ "action_log", "SELECT CAST(rowid AS TEXT) AS id, session_id, action_type,"
+	  " entity_type, entity_id, previous_data, new_data, timestamp, server_seq,"
+	  " undone, synced_at IS NULL AS pending FROM action_log ORDER BY id" },
+	{ "sync_state", "SELECT '' AS id, last_pushed_action_id, last_pulled_server_seq"
+	  " FROM sync_state" },
+	{ "sync_conflicts", "SELECT CAST(server_seq AS TEXT) AS id, entity_type, entity_id,"
+	  " local_data, remote_data FROM sync_conflicts ORDER BY id" },
+	{ "sync_skipped_events", "SELECT CAST(server_seq AS TEXT) AS id, device_id,"
+	  " action_type, entity_type, entity_id, reason, error FROM sync_skipped_events"
+	  " ORDER BY id" },
+};
+
+/* Whether it is one of those that are known; then it has occurred. */
+static bool
+is_listed(struct tape *t, const char *table, const char *id, const char *column)
+{
+	const struct exception *x;
+
+	for (x = exceptions; x->history != NULL; x++)
+		if (strcmp(x->history, t->h->name) == 0 && x->device[0] == t->r->name[0] &&
+		    strcmp(x->table, table) == 0 && strcmp(x->id, id) == 0 &&
+		    strcmp(x->column, column) == 0)
+			return t->seen[x - exceptions] = true;
+	return false;
+}
+
+static bool
+judge(void *ctx, const struct difference *d)
+{
+	struct tape *t = ctx;
+
+	if (!is_listed(t, d->table, d->id, d->column))
+		run_fail(t->run, "%s of %s ends otherwise: %s %s %s: %s, recorded is %s",
+		    t->r->name, t->h->name, d->table, d->id, d->column, d->left, d->right);
+	return true; /* the trace has them all */
+}
+
+static void
+compare_end(struct tape *t, sqlite3 *recorded)
+{
+	sqlite3 *db = sql_open(t->r->db, false);
+	size_t i;
+
+	compare_each(db, recorded, true, judge, t);
+	for (i = 0; i < sizeof(locals) / sizeof(locals[0]); i++)
+		if (sql_has(recorded, locals[i].name, "rowid"))
+			compare_query(db, recorded, locals[i].name, locals[i].sql, judge, t);
+	sql_close(db);
+}
+
+/* --- a history --- */
+
+/* Who a device was. */
+static void
+identify(struct tape *t, sqlite3 *recorded)
+{
+	struct buf text = { 0 };
+	size_t i;
+
+	if (!sql_text(recorded, &text, "SELECT device_id FROM sync_history"
+	    " WHERE direction = 'push'", ""))
+		return;
+	snprintf(t->r->device, sizeof(t->r->device), "%s", text.p);
+	for (i = 0; i < t->n; i++) {
+		if (!json_string_is(t->lines[i].device, t->r->device))
+			continue;
+		buf_reset(&text);
+		json_string(member(t->lines[i].text, "session_id"), &text);
+		snprintf(t->r->session, sizeof(t->r->session), "%s", buf_cstr(&text));
+		break;
+	}
+	buf_free(&text);
+}
+
+static void
+live_device(struct tape *t, const struct history *h, char letter, int schema)
+{
+	char name[80], path[PATH_LEN];
+	sqlite3 *recorded, *own;
+	int64_t known = 0;
+
+	if (h->before && letter == 'A') {
+		snprintf(name, sizeof(name), "replay/%s/before/A.db", h->name);
+		t->r = run_copy(t->run, run_fixture(name, path), COPY_AS_IT_IS);
+		own = sql_open(t->r->db, false);
+		known = sql_int(own, 0, "SELECT max(rowid) FROM action_log", "");
+		sql_close(own);
+	} else {
+		t->r = run_add(t->run, schema);
+	}
+	t->r->name[0] = letter; /* F and G are not the next ones everywhere */
+	t->r->threshold = letter == 'G' ? 0 : -1;
+	snprintf(name, sizeof(name), "replay/%s/after/%c.db", h->name, letter);
+	recorded = sql_open_frozen(run_fixture(name, path));
+	identify(t, recorded);
+	t->head = t->lines[t->n - 1].seq;
+	if (letter == 'G')
+		sync_now(t, STOCK_SYNC);
+	else
+		live_all(t, recorded, known);
+	compare_end(t, recorded);
+	sql_close(recorded);
+}
+
+void
+recorded_run(struct run *run, size_t n)
+{
+	const struct history *h = &histories[n];
+	struct tape t = { .base = { tape_send, NULL }, .run = run, .h = h };
+	char name[80], path[PATH_LEN];
+	const struct exception *x;
+	int i;
+
+	snprintf(name, sizeof(name), "replay/%s/log.jsonl", h->name);
+	if (access(run_fixture(name, path), R_OK) != 0) {
+		snprintf(run->skipped, sizeof(run->skipped), "%s is not here", name);
+		return;
+	}
+	read_tape(&t, path);
+	for (i = 0; h->devices[i] != '\0' && run_ok(run); i++)
+		live_device(&t, h, h->devices[i], h->schemas[i]);
+	for (x = exceptions; x->history != NULL && run_ok(run); x++)
+		if (strcmp(x->history, h->name) == 0 && !t.seen[x - exceptions])
+			run_fail(run, "%s of %s ends as recorded in %s %s %s, which is listed as"
+			    " not", x->device, h->name, x->table, x->id, x->column);
+	run->events = (int64_t)t.n;
+	free(t.lines);
+	buf_free(&t.text);
+}
