@@ -103,10 +103,9 @@ add_handoff(struct emit *e, const char *issue, const char *done, const char *rem
 	sql_run(e->db, "INSERT INTO handoffs(id, issue_id, session_id, done, remaining,"
 	    " decisions, uncertain, timestamp) VALUES(?,?,?,?,?,'null',?,?)", "sssssss",
 	    id, issue, e->r->session, buf_cstr(&json), remaining, remaining,
-	    e->r->schema < 31 ? local_time(e) : second_text(e, false));
+	    local_time(e));
 	row_json(e, "handoffs", handoff_fields, id, &e->next);
 	entry(e, "handoff", "handoff", id, NULL, &e->next);
-	set(e, "handoffs", id, "timestamp", local_time(e)); /* told to the second */
 	buf_free(&json);
 }
 
@@ -577,10 +576,9 @@ run_link(struct emit *e, const struct emit_args *a)
 	rng_id(&e->r->rng, "", 64, sha, sizeof(sha));
 	sql_run(e->db, "INSERT OR REPLACE INTO issue_files(id, issue_id, file_path, role,"
 	    " linked_sha, linked_at) VALUES(?,?,?,?,?,?)", "ssssss", id, a->id, path, role,
-	    sha, second_text(e, false));
+	    sha, local_time(e));
 	row_json(e, "issue_files", file_fields, id, &e->next);
 	entry(e, "link_file", "issue_files", id, NULL, &e->next);
-	set(e, "issue_files", id, "linked_at", local_time(e)); /* told to the second */
 	return true;
 }
 

@@ -22,6 +22,7 @@ enum field_kind {
 	FIELD_INT,
 	FIELD_BOOL,
 	FIELD_TIME,   /* RFC 3339 with its own offset */
+	FIELD_SECOND, /* the same without a fraction */
 	FIELD_OPTTIME, /* left out when NULL */
 	FIELD_LABELS  /* commas in the table, an array in JSON, left out when empty */
 };

@@ -97,7 +97,7 @@ const struct field handoff_fields[] = {
 	{ "issue_id", FIELD_TEXT },
 	{ "remaining", FIELD_TEXT },
 	{ "session_id", FIELD_TEXT },
-	{ "timestamp", FIELD_TIME },
+	{ "timestamp", FIELD_SECOND },
 	{ "uncertain", FIELD_TEXT },
 	{ NULL }
 };
@@ -112,7 +112,7 @@ const struct field file_fields[] = {
 	{ "file_path", FIELD_TEXT },
 	{ "id", FIELD_TEXT },
 	{ "issue_id", FIELD_TEXT },
-	{ "linked_at", FIELD_TIME },
+	{ "linked_at", FIELD_SECOND },
 	{ "linked_sha", FIELD_TEXT },
 	{ "role", FIELD_TEXT },
 	{ NULL }
@@ -281,13 +281,15 @@ local_time(struct emit *e)
 /* --- rows --- */
 
 static void
-add_time(struct buf *out, struct span stored)
+add_time(struct buf *out, struct span stored, bool whole)
 {
 	struct instant at;
 	struct buf text = { 0 };
 
 	if (!time_parse_any(stored, &at))
 		die("not a time: %.*s", (int)stored.len, stored.p);
+	if (whole)
+		at.nsec = 0;
 	time_add_rfc3339(&text, at);
 	buf_add_json(out, buf_span(&text));
 	buf_free(&text);
@@ -336,7 +338,8 @@ add_value(struct buf *out, enum field_kind kind, struct span value)
 		break;
 	case FIELD_TIME:
 	case FIELD_OPTTIME:
-		add_time(out, value);
+	case FIELD_SECOND:
+		add_time(out, value, kind == FIELD_SECOND);
 		break;
 	case FIELD_LABELS:
 		add_labels(out, value);
@@ -393,6 +396,7 @@ field_value(struct emit *e, struct span object, const struct field *f, struct bu
 	switch (f->kind) {
 	case FIELD_TIME:
 	case FIELD_OPTTIME:
+	case FIELD_SECOND:
 		json_string(value, out);
 		if (!time_parse_any(buf_span(out), &at))
 			die("not a time: %.*s", (int)value.len, value.p);

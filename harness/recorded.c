@@ -521,7 +521,8 @@ live_device(struct tape *t, const struct history *h, char letter, int schema)
 		sync_now(t, STOCK_SYNC);
 	else
 		live_all(t, recorded, known);
-	compare_end(t, recorded);
+	if (run_ok(t->run))
+		compare_end(t, recorded);
 	sql_close(recorded);
 }
 
