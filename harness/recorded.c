@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #define DEVICES 5
-#define PAUSE_MS 50 /* between two pulls; events of one are closer */
+#define PAUSE_MS 50 /* between two pulls; events of a page are closer */
 
 /* What the model does not reproduce: none of it is in an event or an entry. */
 static const struct exception {
@@ -362,7 +362,7 @@ end_of(const struct moments *m, size_t i, enum what kind)
 	int64_t last = i < m->n ? us_of(&m->list[i]) : 0;
 
 	for (; i < m->n && m->list[i].kind == kind; i++) {
-		if (us_of(&m->list[i]) - last > PAUSE_MS * 1000)
+		if (kind == A_PULL && us_of(&m->list[i]) - last > PAUSE_MS * 1000)
 			break;
 		last = us_of(&m->list[i]);
 	}
@@ -423,9 +423,9 @@ static const struct local {
 } locals[] = {
 	{ "action_log", "SELECT CAST(rowid AS TEXT) AS id, session_id, action_type,"
 	  " entity_type, entity_id, previous_data, new_data, timestamp, server_seq,"
-	  " undone, synced_at IS NULL AS pending FROM action_log ORDER BY id" },
-	{ "sync_state", "SELECT '' AS id, last_pushed_action_id, last_pulled_server_seq"
-	  " FROM sync_state" },
+	  " undone, synced_at FROM action_log ORDER BY id" },
+	{ "sync_state", "SELECT '' AS id, last_pushed_action_id, last_pulled_server_seq,"
+	  " last_sync_at FROM sync_state" },
 	{ "sync_conflicts", "SELECT CAST(server_seq AS TEXT) AS id, entity_type, entity_id,"
 	  " local_data, remote_data FROM sync_conflicts ORDER BY id" },
 	{ "sync_skipped_events", "SELECT CAST(server_seq AS TEXT) AS id, device_id,"
@@ -471,6 +471,98 @@ compare_end(struct tape *t, sqlite3 *recorded)
 	sql_close(db);
 }
 
+/* --- the differences --- */
+
+/* A value as JSON; of the column ROW whether the row is there. */
+static void
+cell(sqlite3 *db, const char *table, const char *id, const char *column, struct buf *out)
+{
+	bool row = strcmp(column, "ROW") == 0;
+	char sql[200];
+	sqlite3_stmt *st;
+	bool found;
+
+	buf_reset(out);
+	snprintf(sql, sizeof(sql), row ? "SELECT 1 FROM \"%s\" WHERE id = ?%s" :
+	    "SELECT \"%2$s\" FROM \"%1$s\" WHERE id = ?", table, row ? "" : column);
+	st = sql_prepare(db, sql, "s", id);
+	found = sql_next(&st);
+	if (row)
+		buf_add_str(out, found ? "\"present\"" : "\"absent\"");
+	else if (!found || sqlite3_column_type(st, 0) == SQLITE_NULL)
+		buf_add_str(out, "null");
+	else if (sqlite3_column_type(st, 0) == SQLITE_TEXT)
+		buf_add_json(out, sql_col(st, 0));
+	else
+		buf_add_span(out, sql_col(st, 0));
+	sqlite3_finalize(st);
+}
+
+static struct span
+scanned(struct span text)
+{
+	struct span v;
+
+	if (json_scan(text, JSON_MAX_DEPTH, &v, NULL, NULL) != RC_OK)
+		die("no JSON: %.*s", (int)text.len, text.p);
+	return v;
+}
+
+/* Whether both sides of a difference are as recorded. */
+static bool
+is_reproduced(sqlite3 *left, sqlite3 *right, char *const col[8])
+{
+	struct buf l = { 0 }, r = { 0 };
+	bool same;
+
+	cell(left, col[2], col[3], col[4], &l);
+	cell(right, col[2], col[3], col[4], &r);
+	same = json_equal(scanned(buf_span(&l)), scanned(span_of(col[5]))) &&
+	    json_equal(scanned(buf_span(&r)), scanned(span_of(col[6])));
+	buf_free(&l);
+	buf_free(&r);
+	return same;
+}
+
+/* Each line of differences.tsv but those of the Go server's own snapshot. */
+static void
+compare_differences(struct tape *t)
+{
+	struct buf text = { 0 };
+	char name[80], path[PATH_LEN], *line, *next, *col[8];
+	struct replica *left, *right = run_replica(t->run, "F");
+	int64_t n = 0, reproduced = 0;
+	sqlite3 *a, *b;
+	struct err err;
+	int i;
+
+	snprintf(name, sizeof(name), "replay/%s/differences.tsv", t->h->name);
+	if (fs_read(run_fixture(name, path), SIZE_MAX / 2, &text, &err) != RC_OK)
+		die("%s", err.text);
+	buf_cstr(&text);
+	strtok_r(text.p, "\n", &next); /* the heads */
+	while ((line = strtok_r(NULL, "\n", &next)) != NULL) {
+		for (i = 0; i < 8; i++)
+			if ((col[i] = strsep(&line, "\t")) == NULL)
+				die("%s: a line has no %d columns", path, i + 1);
+		if ((left = run_replica(t->run, col[0])) == NULL)
+			continue;
+		a = sql_open(left->db, false);
+		b = sql_open(right->db, false);
+		n++;
+		if (is_reproduced(a, b, col))
+			reproduced++;
+		else if (!is_listed(t, col[2], col[3], col[4]))
+			run_fail(t->run, "%s and F of %s do not differ as recorded in %s %s %s",
+			    col[0], t->h->name, col[2], col[3], col[4]);
+		sql_close(a);
+		sql_close(b);
+	}
+	trace_line(&t->run->trace, "recorded", "s:history", t->h->name, "i:differences", n,
+	    "i:reproduced", reproduced, NULL);
+	buf_free(&text);
+}
+
 /* --- a history --- */
 
 /* Who a device was. */
@@ -492,6 +584,21 @@ identify(struct tape *t, sqlite3 *recorded)
 		snprintf(t->r->session, sizeof(t->r->session), "%s", buf_cstr(&text));
 		break;
 	}
+	buf_free(&text);
+}
+
+/* What G did. */
+static void
+begin(struct tape *t, sqlite3 *recorded)
+{
+	struct buf text = { 0 };
+	struct instant at;
+
+	sql_text(recorded, &text, "SELECT last_sync_at FROM sync_state", "");
+	if (!time_parse_any(buf_span(&text), &at))
+		die("not a time: %s", text.p);
+	t->run->wall.us = t->pull_us = at.sec * 1000000;
+	sync_now(t, STOCK_SYNC);
 	buf_free(&text);
 }
 
@@ -518,7 +625,7 @@ live_device(struct tape *t, const struct history *h, char letter, int schema)
 	identify(t, recorded);
 	t->head = t->lines[t->n - 1].seq;
 	if (letter == 'G')
-		sync_now(t, STOCK_SYNC);
+		begin(t, recorded);
 	else
 		live_all(t, recorded, known);
 	if (run_ok(t->run))
@@ -543,6 +650,8 @@ recorded_run(struct run *run, size_t n)
 	read_tape(&t, path);
 	for (i = 0; h->devices[i] != '\0' && run_ok(run); i++)
 		live_device(&t, h, h->devices[i], h->schemas[i]);
+	if (run_ok(run))
+		compare_differences(&t);
 	for (x = exceptions; x->history != NULL && run_ok(run); x++)
 		if (strcmp(x->history, h->name) == 0 && !t.seen[x - exceptions])
 			run_fail(run, "%s of %s ends as recorded in %s %s %s, which is listed as"

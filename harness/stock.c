@@ -163,51 +163,72 @@ push_body(struct stock *s, int64_t *last, struct buf *b)
 	return any;
 }
 
-/* Mark what the answer names: acks, and duplicates with a seq. Returns how many. */
+/* What an answer names: acks, and duplicates with a seq. */
+struct ack {
+	int64_t number, seq;
+};
+
+/* Collect them from a list of the answer; returns how many. */
 static int
-mark(struct stock *s, struct span root, const char *list)
+collect(struct span root, const char *list, struct buf *acks)
 {
 	struct span array, key, one, v;
 	struct json_iter it;
-	int64_t number, seq;
-	char now[TIME_TEXT];
+	struct ack a;
 	int n = 0;
 
 	if (!json_get(root, list, &array))
 		return 0;
 	for (json_iter_init(&it, array); json_next(&it, &key, &one);)
-		if (json_get(one, "client_action_id", &v) && json_int64(v, &number) &&
-		    json_get(one, "server_seq", &v) && json_int64(v, &seq)) {
-			sql_run(s->db, "UPDATE action_log SET synced_at = ?1, server_seq = ?2"
-			    " WHERE rowid = ?3", "sii", now_text(s, now), seq, number);
+		if (json_get(one, "client_action_id", &v) && json_int64(v, &a.number) &&
+		    json_get(one, "server_seq", &v) && json_int64(v, &a.seq)) {
+			buf_add(acks, &a, sizeof(a));
 			n++;
 		}
 	return n;
 }
 
-/* All that is pending, 500 at a time. */
+static void
+mark(struct stock *s, const struct buf *acks)
+{
+	char now[TIME_TEXT];
+	struct ack a;
+	size_t at;
+
+	now_text(s, now);
+	for (at = 0; at < acks->len; at += sizeof(a)) {
+		memcpy(&a, acks->p + at, sizeof(a));
+		sql_run(s->db, "UPDATE action_log SET synced_at = ?1, server_seq = ?2"
+		    " WHERE rowid = ?3", "sii", now, a.seq, a.number);
+	}
+	if (acks->len > 0)
+		sql_run(s->db, "UPDATE sync_state SET last_sync_at = ?, last_pushed_action_id ="
+		    " (SELECT max(rowid) FROM action_log WHERE synced_at IS NOT NULL)", "s", now);
+}
+
+/* All that is pending, 500 at a time; marked when all of it is there. */
 static bool
 push_all(struct stock *s)
 {
-	struct buf body = { 0 };
+	struct buf body = { 0 }, acks = { 0 };
 	struct span root;
 	int64_t last = 0;
-	char now[TIME_TEXT];
 	bool ok = true;
 
 	while (ok && push_body(s, &last, &body)) {
-		ok = ask(s, "POST", "push", buf_span(&body), true) && answer(s, &root) &&
-		    step(s, "pushed");
-		if (!ok)
-			break;
-		s->out->result.pushed += mark(s, root, "acks");
-		s->out->result.duplicates += mark(s, root, "rejected");
-		sql_run(s->db, "UPDATE sync_state SET last_sync_at = ?, last_pushed_action_id ="
-		    " (SELECT max(rowid) FROM action_log WHERE synced_at IS NOT NULL)", "s",
-		    now_text(s, now));
+		ok = ask(s, "POST", "push", buf_span(&body), true) && answer(s, &root);
+		if (ok) {
+			s->out->result.pushed += collect(root, "acks", &acks);
+			s->out->result.duplicates += collect(root, "rejected", &acks);
+			ok = step(s, "pushed");
+		}
+	}
+	if (ok) {
+		mark(s, &acks);
 		ok = step(s, "marked");
 	}
 	buf_free(&body);
+	buf_free(&acks);
 	return ok;
 }
 
