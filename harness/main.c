@@ -57,8 +57,11 @@
 enum part {
 	PART_SABOTAGE, /* a check has to see it */
 	PART_EMITTER,  /* the emitter against the applier */
-	PART_RECORDED  /* the model of a stock device against a recording */
+	PART_RECORDED, /* the model of a stock device against a recording */
+	PART_ODD       /* the same with events that wedge it */
 };
+
+static const char *const parts[] = { "self-test", "emitter", "recorded", "odd" };
 
 /* A run to be done, and how it ended. */
 struct job {
@@ -176,6 +179,7 @@ add_self_test(void)
 		add_job((struct job){ .part = PART_SABOTAGE, .n = n, .seed = 1 });
 	for (n = 0; n < recorded_count(); n++)
 		add_job((struct job){ .part = PART_RECORDED, .n = n, .seed = 1 });
+	add_job((struct job){ .part = PART_ODD, .seed = 1 });
 }
 
 /* What was asked for; without options what `make check` wants: everything. */
@@ -234,6 +238,8 @@ job_name(const struct job *j)
 		return "the emitter's rows are what its log says";
 	case PART_RECORDED:
 		return recorded_name(j->n);
+	case PART_ODD:
+		return "a stock td is wedged where td is";
 	default:
 		return selftest_name(j->n);
 	}
@@ -285,11 +291,8 @@ do_job(const struct job *j, struct result *out)
 
 	if (j->scenario != NULL)
 		snprintf(name, sizeof(name), "%s", j->scenario->name);
-	else if (j->part == PART_EMITTER)
-		snprintf(name, sizeof(name), "emitter");
 	else
-		snprintf(name, sizeof(name), j->part == PART_RECORDED ? "recorded-%zu" :
-		    "self-test-%zu", j->n);
+		snprintf(name, sizeof(name), "%s-%zu", parts[j->part], j->n);
 	run_begin(&run, name, j->kind, j->seed, opt.parent, opt.trace);
 	run.tell_states = opt.trace != NULL || opt.replay;
 	if (opt.report != NULL)
@@ -300,6 +303,8 @@ do_job(const struct job *j, struct result *out)
 		emitter_run(&run);
 	else if (j->part == PART_RECORDED)
 		recorded_run(&run, j->n);
+	else if (j->part == PART_ODD)
+		recorded_odd(&run);
 	else
 		selftest_run(&run, j->n);
 	if (opt.report != NULL && run.skipped[0] == '\0')

@@ -26,19 +26,26 @@ static const struct exception {
 #define EXCEPTIONS 64
 
 static const struct history {
-	const char *name;
+	const char *name, *says;
 	const char *devices; /* each a letter; F pulled all at once, G has a snapshot */
 	int schemas[DEVICES];
 	bool automatic;      /* A and B never typed `td sync` */
 	bool before;         /* A began with a database of its own */
 } histories[] = {
-	{ "team",            "ABCFG", { 38, 38, 38, 38, 38 }, false, false },
-	{ "conflicts",       "ABF",   { 38, 38, 38 },         false, false },
-	{ "autosync",        "ABF",   { 38, 38, 38 },         true,  false },
-	{ "versions",        "ABF",   { 31, 38, 38 },         false, false },
-	{ "large",           "AF",    { 38, 38 },             false, false },
-	{ "legacy",          "ABF",   { 38, 38, 38 },         false, true },
-	{ "legacy-backfill", "ABF",   { 38, 38, 38 },         false, true },
+	{ "team", "stock devices end as in team",
+	  "ABCFG", { 38, 38, 38, 38, 38 }, false, false },
+	{ "conflicts", "stock devices end as in conflicts",
+	  "ABF",   { 38, 38, 38 },         false, false },
+	{ "autosync", "stock devices end as in autosync",
+	  "ABF",   { 38, 38, 38 },         true,  false },
+	{ "versions", "stock devices end as in versions",
+	  "ABF",   { 31, 38, 38 },         false, false },
+	{ "large", "stock devices end as in large",
+	  "AF",    { 38, 38 },             false, false },
+	{ "legacy", "stock devices end as in legacy",
+	  "ABF",   { 38, 38, 38 },         false, true },
+	{ "legacy-backfill", "stock devices end as in legacy-backfill",
+	  "ABF",   { 38, 38, 38 },         false, true },
 };
 
 size_t
@@ -50,7 +57,7 @@ recorded_count(void)
 const char *
 recorded_name(size_t n)
 {
-	return histories[n].name;
+	return histories[n].says;
 }
 
 /* --- the recorded log as a server --- */
@@ -83,14 +90,13 @@ member(struct span object, const char *name)
 	return v;
 }
 
+/* Cut the text into its lines. */
 static void
 read_tape(struct tape *t, const char *path)
 {
 	struct span rest, line;
 	struct err err;
 
-	if (fs_read(path, SIZE_MAX / 2, &t->text, &err) != RC_OK)
-		die("%s", err.text);
 	for (rest = buf_span(&t->text); rest.len > 0; t->n++) {
 		if (json_scan(rest, JSON_MAX_DEPTH, &line, &rest, &err) != RC_OK)
 			die("%s: %s", path, err.text);
@@ -192,7 +198,8 @@ tape_send(struct transport *base, const struct transport_request *rq,
 		t->run->wall.us = t->push_us;
 		take_push(t, rq->body, reply);
 	} else if (pull != NULL) {
-		t->run->wall.us = t->pull_us;
+		if (t->pull_us > 0)
+			t->run->wall.us = t->pull_us;
 		give_page(t, strtoll(pull + 22, NULL, 10),
 		    span_of(but == NULL ? NULL : but + 15), reply);
 	} else if (strstr(rq->path, "/status") != NULL) {
@@ -640,6 +647,7 @@ recorded_run(struct run *run, size_t n)
 	struct tape t = { .base = { tape_send, NULL }, .run = run, .h = h };
 	char name[80], path[PATH_LEN];
 	const struct exception *x;
+	struct err err;
 	int i;
 
 	snprintf(name, sizeof(name), "replay/%s/log.jsonl", h->name);
@@ -647,6 +655,8 @@ recorded_run(struct run *run, size_t n)
 		snprintf(run->skipped, sizeof(run->skipped), "%s is not here", name);
 		return;
 	}
+	if (fs_read(path, SIZE_MAX / 2, &t.text, &err) != RC_OK)
+		die("%s", err.text);
 	read_tape(&t, path);
 	for (i = 0; h->devices[i] != '\0' && run_ok(run); i++)
 		live_device(&t, h, h->devices[i], h->schemas[i]);
@@ -656,6 +666,59 @@ recorded_run(struct run *run, size_t n)
 		if (strcmp(x->history, h->name) == 0 && !t.seen[x - exceptions])
 			run_fail(run, "%s of %s ends as recorded in %s %s %s, which is listed as"
 			    " not", x->device, h->name, x->table, x->id, x->column);
+	run->events = (int64_t)t.n;
+	free(t.lines);
+	buf_free(&t.text);
+}
+
+/* --- events that a td can't get past --- */
+
+#define EVENT(seq, type, id, row) "{\"server_seq\":" seq ",\"device_id\":\"d\"," \
+	"\"session_id\":\"s\",\"client_action_id\":" seq ",\"action_type\":\"create\"," \
+	"\"entity_type\":\"" type "\",\"entity_id\":\"" id "\",\"payload\":{\"new_data\":" row \
+	",\"previous_data\":{}},\"client_timestamp\":\"2027-01-31T10:00:00Z\"}\n"
+
+static const char odd[] =
+    EVENT("1", "issues", "td-000001", "{\"id\":\"td-000001\",\"title\":\"One\"}")
+    EVENT("2", "widgets", "wd-000002", "{\"id\":\"wd-000002\",\"title\":\"Two\"}")
+    EVENT("3", "issues", "td-000003", "{\"id\":\"td-000003\",\"flavour\":\"Three\"}");
+
+/* Pull until `head`: whether td is wedged then, and where its cursor is. */
+static void
+pull_odd(struct tape *t, struct replica *r, int64_t head, bool wedged, int64_t cursor)
+{
+	struct stock_server server = { &t->base, "", "none" };
+	struct plan none = { 0 };
+	struct outcome out;
+	int64_t is, rows;
+	sqlite3 *db;
+
+	t->r = r;
+	t->head = head;
+	stock_call_to(&server, r, STOCK_PULL, &none, &out);
+	db = sql_open(r->db, false);
+	is = sql_int(db, -1, "SELECT last_pulled_server_seq FROM sync_state", "");
+	rows = sql_int(db, -1, "SELECT count(*) FROM issues", "");
+	sql_close(db);
+	if (out.wedged != wedged || is != cursor || rows != (cursor > 0))
+		run_fail(t->run, "td of schema %d is %swedged by event %lld, with its cursor at"
+		    " %lld and %lld issues", r->schema, out.wedged ? "" : "not ",
+		    (long long)head, (long long)is, (long long)rows);
+}
+
+void
+recorded_odd(struct run *run)
+{
+	struct tape t = { .base = { tape_send, NULL }, .run = run, .h = &histories[0] };
+	struct replica *todays = run_add(run, 38), *older = run_add(run, 31);
+
+	buf_add_str(&t.text, odd);
+	read_tape(&t, "an odd log");
+	pull_odd(&t, older, 1, false, 1);
+	pull_odd(&t, older, 2, true, 1);
+	pull_odd(&t, todays, 2, false, 2); /* an unknown type is skipped */
+	pull_odd(&t, todays, 3, true, 2);
+	pull_odd(&t, todays, 3, true, 2);
 	run->events = (int64_t)t.n;
 	free(t.lines);
 	buf_free(&t.text);

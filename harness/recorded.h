@@ -10,7 +10,7 @@
 
 #include "run.h"
 
-/* The histories: how many, what the n-th is called. */
+/* The histories: how many, what the n-th run says. */
 size_t recorded_count(void);
 const char *recorded_name(size_t n);
 
@@ -18,5 +18,9 @@ const char *recorded_name(size_t n);
  * recorded.c does not list, or at a listed one that does not occur; it is skipped
  * where the recording is not here. */
 void recorded_run(struct run *run, size_t n);
+
+/* Pull events that wedge a td: an unknown type one before v0.60 (here v0.45), no
+ * known column v0.62. */
+void recorded_odd(struct run *run);
 
 #endif

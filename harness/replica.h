@@ -33,6 +33,7 @@ struct replica {
 	char session[16];      /* of td: "ses_0a0dee" */
 	struct rng rng;        /* for ids and choices made here */
 	struct wall *wall;     /* the run's */
+	bool stock;            /* a stock td alone works here, never our client */
 	bool one_shot;         /* TD_AUTH_KEY alone: a device id for each command of td */
 	bool linked;
 	bool kept;             /* a copy of the database lies aside */

@@ -483,6 +483,8 @@ expect_conflicts(struct run *run, int64_t n)
 	for (i = 0; i < run->n && ok; i++) {
 		sqlite3 *db;
 
+		if (run->replicas[i].stock)
+			continue;
 		snprintf(path, sizeof(path), "%s/.todos/td-sync.db", run->replicas[i].dir);
 		db = sql_open(path, false);
 		have = sql_int(db, 0, "SELECT count(*) FROM conflict WHERE certain", "");
@@ -664,6 +666,8 @@ run_common(struct run *run, struct line *l)
 		name_it(run, l->word[1], l->word[2]);
 	} else if (strcmp(verb, "new") == 0) {
 		run_add(run, (int)number(l, 1));
+	} else if (strcmp(verb, "stock") == 0) {
+		run_add(run, (int)number(l, 1))->stock = true;
 	} else if (strcmp(verb, "clone") == 0 || strcmp(verb, "fork") == 0) {
 		return clone(run, l->n == 2 ? run_replica(run, l->word[1]) : NULL,
 		    strcmp(verb, "fork") == 0);

@@ -39,6 +39,7 @@
  *	server WHAT               something else happens to it (server.h)
  *	quiet                     everybody syncs until there is nothing to do
  *	new SCHEMA, copy PATH, copy-rows PATH    another replica joins
+ *	stock SCHEMA              a stock device joins: whatever syncs there is its td
  *	clone A, fork A           another joins with a copy of A's database, as if it
  *	                          had never been synced, or as it is
  *	name NAME ID              call something that is there already by a name

@@ -1,6 +1,7 @@
 #include "stock.h"
 
 #include "backfill.h"
+#include "check.h"
 
 #include "base/fs.h"
 #include "base/json.h"
@@ -623,6 +624,12 @@ stock_call(struct run *run, struct replica *r, enum stock_how how, struct plan *
 	    out->result.server_seq, "i:steps", (int64_t)out->steps, "s:step", out->step,
 	    "s:error", out->error, "t:began", began, "t:ended", trace_now(&run->trace), NULL);
 	server.transport->free(server.transport);
+	if (run->tell_states) {
+		sqlite3 *db = sql_open(r->db, false);
+
+		check_tell_state(run, r->name, db, db);
+		sql_close(db);
+	}
 }
 
 /* --- commands --- */

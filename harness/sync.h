@@ -39,7 +39,11 @@ struct outcome {
 	char error[256];
 };
 
-/* Make a call. It links first where the replica never was. */
+/*
+ * Make a call. It links first where the replica never was. Where a stock td alone
+ * works it is td's command of that name (stock.h); it knows no status, and can
+ * only sync where something is to be put back.
+ */
 void sync_call(struct run *run, struct replica *r, enum call c, struct plan *p,
                struct outcome *out);
 
