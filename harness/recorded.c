@@ -3,6 +3,7 @@
 #include "command.h"
 #include "compare.h"
 #include "stock.h"
+#include "tape.h"
 
 #include "base/fs.h"
 #include "base/json.h"
@@ -23,7 +24,7 @@ static const struct exception {
 	  "v0.45 wrote a handoff's lists as blobs, and Go tells blobs in base64" },
 	{ NULL, NULL, NULL, NULL, NULL, NULL }
 };
-#define EXCEPTIONS 64
+#define EXCEPTIONS (sizeof(exceptions) / sizeof(exceptions[0]))
 
 static const struct history {
 	const char *name, *says;
@@ -60,157 +61,14 @@ recorded_name(size_t n)
 	return histories[n].says;
 }
 
-/* --- the recorded log as a server --- */
-
-struct line {
-	struct span text;
-	int64_t seq, number;
-	struct span device; /* with its quotes */
-};
-
-struct tape {
-	struct transport base; /* first: a transport is a tape */
+/* A history while its devices live it, one after the other. */
+struct lives {
 	struct run *run;
 	const struct history *h;
-	struct replica *r;   /* whose turn it is */
-	struct buf text;
-	struct line *lines;
-	size_t n;
-	int64_t head;        /* the log ends there at this moment */
-	int64_t push_us, pull_us; /* when that was */
-	bool seen[EXCEPTIONS];
+	struct replica *r;        /* whose turn it is */
+	struct tape tape;
+	bool seen[EXCEPTIONS];    /* of the list: it occurred */
 };
-
-static struct span
-member(struct span object, const char *name)
-{
-	struct span v = { 0 };
-
-	json_get(object, name, &v);
-	return v;
-}
-
-/* Cut the text into its lines. */
-static void
-read_tape(struct tape *t, const char *path)
-{
-	struct span rest, line;
-	struct err err;
-
-	for (rest = buf_span(&t->text); rest.len > 0; t->n++) {
-		if (json_scan(rest, JSON_MAX_DEPTH, &line, &rest, &err) != RC_OK)
-			die("%s: %s", path, err.text);
-		while (rest.len > 0 && *rest.p == '\n')
-			rest.p++, rest.len--;
-		t->lines = realloc(t->lines, (t->n + 1) * sizeof(*t->lines));
-		if (t->lines == NULL)
-			die("out of memory");
-		t->lines[t->n].text = line;
-		t->lines[t->n].device = member(line, "device_id");
-		if (!json_int64(member(line, "server_seq"), &t->lines[t->n].seq) ||
-		    !json_int64(member(line, "client_action_id"), &t->lines[t->n].number))
-			die("%s: no event: %.*s", path, (int)line.len, line.p);
-	}
-}
-
-/* The event that a device recorded under that number. */
-static const struct line *
-find_line(const struct tape *t, struct span device, int64_t number)
-{
-	size_t i;
-
-	for (i = 0; i < t->n; i++)
-		if (t->lines[i].number == number && span_eq(t->lines[i].device, device))
-			return &t->lines[i];
-	return NULL;
-}
-
-/* Each pushed event has to be one that was recorded; it is acked as it was then. */
-static void
-take_push(struct tape *t, struct span body, struct transport_reply *reply)
-{
-	static const char *const names[] = { "action_type", "entity_type", "entity_id",
-	    "payload", "client_timestamp" };
-	struct span root, key, one;
-	struct json_iter it;
-	const struct line *line;
-	int64_t number = 0;
-	const char *comma = "";
-	size_t i;
-
-	if (json_scan(body, JSON_MAX_DEPTH, &root, NULL, NULL) != RC_OK)
-		die("a push that is no JSON");
-	buf_add_str(&reply->body, "{\"accepted\":0,\"acks\":[");
-	for (json_iter_init(&it, member(root, "events")); json_next(&it, &key, &one);) {
-		json_int64(member(one, "client_action_id"), &number);
-		line = find_line(t, member(root, "device_id"), number);
-		if (line == NULL) {
-			run_fail(t->run, "%s of %s pushes what it did not: %.*s", t->r->name,
-			    t->h->name, (int)one.len, one.p);
-			continue;
-		}
-		for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-			if (!json_equal(member(one, names[i]), member(line->text, names[i])))
-				run_fail(t->run, "%s of %s pushes another %s for %lld: %.*s",
-				    t->r->name, t->h->name, names[i], (long long)line->seq,
-				    (int)one.len, one.p);
-		buf_addf(&reply->body, "%s{\"client_action_id\":%lld,\"server_seq\":%lld}", comma,
-		    (long long)number, (long long)line->seq);
-		comma = ",";
-	}
-	buf_add_str(&reply->body, "]}\n");
-}
-
-/* A page as the Go server has it. */
-static void
-give_page(struct tape *t, int64_t after, struct span but, struct transport_reply *reply)
-{
-	int64_t last = after;
-	int events = 0;
-	size_t i;
-
-	buf_add_str(&reply->body, "{\"events\":[");
-	for (i = 0; i < t->n && events < 1000; i++) {
-		const struct line *l = &t->lines[i];
-		struct span device = { l->device.p + 1, l->device.len - 2 };
-
-		if (l->seq <= after || l->seq > t->head || span_eq(device, but))
-			continue;
-		buf_add_str(&reply->body, events++ == 0 ? "" : ",");
-		buf_add_span(&reply->body, l->text);
-		last = l->seq;
-	}
-	buf_addf(&reply->body, "],\"last_server_seq\":%lld,\"has_more\":%s}\n", (long long)last,
-	    events == 1000 ? "true" : "false");
-}
-
-static enum rc
-tape_send(struct transport *base, const struct transport_request *rq,
-          struct transport_reply *reply, struct err *err)
-{
-	struct tape *t = (struct tape *)base;
-	const char *pull = strstr(rq->path, "pull?after_server_seq=");
-	const char *but = strstr(rq->path, "exclude_client=");
-	char name[80], path[PATH_LEN];
-
-	reply->status = 200;
-	if (strstr(rq->path, "/push") != NULL) {
-		t->run->wall.us = t->push_us;
-		take_push(t, rq->body, reply);
-	} else if (pull != NULL) {
-		if (t->pull_us > 0)
-			t->run->wall.us = t->pull_us;
-		give_page(t, strtoll(pull + 22, NULL, 10),
-		    span_of(but == NULL ? NULL : but + 15), reply);
-	} else if (strstr(rq->path, "/status") != NULL) {
-		buf_addf(&reply->body, "{\"event_count\":%zu}\n", t->n);
-	} else {
-		snprintf(name, sizeof(name), "replay/%s/snapshot.db", t->h->name);
-		reply->snapshot_seq = t->lines[t->n - 1].seq;
-		return fs_read(run_fixture(name, path), SIZE_MAX / 2, &reply->body, err);
-	}
-	return RC_OK;
-}
 
 /* --- what a device did, and when --- */
 
@@ -342,7 +200,7 @@ is_undo(struct emit *e, sqlite3 *recorded, int64_t rowid)
 
 /* All entries from `i` on until a sync; returns the place behind them. */
 static size_t
-live_entries(struct tape *t, sqlite3 *recorded, const struct moments *m, size_t i)
+live_entries(struct lives *t, sqlite3 *recorded, const struct moments *m, size_t i)
 {
 	bool undoes = sql_int(recorded, 0, "SELECT max(undone) FROM action_log", "") != 0;
 	struct emit *e = emit_open(t->r, true);
@@ -377,10 +235,10 @@ end_of(const struct moments *m, size_t i, enum what kind)
 }
 
 static void
-sync_now(struct tape *t, enum stock_how how)
+sync_now(struct lives *t, enum stock_how how)
 {
 	char project[ID_MAX] = "";
-	struct stock_server server = { &t->base, project, "none" };
+	struct stock_server server = { &t->tape.base, project, "none" };
 	struct plan none = { 0 };
 	struct outcome out;
 
@@ -392,16 +250,16 @@ sync_now(struct tape *t, enum stock_how how)
 
 /* A sync that begins at `i`; returns the place behind it. */
 static size_t
-live_sync(struct tape *t, const struct moments *m, size_t i)
+live_sync(struct lives *t, const struct moments *m, size_t i)
 {
 	bool automatic = t->h->automatic && t->r->name[0] != 'F';
 	size_t pushed = end_of(m, i, A_PUSH), pulled = end_of(m, pushed, A_PULL);
 
 	if (pushed > i)
-		t->push_us = us_of(&m->list[pushed - 1]);
+		t->tape.push_us = us_of(&m->list[pushed - 1]);
 	if (pulled > pushed) {
-		t->pull_us = us_of(&m->list[pulled - 1]);
-		t->head = m->list[pulled - 1].n;
+		t->tape.pull_us = us_of(&m->list[pulled - 1]);
+		t->tape.head = m->list[pulled - 1].n;
 	}
 	sync_now(t, automatic ? STOCK_AUTO : pulled == pushed ? STOCK_PUSH :
 	    pushed == i ? STOCK_PULL : STOCK_SYNC);
@@ -409,12 +267,12 @@ live_sync(struct tape *t, const struct moments *m, size_t i)
 }
 
 static void
-live_all(struct tape *t, sqlite3 *recorded, int64_t known)
+live_all(struct lives *t, sqlite3 *recorded, int64_t known)
 {
 	struct moments m = { 0 };
 	size_t i = 0;
 
-	t->head = 0;
+	t->tape.head = 0;
 	read_moments(&m, recorded, known);
 	while (i < m.n && run_ok(t->run))
 		i = m.list[i].kind == AN_ENTRY ? live_entries(t, recorded, &m, i) :
@@ -440,14 +298,16 @@ static const struct local {
 	  " ORDER BY id" },
 };
 
-/* Whether it is one of those that are known; then it has occurred. */
+/* Whether it is one of those that are known; then it has occurred. Without a
+ * column it is the whole row. */
 static bool
-is_listed(struct tape *t, const char *table, const char *id, const char *column)
+is_listed(struct lives *t, const char *device, const char *table, const char *id,
+          const char *column)
 {
 	const struct exception *x;
 
 	for (x = exceptions; x->history != NULL; x++)
-		if (strcmp(x->history, t->h->name) == 0 && x->device[0] == t->r->name[0] &&
+		if (strcmp(x->history, t->h->name) == 0 && strcmp(x->device, device) == 0 &&
 		    strcmp(x->table, table) == 0 && strcmp(x->id, id) == 0 &&
 		    strcmp(x->column, column) == 0)
 			return t->seen[x - exceptions] = true;
@@ -457,16 +317,16 @@ is_listed(struct tape *t, const char *table, const char *id, const char *column)
 static bool
 judge(void *ctx, const struct difference *d)
 {
-	struct tape *t = ctx;
+	struct lives *t = ctx;
 
-	if (!is_listed(t, d->table, d->id, d->column))
+	if (!is_listed(t, t->r->name, d->table, d->id, d->column))
 		run_fail(t->run, "%s of %s ends otherwise: %s %s %s: %s, recorded is %s",
 		    t->r->name, t->h->name, d->table, d->id, d->column, d->left, d->right);
 	return true; /* the trace has them all */
 }
 
 static void
-compare_end(struct tape *t, sqlite3 *recorded)
+compare_end(struct lives *t, sqlite3 *recorded)
 {
 	sqlite3 *db = sql_open(t->r->db, false);
 	size_t i;
@@ -533,7 +393,7 @@ is_reproduced(sqlite3 *left, sqlite3 *right, char *const col[8])
 
 /* Each line of differences.tsv but those of the Go server's own snapshot. */
 static void
-compare_differences(struct tape *t)
+compare_differences(struct lives *t)
 {
 	struct buf text = { 0 };
 	char name[80], path[PATH_LEN], *line, *next, *col[8];
@@ -559,7 +419,8 @@ compare_differences(struct tape *t)
 		n++;
 		if (is_reproduced(a, b, col))
 			reproduced++;
-		else if (!is_listed(t, col[2], col[3], col[4]))
+		else if (!is_listed(t, col[0], col[2], col[3],
+		    strcmp(col[4], "ROW") == 0 ? "" : col[4]))
 			run_fail(t->run, "%s and F of %s do not differ as recorded in %s %s %s",
 			    col[0], t->h->name, col[2], col[3], col[4]);
 		sql_close(a);
@@ -574,20 +435,19 @@ compare_differences(struct tape *t)
 
 /* Who a device was. */
 static void
-identify(struct tape *t, sqlite3 *recorded)
+identify(struct lives *t, sqlite3 *recorded)
 {
 	struct buf text = { 0 };
 	size_t i;
 
-	if (!sql_text(recorded, &text, "SELECT device_id FROM sync_history"
+	if (sql_text(recorded, &text, "SELECT device_id FROM sync_history"
 	    " WHERE direction = 'push'", ""))
-		return;
-	snprintf(t->r->device, sizeof(t->r->device), "%s", text.p);
-	for (i = 0; i < t->n; i++) {
-		if (!json_string_is(t->lines[i].device, t->r->device))
+		snprintf(t->r->device, sizeof(t->r->device), "%s", text.p);
+	for (i = 0; i < t->tape.n; i++) {
+		if (!json_string_is(t->tape.lines[i].device, t->r->device))
 			continue;
 		buf_reset(&text);
-		json_string(member(t->lines[i].text, "session_id"), &text);
+		json_string(tape_member(t->tape.lines[i].text, "session_id"), &text);
 		snprintf(t->r->session, sizeof(t->r->session), "%s", buf_cstr(&text));
 		break;
 	}
@@ -596,7 +456,7 @@ identify(struct tape *t, sqlite3 *recorded)
 
 /* What G did. */
 static void
-begin(struct tape *t, sqlite3 *recorded)
+begin(struct lives *t, sqlite3 *recorded)
 {
 	struct buf text = { 0 };
 	struct instant at;
@@ -604,14 +464,15 @@ begin(struct tape *t, sqlite3 *recorded)
 	sql_text(recorded, &text, "SELECT last_sync_at FROM sync_state", "");
 	if (!time_parse_any(buf_span(&text), &at))
 		die("not a time: %s", text.p);
-	t->run->wall.us = t->pull_us = at.sec * 1000000;
+	t->run->wall.us = t->tape.pull_us = at.sec * 1000000;
 	sync_now(t, STOCK_SYNC);
 	buf_free(&text);
 }
 
 static void
-live_device(struct tape *t, const struct history *h, char letter, int schema)
+live_device(struct lives *t, char letter, int schema)
 {
+	const struct history *h = t->h;
 	char name[80], path[PATH_LEN];
 	sqlite3 *recorded, *own;
 	int64_t known = 0;
@@ -630,7 +491,8 @@ live_device(struct tape *t, const struct history *h, char letter, int schema)
 	snprintf(name, sizeof(name), "replay/%s/after/%c.db", h->name, letter);
 	recorded = sql_open_frozen(run_fixture(name, path));
 	identify(t, recorded);
-	t->head = t->lines[t->n - 1].seq;
+	t->tape.who = t->r->name;
+	t->tape.head = t->tape.lines[t->tape.n - 1].seq;
 	if (letter == 'G')
 		begin(t, recorded);
 	else
@@ -640,35 +502,45 @@ live_device(struct tape *t, const struct history *h, char letter, int schema)
 	sql_close(recorded);
 }
 
+/* Read the recorded log. False, and the run is skipped, where it is not here. */
+static bool
+read_tape(struct lives *t)
+{
+	char name[80], path[PATH_LEN];
+	struct buf text = { 0 };
+	struct err err;
+
+	snprintf(name, sizeof(name), "replay/%s/log.jsonl", t->h->name);
+	if (access(run_fixture(name, path), R_OK) != 0) {
+		snprintf(t->run->skipped, sizeof(t->run->skipped), "%s is not here", name);
+		return false;
+	}
+	if (fs_read(path, SIZE_MAX / 2, &text, &err) != RC_OK)
+		die("%s", err.text);
+	tape_init(&t->tape, t->run, t->h->name, buf_span(&text));
+	buf_free(&text);
+	return true;
+}
+
 void
 recorded_run(struct run *run, size_t n)
 {
-	const struct history *h = &histories[n];
-	struct tape t = { .base = { tape_send, NULL }, .run = run, .h = h };
-	char name[80], path[PATH_LEN];
+	struct lives t = { .run = run, .h = &histories[n] };
 	const struct exception *x;
-	struct err err;
 	int i;
 
-	snprintf(name, sizeof(name), "replay/%s/log.jsonl", h->name);
-	if (access(run_fixture(name, path), R_OK) != 0) {
-		snprintf(run->skipped, sizeof(run->skipped), "%s is not here", name);
+	if (!read_tape(&t))
 		return;
-	}
-	if (fs_read(path, SIZE_MAX / 2, &t.text, &err) != RC_OK)
-		die("%s", err.text);
-	read_tape(&t, path);
-	for (i = 0; h->devices[i] != '\0' && run_ok(run); i++)
-		live_device(&t, h, h->devices[i], h->schemas[i]);
+	for (i = 0; t.h->devices[i] != '\0' && run_ok(run); i++)
+		live_device(&t, t.h->devices[i], t.h->schemas[i]);
 	if (run_ok(run))
 		compare_differences(&t);
 	for (x = exceptions; x->history != NULL && run_ok(run); x++)
-		if (strcmp(x->history, h->name) == 0 && !t.seen[x - exceptions])
+		if (strcmp(x->history, t.h->name) == 0 && !t.seen[x - exceptions])
 			run_fail(run, "%s of %s ends as recorded in %s %s %s, which is listed as"
-			    " not", x->device, h->name, x->table, x->id, x->column);
-	run->events = (int64_t)t.n;
-	free(t.lines);
-	buf_free(&t.text);
+			    " not", x->device, t.h->name, x->table, x->id, x->column);
+	run->events = (int64_t)t.tape.n;
+	tape_free(&t.tape);
 }
 
 /* --- events that a td can't get past --- */
@@ -693,7 +565,6 @@ pull_odd(struct tape *t, struct replica *r, int64_t head, bool wedged, int64_t c
 	int64_t is, rows;
 	sqlite3 *db;
 
-	t->r = r;
 	t->head = head;
 	stock_call_to(&server, r, STOCK_PULL, &none, &out);
 	db = sql_open(r->db, false);
@@ -709,17 +580,15 @@ pull_odd(struct tape *t, struct replica *r, int64_t head, bool wedged, int64_t c
 void
 recorded_odd(struct run *run)
 {
-	struct tape t = { .base = { tape_send, NULL }, .run = run, .h = &histories[0] };
 	struct replica *todays = run_add(run, 38), *older = run_add(run, 31);
+	struct tape t;
 
-	buf_add_str(&t.text, odd);
-	read_tape(&t, "an odd log");
+	tape_init(&t, run, "an odd log", span_of(odd));
 	pull_odd(&t, older, 1, false, 1);
 	pull_odd(&t, older, 2, true, 1);
 	pull_odd(&t, todays, 2, false, 2); /* an unknown type is skipped */
 	pull_odd(&t, todays, 3, true, 2);
 	pull_odd(&t, todays, 3, true, 2);
 	run->events = (int64_t)t.n;
-	free(t.lines);
-	buf_free(&t.text);
+	tape_free(&t);
 }

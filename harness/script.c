@@ -158,6 +158,19 @@ read_arguments(struct run *run, const struct command *c, char **word, struct arg
 		a->args.text = "Text";
 }
 
+/* A command was done, or not. */
+static bool
+end_edit(struct run *run, const struct replica *r, const struct command *c,
+         struct arguments *a, bool done, const char *id)
+{
+	buf_free(&a->text);
+	if (!done)
+		return run_fail(run, "script: %s: td would refuse to %s", r->name, c->name);
+	if (a->made != NULL)
+		name_it(run, a->made, id);
+	return true;
+}
+
 static bool
 edit(struct run *run, struct replica *r, const struct command *c, char **word)
 {
@@ -176,12 +189,7 @@ edit(struct run *run, struct replica *r, const struct command *c, char **word)
 	if (done)
 		tell_edit(run, r, c->name, id, emit_entries(e));
 	emit_close(e);
-	buf_free(&a.text);
-	if (!done)
-		return run_fail(run, "script: %s: td would refuse to %s", r->name, c->name);
-	if (a.made != NULL)
-		name_it(run, a.made, id);
-	return true;
+	return end_edit(run, r, c, &a, done, id);
 }
 
 /* The same by a td that syncs by itself. */
@@ -190,16 +198,9 @@ td(struct run *run, struct replica *r, const struct command *c, char **word)
 {
 	struct arguments a;
 	char id[ID_MAX];
-	bool done;
 
 	read_arguments(run, c, word, &a);
-	done = stock_command(run, r, c, &a.args, NULL, id);
-	buf_free(&a.text);
-	if (!done)
-		return run_fail(run, "script: %s: td would refuse to %s", r->name, c->name);
-	if (a.made != NULL)
-		name_it(run, a.made, id);
-	return true;
+	return end_edit(run, r, c, &a, stock_command(run, r, c, &a.args, NULL, id), id);
 }
 
 static bool
