@@ -34,6 +34,7 @@ struct run {
 	int depth;                 /* within how many calls of the library we are */
 	int log;                   /* how often another log took the place of its log */
 	int64_t events;            /* in the log at the end */
+	int rounds;                /* of syncs until all was quiet, the last time */
 	char skipped[160];         /* why it could not run here; "" when it could */
 	char why[640];             /* the first thing that went wrong, "" for none */
 };

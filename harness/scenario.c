@@ -471,7 +471,10 @@ const struct scenario scenarios[] = {
 	  "A sync die 1; expect-log 0; A sync lost-answer; expect-log 3\n"
 	  /* Its numbers are given again: to another entry, and the rows get others. */
 	  "A title i1 Uno; A sync; B sync; expect i1 title Uno; expect-rows logs 1\n"
-	  "expect-log 7; B title i2 Due; B sync; A sync; expect i2 title Due\n" },
+	  "expect-log 7; B title i2 Due; B sync; A sync; expect i2 title Due\n"
+	  /* Linked again, it tells of all that it has from others; two of these are what
+	   * A told under the same numbers. */
+	  "B stock unlink; B sync; A sync; expect-log 10; expect i2 title Due; expect-rows logs 1\n" },
 
 	{ "stock-begins", "a stock td begins with a snapshot, and loses what it never told",
 	  ON_ALL,

@@ -592,6 +592,9 @@ run_own(struct run *run, struct replica *r, struct line *l)
 		replica_set_back(r, l->word[2]);
 	} else if (strcmp(verb, "new-device") == 0) {
 		replica_new_device(r);
+	} else if (strcmp(verb, "stock") == 0 && l->n == 3 &&
+	    strcmp(l->word[2], "unlink") == 0) {
+		stock_unlink(r);
 	} else if (strcmp(verb, "one-shot") == 0) {
 		r->one_shot = true;
 	} else if (strcmp(verb, "new-session") == 0) {

@@ -21,6 +21,7 @@
  *	A td COMMAND ARGS…        a td command between two automatic syncs
  *	A one-shot                from now on its td has another device id each time
  *	A new-session             another session of td begins
+ *	A stock unlink            its td is unlinked: the next sync links it anew
  *	A die-everywhere : …      the line, then a sync killed at its 1st step, the
  *	                          line, a sync killed at its 2nd … until none is left
  *	A keep NAME, A set-back NAME   the database aside, and back, as git does it

@@ -11,8 +11,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define PUSH_EVENTS 500
 #define PAGE 1000
@@ -257,7 +255,7 @@ is_whole(struct applier *a, const struct event *ev, struct deed *d)
 	if (profile_entity(&profile_td, ev->type) == NULL || ev->action > ACTION_UPDATE)
 		return false;
 	applier_read(a, ev, d);
-	return d->has_row &&
+	return d->has_row && d->table->n_columns > 0 && /* it has the table */
 	    (ev->action == ACTION_CREATE || !d->has_before || d->set == 0);
 }
 
@@ -271,7 +269,7 @@ is_empty(const struct deed *d)
 	for (i = 0; i < d->table->n_columns; i++)
 		if (d->row.values[i].len > 0)
 			return false;
-	return d->table->n_columns > 0;
+	return true;
 }
 
 /*
@@ -372,13 +370,13 @@ apply(struct stock *s, struct applier *a, const struct event *ev)
 	struct buf row = { 0 };
 	enum applied what;
 
+	if (!todays && is_wrapped(ev))
+		return true;
 	if (is_whole(a, ev, &d)) {
 		if (todays && is_empty(&d))
 			return fail(s, TDSYNC_FAULT, "an event has no column that td knows");
 		conflict = is_conflict(s, ev, e->table, &row);
 	}
-	if (!todays && is_wrapped(ev))
-		return true;
 	if (applier_apply(a, ev, &what, &err) != RC_OK)
 		die("a stock td: %s", err.text);
 	s->out->result.applied += what == APPLIED;
@@ -422,7 +420,7 @@ static bool
 apply_page(struct stock *s, struct applier *a, int64_t *cursor, bool *more)
 {
 	struct span root, events, v;
-	int64_t before = *cursor;
+	int64_t last = *cursor;
 	char now[TIME_TEXT];
 	bool ok;
 
@@ -432,15 +430,18 @@ apply_page(struct stock *s, struct applier *a, int64_t *cursor, bool *more)
 		return fail(s, TDSYNC_NETWORK, "a page without events");
 	*more = json_get(root, "has_more", &v) && json_type(v) == JSON_TRUE;
 	sql_run(s->db, "BEGIN IMMEDIATE", "");
-	ok = apply_events(s, a, events, cursor);
+	ok = apply_events(s, a, events, &last);
 	if (ok)
 		sql_run(s->db, "UPDATE sync_state SET last_pulled_server_seq = ?,"
-		    " last_sync_at = ?", "is", *cursor, now_text(s, now));
+		    " last_sync_at = ?", "is", last, now_text(s, now));
 	ok = ok && step(s, "applied");
 	sql_run(s->db, ok ? "COMMIT" : "ROLLBACK", "");
-	if (*cursor == before)
+	if (!ok)
+		return false;
+	if (last == *cursor)
 		*more = false; /* a stock client stops at an empty page */
-	return ok && step(s, "pulled");
+	*cursor = last;
+	return step(s, "pulled");
 }
 
 static bool
@@ -630,6 +631,15 @@ stock_call(struct run *run, struct replica *r, enum stock_how how, struct plan *
 		check_tell_state(run, r->name, db, db);
 		sql_close(db);
 	}
+}
+
+void
+stock_unlink(struct replica *r)
+{
+	sqlite3 *db = replica_open(r);
+
+	sql_run(db, "DELETE FROM sync_state", "");
+	sql_close(db);
 }
 
 /* --- commands --- */

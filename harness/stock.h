@@ -43,6 +43,9 @@ struct stock_server {
 void stock_call_to(const struct stock_server *server, struct replica *r,
                    enum stock_how how, struct plan *p, struct outcome *out);
 
+/* td sync-project unlink: the next sync links it anew, as if it had never pulled. */
+void stock_unlink(struct replica *r);
+
 /*
  * A command of td in a linked project: an automatic sync, the command, and where
  * it changed something another one; whatever becomes of the syncs, which td is

@@ -279,6 +279,7 @@ sync_quiet(struct run *run)
 		}
 	}
 	run->faults = ambient;
+	run->rounds = round;
 	if (run_ok(run) && !still)
 		return run_fail(run, "not quiet after %d rounds", round);
 	return run_ok(run);
