@@ -482,7 +482,8 @@ const struct scenario scenarios[] = {
 	  "stock 38; B threshold 1; B create i2 Old; B forget-log; B sync begins\n"
 	  "expect i2 title absent; B create i3 New; B sync; A sync; expect i3 title New\n"
 	  "stock 38; C create i4 Pending; C threshold 1; C sync replays\n"
-	  "stock 38; D threshold 1; D sync die 2; A title i1 Uno; A sync; D sync begins\n"
+	  "stock 38; D threshold 1; D sync html on snapshot; D sync length on snapshot\n"
+	  "D sync lost-answer on snapshot; D sync die 2; A title i1 Uno; A sync; D sync begins\n"
 	  "stock 31; E threshold 1; E sync replays; stock 38; F threshold 5000; F sync replays\n"
 	  "all sync; expect i1 title Uno; expect i4 title Pending\n" },
 
