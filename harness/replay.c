@@ -78,7 +78,7 @@ effect(struct emit *e, struct applier *a, sqlite3_stmt *st)
 
 /* --- as td wrote it --- */
 
-/* td keeps a note's times to the second, in UTC. */
+/* td keeps a note's times to the second. */
 static void
 cut_time(struct emit *e, const char *id, const char *column)
 {
@@ -86,7 +86,7 @@ cut_time(struct emit *e, const char *id, const char *column)
 	struct buf text = { 0 };
 
 	if (time_parse_any(span_of(get(e, "notes", id, column)), &at)) {
-		at.nsec = at.offset = 0;
+		at.nsec = 0;
 		time_add_rfc3339(&text, at);
 		set(e, "notes", id, column, buf_cstr(&text));
 	}
@@ -100,8 +100,8 @@ hide(struct emit *e, const struct kind *k, const char *id, bool hidden)
 	bool note = strcmp(k->table, "notes") == 0;
 
 	set(e, k->table, id, "deleted_at", !hidden ? NULL :
-	    note ? second_text(e, true) : local_time(e));
-	set(e, k->table, id, "updated_at", note ? second_text(e, true) : local_time(e));
+	    note ? second_text(e, false) : local_time(e));
+	set(e, k->table, id, "updated_at", note ? second_text(e, false) : local_time(e));
 }
 
 /* What td has in a row more precisely than it tells. */
