@@ -14,7 +14,8 @@
  *	--quiet            no table: progress, and what failed
  *	--replay SEED      from this seed (the scenario "random" unless one is named;
  *	                   over direct unless a transport is)
- *	--self-test        only the self-test: that the checks can fail
+ *	--self-test        only the self-test: that the checks can fail, and that the stock
+ *	                   devices do what recorded ones did
  *	--jobs N           so many runs at the same time; one a processor, 2 at least
  *	--keep             keep the folders of all runs, not only of failed ones
  *	--trace FILE       one trace for all runs, not one in each folder; it, and

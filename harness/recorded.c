@@ -227,7 +227,7 @@ scanned(struct span text)
 	return v;
 }
 
-/* What td sees is what is here: a row's JSON, as an entry tells it. */
+/* Whether a row's JSON is what an entry tells of it. */
 static bool
 is_seen(struct emit *e, const struct kind *k, const struct field *fields, const char *id,
         struct span told)
@@ -314,8 +314,7 @@ end_of(const struct moments *m, size_t i, enum what kind)
 static void
 sync_now(struct lives *t, enum stock_how how)
 {
-	char project[ID_MAX] = "";
-	struct stock_server server = { &t->tape.base, project, "none" };
+	struct stock_server server = { &t->tape.base, "", "none" };
 	struct plan none = { 0 };
 	struct outcome out;
 
