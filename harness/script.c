@@ -497,6 +497,17 @@ expect_conflicts(struct run *run, int64_t n)
 	return ok;
 }
 
+static bool
+expect_entries(struct run *run, const struct replica *r, int64_t n)
+{
+	sqlite3 *db = sql_open(r->db, false);
+	int64_t have = sql_int(db, 0, "SELECT count(*) FROM action_log", "");
+
+	sql_close(db);
+	return have == n || run_fail(run, "%s: %lld entries in its action log, %lld expected",
+	    r->name, (long long)have, (long long)n);
+}
+
 static enum rc
 count_event(void *ctx, const struct event *ev, bool *stop)
 {
@@ -574,6 +585,8 @@ run_own(struct run *run, struct replica *r, struct line *l)
 		return random_edits(run, r, (int)number(l, 2));
 	if (strcmp(verb, "walk") == 0)
 		return walk(run, r);
+	if (strcmp(verb, "entries") == 0)
+		return expect_entries(run, r, number(l, 2));
 	if (strcmp(verb, "die-everywhere") == 0)
 		return die_everywhere(run, r, l->rest);
 	if (strcmp(verb, "replay") == 0 && l->n > 2) {

@@ -24,6 +24,7 @@
  *	A stock unlink            its td is unlinked: the next sync links it anew
  *	A die-everywhere : …      the line, then a sync killed at its 1st step, the
  *	                          line, a sync killed at its 2nd … until none is left
+ *	A entries N               its action log has to have so many
  *	A keep NAME, A set-back NAME   the database aside, and back, as git does it
  *	A replay PATH [FROM TO]   live another database's action log again
  *	A sql SQL                 change its database behind td's back
