@@ -27,12 +27,17 @@ run_board_edit(struct emit *e, const struct emit_args *a)
 {
 	static const char *const modes[] = { "swimlanes", "backlog", NULL };
 
-	if (!row_json(e, "boards", board_fields, a->id, &e->prev))
+	if (!exists(e, "boards", a->id))
 		return false;
-	if (one_of(e, modes, a->text) == a->text) /* it is one of them */
+	if (one_of(e, modes, a->text) == a->text) { /* it is one of them */
 		set(e, "boards", a->id, "view_mode", a->text);
-	else
+		set(e, "boards", a->id, "updated_at", local_time(e));
+		row_json(e, "boards", board_fields, a->id, &e->prev); /* td looks too late */
+		tick(e);
+	} else {
+		row_json(e, "boards", board_fields, a->id, &e->prev);
 		set(e, "boards", a->id, "name", a->text);
+	}
 	set(e, "boards", a->id, "updated_at", local_time(e));
 	row_json(e, "boards", board_fields, a->id, &e->next);
 	entry(e, "board_update", "board", a->id, &e->prev, &e->next);
@@ -65,6 +70,7 @@ run_place(struct emit *e, const struct emit_args *a)
 	    a->other, one_of(e, steps, a->text), second_text(e, true));
 	row_json(e, "board_issue_positions", position_fields, id, &e->next);
 	entry(e, "board_set_position", "board_issue_positions", id, NULL, &e->next);
+	set(e, "board_issue_positions", id, "added_at", local_time(e)); /* told to the second */
 	return true;
 }
 

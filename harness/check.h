@@ -7,7 +7,8 @@
  *   - every action of every replica is in it, and the replica's books say so
  *   - a pull from 0 through the transport gives the log, byte for byte
  *   - every replica holds, row by row, what the log adds up to
- *   - and the server's conflict records, all of them, in its order
+ *   - and the server's conflict records, all of them, in its order, but for
+ *     those of stock devices, which know of none
  */
 #ifndef TDSYNC_HARNESS_CHECK_H
 #define TDSYNC_HARNESS_CHECK_H

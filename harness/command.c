@@ -92,13 +92,10 @@ add_log(struct emit *e, const char *issue, const char *ws, const char *type,
 static void
 add_handoff(struct emit *e, const char *issue, const char *done, const char *remaining)
 {
-	struct buf json = { 0 }, at = { 0 };
+	struct buf json = { 0 };
 	char id[ID_MAX];
-	struct instant second = e->now;
 
 	tick(e);
-	second.nsec = 0;
-	time_add_rfc3339(&at, second); /* td writes this one itself */
 	buf_add_byte(&json, '[');
 	buf_add_json(&json, span_of(done));
 	buf_add_byte(&json, ']');
@@ -106,11 +103,10 @@ add_handoff(struct emit *e, const char *issue, const char *done, const char *rem
 	sql_run(e->db, "INSERT INTO handoffs(id, issue_id, session_id, done, remaining,"
 	    " decisions, uncertain, timestamp) VALUES(?,?,?,?,?,'null',?,?)", "sssssss",
 	    id, issue, e->r->session, buf_cstr(&json), remaining, remaining,
-	    e->r->schema < 31 ? local_time(e) : buf_cstr(&at));
+	    local_time(e));
 	row_json(e, "handoffs", handoff_fields, id, &e->next);
 	entry(e, "handoff", "handoff", id, NULL, &e->next);
 	buf_free(&json);
-	buf_free(&at);
 }
 
 const char *
@@ -580,7 +576,7 @@ run_link(struct emit *e, const struct emit_args *a)
 	rng_id(&e->r->rng, "", 64, sha, sizeof(sha));
 	sql_run(e->db, "INSERT OR REPLACE INTO issue_files(id, issue_id, file_path, role,"
 	    " linked_sha, linked_at) VALUES(?,?,?,?,?,?)", "ssssss", id, a->id, path, role,
-	    sha, second_text(e, false));
+	    sha, local_time(e));
 	row_json(e, "issue_files", file_fields, id, &e->next);
 	entry(e, "link_file", "issue_files", id, NULL, &e->next);
 	return true;

@@ -22,6 +22,7 @@ enum field_kind {
 	FIELD_INT,
 	FIELD_BOOL,
 	FIELD_TIME,   /* RFC 3339 with its own offset */
+	FIELD_SECOND, /* the same without a fraction */
 	FIELD_OPTTIME, /* left out when NULL */
 	FIELD_LABELS  /* commas in the table, an array in JSON, left out when empty */
 };
@@ -34,6 +35,24 @@ extern const struct field issue_fields[], board_fields[], note_fields[],
     review_fields[], comment_fields[], log_fields[], handoff_fields[],
     edge_fields[], file_fields[], position_fields[], unposition_fields[],
     ws_start_fields[], ws_end_fields[], tag_fields[], untag_fields[];
+
+/* What td writes of an entity, and how it writes it again. */
+struct kind {
+	const char *table;
+	const struct field *fields;
+	const char *keeps;    /* the column that an update leaves as it is, or NULL */
+};
+const struct kind *kind_find(const char *table); /* NULL: none */
+
+/* Put the member of a JSON object into out as a row of that field holds it; false
+ * where that is NULL. */
+bool field_value(struct emit *e, struct span object, const struct field *f,
+                 struct buf *out);
+
+/* Write a row as a JSON object says: all of it, or, where it is there and not to be
+ * inserted, without what td keeps. */
+void write_row(struct emit *e, const struct kind *k, const char *id, struct span object,
+               bool insert);
 
 /* Put the JSON of a row into out; false when there is no such row. */
 bool row_json(struct emit *e, const char *table, const struct field *fields,

@@ -86,70 +86,110 @@ show(sqlite3_stmt *st, int col, char *out, size_t size)
 	}
 }
 
+/* What the two are compared by. */
+struct comparison {
+	bool spelling; /* of times, too */
+	bool (*visit)(void *ctx, const struct difference *d);
+	void *ctx;
+};
+
 static bool
-same(sqlite3_stmt *a, sqlite3_stmt *b, int col)
+same(sqlite3_stmt *a, sqlite3_stmt *b, int col, bool spelling)
 {
 	struct instant left, right;
 
-	if (time_of(a, col, &left) && time_of(b, col, &right))
+	if (!spelling && time_of(a, col, &left) && time_of(b, col, &right))
 		return time_compare(left, right) == 0;
 	return sqlite3_column_type(a, col) == sqlite3_column_type(b, col) &&
 	    span_eq(sql_col(a, col), sql_col(b, col));
 }
 
+/* Two rows of one id. False when the visitor has seen enough. */
 static bool
-compare_table(sqlite3 *left, sqlite3 *right, const char *table, const char *sql,
-              struct difference *d)
+compare_rows(const struct comparison *c, sqlite3_stmt *a, sqlite3_stmt *b,
+             struct difference *d)
+{
+	int col;
+
+	for (col = 1; col < sqlite3_column_count(a); col++) {
+		if (same(a, b, col, c->spelling))
+			continue;
+		snprintf(d->column, sizeof(d->column), "%s", sqlite3_column_name(a, col));
+		show(a, col, d->left, sizeof(d->left));
+		show(b, col, d->right, sizeof(d->right));
+		if (!c->visit(c->ctx, d))
+			return false;
+	}
+	return true;
+}
+
+static bool
+compare_table(const struct comparison *c, sqlite3 *left, sqlite3 *right,
+              const char *table, const char *sql)
 {
 	sqlite3_stmt *a = sql_prepare(left, sql, ""), *b = sql_prepare(right, sql, "");
-	bool more_a = sql_next(&a), more_b = sql_next(&b), equal = true;
-	int order, col;
+	bool more_a = sql_next(&a), more_b = sql_next(&b), on = true;
+	struct difference d;
+	int order;
 
-	while (equal && (more_a || more_b)) {
+	snprintf(d.table, sizeof(d.table), "%s", table);
+	while (on && (more_a || more_b)) {
 		order = !more_a ? 1 : !more_b ? -1 :
 		    strcmp((const char *)sqlite3_column_text(a, 0),
 		           (const char *)sqlite3_column_text(b, 0));
-		snprintf(d->table, sizeof(d->table), "%s", table);
-		snprintf(d->id, sizeof(d->id), "%s",
+		snprintf(d.id, sizeof(d.id), "%s",
 		    (const char *)sqlite3_column_text(order <= 0 ? a : b, 0));
-		if (order != 0) {
-			d->column[0] = '\0';
-			snprintf(d->left, sizeof(d->left), order < 0 ? "present" : "absent");
-			snprintf(d->right, sizeof(d->right), order < 0 ? "absent" : "present");
-			equal = false;
-			break;
-		}
-		for (col = 1; col < sqlite3_column_count(a) && equal; col++) {
-			if (same(a, b, col))
-				continue;
-			snprintf(d->column, sizeof(d->column), "%s",
-			    sqlite3_column_name(a, col));
-			show(a, col, d->left, sizeof(d->left));
-			show(b, col, d->right, sizeof(d->right));
-			equal = false;
-		}
-		if (equal) {
+		d.column[0] = '\0';
+		snprintf(d.left, sizeof(d.left), order <= 0 ? "present" : "absent");
+		snprintf(d.right, sizeof(d.right), order >= 0 ? "present" : "absent");
+		on = order != 0 ? c->visit(c->ctx, &d) : compare_rows(c, a, b, &d);
+		if (on && order <= 0)
 			more_a = sql_next(&a);
+		if (on && order >= 0)
 			more_b = sql_next(&b);
-		}
 	}
 	sqlite3_finalize(a);
 	sqlite3_finalize(b);
-	return equal;
+	return on;
+}
+
+void
+compare_each(sqlite3 *left, sqlite3 *right, bool spelling,
+             bool (*visit)(void *ctx, const struct difference *d), void *ctx)
+{
+	struct comparison c = { spelling, visit, ctx };
+	struct buf sql = { 0 };
+	bool on = true;
+	int i;
+
+	for (i = 0; compare_tables[i] != NULL && on; i++)
+		if (columns(left, right, compare_tables[i], &sql))
+			on = compare_table(&c, left, right, compare_tables[i], sql.p);
+	buf_free(&sql);
+}
+
+void
+compare_query(sqlite3 *left, sqlite3 *right, const char *name, const char *sql,
+              bool (*visit)(void *ctx, const struct difference *d), void *ctx)
+{
+	struct comparison c = { true, visit, ctx };
+
+	compare_table(&c, left, right, name, sql);
+}
+
+static bool
+keep_first(void *ctx, const struct difference *d)
+{
+	*(struct difference *)ctx = *d;
+	return false;
 }
 
 bool
 compare(sqlite3 *left, sqlite3 *right, struct difference *first)
 {
-	struct buf sql = { 0 };
-	bool equal = true;
-	int i;
-
-	for (i = 0; compare_tables[i] != NULL && equal; i++)
-		if (columns(left, right, compare_tables[i], &sql))
-			equal = compare_table(left, right, compare_tables[i], sql.p, first);
-	buf_free(&sql);
-	return equal;
+	first->table[0] = '\0';
+	compare_each(left, right, false, keep_first, first);
+	return first->table[0] == '\0';
 }
 
 void

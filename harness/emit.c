@@ -97,7 +97,7 @@ const struct field handoff_fields[] = {
 	{ "issue_id", FIELD_TEXT },
 	{ "remaining", FIELD_TEXT },
 	{ "session_id", FIELD_TEXT },
-	{ "timestamp", FIELD_TIME },
+	{ "timestamp", FIELD_SECOND },
 	{ "uncertain", FIELD_TEXT },
 	{ NULL }
 };
@@ -112,7 +112,7 @@ const struct field file_fields[] = {
 	{ "file_path", FIELD_TEXT },
 	{ "id", FIELD_TEXT },
 	{ "issue_id", FIELD_TEXT },
-	{ "linked_at", FIELD_TIME },
+	{ "linked_at", FIELD_SECOND },
 	{ "linked_sha", FIELD_TEXT },
 	{ "role", FIELD_TEXT },
 	{ NULL }
@@ -163,6 +163,33 @@ const struct field untag_fields[] = {
 	{ "work_session_id", FIELD_TEXT },
 	{ NULL }
 };
+
+static const struct kind kinds[] = {
+	{ "issues", issue_fields, "created_at" },
+	{ "logs", log_fields, NULL },
+	{ "handoffs", handoff_fields, NULL },
+	{ "comments", comment_fields, NULL },
+	{ "boards", board_fields, "created_at" },
+	{ "board_issue_positions", position_fields, NULL },
+	{ "work_sessions", ws_end_fields, "started_at" },
+	{ "work_session_issues", tag_fields, NULL },
+	{ "issue_files", file_fields, NULL },
+	{ "issue_dependencies", edge_fields, NULL },
+	{ "issue_reviews", review_fields, "created_at" },
+	{ "notes", note_fields, "created_at" },
+	{ NULL, NULL, NULL }
+};
+
+const struct kind *
+kind_find(const char *table)
+{
+	const struct kind *k;
+
+	for (k = kinds; k->table != NULL; k++)
+		if (strcmp(k->table, table) == 0)
+			return k;
+	return NULL;
+}
 
 struct emit *
 emit_open(struct replica *r, bool wait)
@@ -254,13 +281,15 @@ local_time(struct emit *e)
 /* --- rows --- */
 
 static void
-add_time(struct buf *out, struct span stored)
+add_time(struct buf *out, struct span stored, bool whole)
 {
 	struct instant at;
 	struct buf text = { 0 };
 
 	if (!time_parse_any(stored, &at))
 		die("not a time: %.*s", (int)stored.len, stored.p);
+	if (whole)
+		at.nsec = 0;
 	time_add_rfc3339(&text, at);
 	buf_add_json(out, buf_span(&text));
 	buf_free(&text);
@@ -309,7 +338,8 @@ add_value(struct buf *out, enum field_kind kind, struct span value)
 		break;
 	case FIELD_TIME:
 	case FIELD_OPTTIME:
-		add_time(out, value);
+	case FIELD_SECOND:
+		add_time(out, value, kind == FIELD_SECOND);
 		break;
 	case FIELD_LABELS:
 		add_labels(out, value);
@@ -350,6 +380,93 @@ row_json(struct emit *e, const char *table, const struct field *fields,
 	buf_add_byte(out, '}');
 	sqlite3_finalize(st);
 	return true;
+}
+
+bool
+field_value(struct emit *e, struct span object, const struct field *f, struct buf *out)
+{
+	struct span value, key, one;
+	struct json_iter it;
+	struct instant at;
+
+	buf_reset(out);
+	if (!json_get(object, f->name, &value) || json_type(value) == JSON_NULL)
+		return f->kind != FIELD_OPTTIME && strcmp(f->name, "defer_until") != 0 &&
+		    strcmp(f->name, "due_date") != 0;
+	switch (f->kind) {
+	case FIELD_TIME:
+	case FIELD_OPTTIME:
+	case FIELD_SECOND:
+		json_string(value, out);
+		if (!time_parse_any(buf_span(out), &at))
+			die("not a time: %.*s", (int)value.len, value.p);
+		buf_reset(out);
+		if (e->r->schema >= 38)
+			time_add_sqlite(out, at);
+		else
+			time_add_rfc3339(out, at);
+		break;
+	case FIELD_LABELS:
+		for (json_iter_init(&it, value); json_next(&it, &key, &one);) {
+			if (out->len > 0)
+				buf_add_byte(out, ',');
+			json_string(one, out);
+		}
+		break;
+	case FIELD_BOOL:
+		buf_add_str(out, json_type(value) == JSON_TRUE ? "1" : "0");
+		break;
+	default:
+		if (!json_string(value, out))
+			buf_add_span(out, value);
+	}
+	return true;
+}
+
+/* The columns that a row gets, by name; one that the schema lacks is none. */
+static bool
+is_written(struct emit *e, const struct kind *k, const struct field *f, bool insert)
+{
+	return f->since <= e->r->schema &&
+	    (insert || k->keeps == NULL || strcmp(f->name, k->keeps) != 0);
+}
+
+void
+write_row(struct emit *e, const struct kind *k, const char *id, struct span object,
+          bool insert)
+{
+	struct buf sql = { 0 }, value = { 0 };
+	const struct field *f;
+	sqlite3_stmt *st;
+	int n = 0, col = 0;
+
+	buf_addf(&sql, insert ? "INSERT OR REPLACE INTO \"%s\"(" : "UPDATE \"%s\" SET ",
+	    k->table);
+	for (f = k->fields; f->name != NULL; f++)
+		if (is_written(e, k, f, insert))
+			buf_addf(&sql, insert ? "%s\"%s\"" : "%s\"%s\" = ?", n++ == 0 ? "" : ", ",
+			    f->name);
+	buf_add_str(&sql, insert ? ") VALUES(?" : " WHERE id = ?");
+	while (insert && --n > 0)
+		buf_add_str(&sql, ", ?");
+	buf_add_str(&sql, insert ? ")" : "");
+	st = sql_prepare(e->db, buf_cstr(&sql), "");
+	for (f = k->fields; f->name != NULL; f++) {
+		if (!is_written(e, k, f, insert))
+			continue;
+		if (strcmp(f->name, "id") == 0)
+			sqlite3_bind_text(st, ++col, id, -1, SQLITE_TRANSIENT);
+		else if (field_value(e, object, f, &value))
+			sqlite3_bind_text(st, ++col, buf_cstr(&value), -1, SQLITE_TRANSIENT);
+		else
+			sqlite3_bind_null(st, ++col);
+	}
+	if (!insert)
+		sqlite3_bind_text(st, ++col, id, -1, SQLITE_TRANSIENT);
+	while (sql_next(&st))
+		;
+	buf_free(&sql);
+	buf_free(&value);
 }
 
 void

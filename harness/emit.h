@@ -62,9 +62,16 @@ int emit_entries(const struct emit *e);
 
 /*
  * Replay: do again in this replica what another td database's action log
- * tells, entry by entry in order. `from` < rowid <= `to`. Returns how many
- * entries there were.
+ * tells, entry by entry in order, by the rules for events. `from` < rowid <= `to`.
+ * Returns how many entries there were.
  */
 int emit_log(struct emit *e, const char *path, int64_t from, int64_t to);
+
+/*
+ * Do again what one entry tells, writing what td wrote. The statement is at it: id,
+ * session_id, action_type, entity_type, entity_id, previous_data, new_data,
+ * timestamp, undone.
+ */
+void emit_entry(struct emit *e, sqlite3_stmt *st);
 
 #endif

@@ -14,11 +14,13 @@
  */
 static const char *const left_out[] = { "board-edit", "ws-end", "undo", NULL };
 
-/* Times that only the author has: of a deletion to the nanosecond, of a note
- * to the second. */
+/* Times that only the author has: of a deletion, a position, a link and a handoff
+ * to the nanosecond, of a note to the second. */
 static const char forget[] =
     "UPDATE issues SET deleted_at = 'then' WHERE deleted_at IS NOT NULL;"
     "UPDATE board_issue_positions SET deleted_at = 'then' WHERE deleted_at IS NOT NULL;"
+    "UPDATE board_issue_positions SET added_at = ''; UPDATE issue_files SET linked_at = '';"
+    "UPDATE handoffs SET timestamp = '';"
     "UPDATE notes SET deleted_at = 'then' WHERE deleted_at IS NOT NULL;"
     "UPDATE notes SET created_at = '', updated_at = ''";
 

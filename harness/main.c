@@ -14,7 +14,8 @@
  *	--quiet            no table: progress, and what failed
  *	--replay SEED      from this seed (the scenario "random" unless one is named;
  *	                   over direct unless a transport is)
- *	--self-test        only the self-test: that the checks can fail
+ *	--self-test        only the self-test: that the checks can fail, and that the stock
+ *	                   devices do what recorded ones did
  *	--jobs N           so many runs at the same time; one a processor, 2 at least
  *	--keep             keep the folders of all runs, not only of failed ones
  *	--trace FILE       one trace for all runs, not one in each folder; it, and
@@ -28,6 +29,7 @@
  */
 #include "conflicts.h"
 #include "emitter.h"
+#include "recorded.h"
 #include "report.h"
 #include "scenario.h"
 #include "selftest.h"
@@ -47,16 +49,26 @@
 #include <unistd.h>
 
 #define SEEDS 300
-#define EMITTER SIZE_MAX
 #define EMITTER_SEEDS 6
 #define MAX_JOBS 16
 #define PROGRESS_MS 10000
 #define RUN_SECONDS 120 /* then a run is killed, with all it started */
 
+/* What of the self-test. */
+enum part {
+	PART_SABOTAGE, /* a check has to see it */
+	PART_EMITTER,  /* the emitter against the applier */
+	PART_RECORDED, /* the model of a stock device against a recording */
+	PART_ODD       /* the same with events that wedge it */
+};
+
+static const char *const parts[] = { "self-test", "emitter", "recorded", "odd" };
+
 /* A run to be done, and how it ended. */
 struct job {
 	const struct scenario *scenario; /* NULL: of the self-test */
-	size_t sabotage;                 /* its number; EMITTER: the emitter's */
+	enum part part;
+	size_t n;                        /* which of them */
 	enum server_kind kind;
 	uint64_t seed;
 	pid_t pid;
@@ -94,15 +106,21 @@ on_signal(int sig)
 }
 
 static void
-add(const struct scenario *s, size_t sabotage, enum server_kind kind, uint64_t seed)
+add_job(struct job job)
 {
 	if (n_jobs == cap_jobs) {
 		cap_jobs = cap_jobs > 0 ? 2 * cap_jobs : 512;
 		if ((jobs = realloc(jobs, (size_t)cap_jobs * sizeof(*jobs))) == NULL)
 			die("out of memory");
 	}
-	jobs[n_jobs++] = (struct job){ .scenario = s, .sabotage = sabotage, .kind = kind,
-	    .seed = seed, .fd = -1 };
+	job.fd = -1;
+	jobs[n_jobs++] = job;
+}
+
+static void
+add(const struct scenario *s, enum server_kind kind, uint64_t seed)
+{
+	add_job((struct job){ .scenario = s, .kind = kind, .seed = seed });
 }
 
 /* The seed of a scenario that is given none: its name's, so that it stays the
@@ -127,7 +145,7 @@ add_scenario(const struct scenario *s)
 	for (k = 0; k < SERVER__MAX; k++)
 		if (opt.kind >= 0 ? opt.kind == k : opt.replay ? k == SERVER_DIRECT :
 		    (s->on & 1u << k) != 0)
-			add(s, 0, (enum server_kind)k, opt.replay ? opt.seed : seed_of(s));
+			add(s, (enum server_kind)k, opt.replay ? opt.seed : seed_of(s));
 }
 
 /* Whether a scenario belongs to a run of everything over the transport that is
@@ -146,7 +164,7 @@ add_random(int n)
 	uint64_t seed = opt.first;
 
 	for (; n > 0; n--, seed++)
-		add(scenario_find("random"), 0, opt.kind >= 0 ? (enum server_kind)opt.kind :
+		add(scenario_find("random"), opt.kind >= 0 ? (enum server_kind)opt.kind :
 		    seed % 30 == 10 ? SERVER_CGI : seed % 30 == 20 ? SERVER_FASTCGI :
 		    SERVER_DIRECT, seed);
 }
@@ -157,9 +175,12 @@ add_self_test(void)
 	size_t n;
 
 	for (n = 1; n <= EMITTER_SEEDS; n++)
-		add(NULL, EMITTER, SERVER_DIRECT, n);
+		add_job((struct job){ .part = PART_EMITTER, .seed = n });
 	for (n = 0; n < selftest_count(); n++)
-		add(NULL, n, SERVER_DIRECT, 1);
+		add_job((struct job){ .part = PART_SABOTAGE, .n = n, .seed = 1 });
+	for (n = 0; n < recorded_count(); n++)
+		add_job((struct job){ .part = PART_RECORDED, .n = n, .seed = 1 });
+	add_job((struct job){ .part = PART_ODD, .seed = 1 });
 }
 
 /* What was asked for; without options what `make check` wants: everything. */
@@ -204,15 +225,25 @@ add_script(const char *path)
 	if (fs_read(path, 1 << 20, &text, &err) != RC_OK || buf_cstr(&text) == NULL)
 		die("%s", err.text);
 	s.script = text.p; /* kept until the end */
-	add(&s, 0, opt.kind >= 0 ? (enum server_kind)opt.kind : SERVER_DIRECT,
+	add(&s, opt.kind >= 0 ? (enum server_kind)opt.kind : SERVER_DIRECT,
 	    opt.replay ? opt.seed : 1);
 }
 
 static const char *
 job_name(const struct job *j)
 {
-	return j->scenario != NULL ? j->scenario->name : j->sabotage == EMITTER ?
-	    "the emitter's rows are what its log says" : selftest_name(j->sabotage);
+	if (j->scenario != NULL)
+		return j->scenario->name;
+	switch (j->part) {
+	case PART_EMITTER:
+		return "the emitter's rows are what its log says";
+	case PART_RECORDED:
+		return recorded_name(j->n);
+	case PART_ODD:
+		return "a stock td is wedged where td is";
+	default:
+		return selftest_name(j->n);
+	}
 }
 
 /* The command that has a run again. */
@@ -261,20 +292,22 @@ do_job(const struct job *j, struct result *out)
 
 	if (j->scenario != NULL)
 		snprintf(name, sizeof(name), "%s", j->scenario->name);
-	else if (j->sabotage == EMITTER)
-		snprintf(name, sizeof(name), "emitter");
 	else
-		snprintf(name, sizeof(name), "self-test-%zu", j->sabotage);
+		snprintf(name, sizeof(name), "%s-%zu", parts[j->part], j->n);
 	run_begin(&run, name, j->kind, j->seed, opt.parent, opt.trace);
 	run.tell_states = opt.trace != NULL || opt.replay;
 	if (opt.report != NULL)
 		follow(j, &run);
 	if (j->scenario != NULL)
 		scenario_run(&run, j->scenario);
-	else if (j->sabotage == EMITTER)
+	else if (j->part == PART_EMITTER)
 		emitter_run(&run);
+	else if (j->part == PART_RECORDED)
+		recorded_run(&run, j->n);
+	else if (j->part == PART_ODD)
+		recorded_odd(&run);
 	else
-		selftest_run(&run, j->sabotage);
+		selftest_run(&run, j->n);
 	if (opt.report != NULL && run.skipped[0] == '\0')
 		conflicts_tell(&run);
 	out->ok = run_ok(&run);

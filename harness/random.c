@@ -84,10 +84,10 @@ call(struct run *run, struct replica *r, const struct habit *h)
 	    1 + (int)rng_below(rng, 10) };
 	struct plan p = { 0 };
 	struct outcome out;
-	struct err err;
 
 	if (h->by_turns && rng_chance(rng, 40)) {
-		stock_sync(run, r, c != CALL_PULL, c != CALL_PUSH, rng_chance(rng, 50), &err);
+		stock_call(run, r, c == CALL_PUSH ? STOCK_PUSH : c == CALL_PULL ? STOCK_PULL :
+		    rng_chance(rng, 50) ? STOCK_AUTO : STOCK_SYNC, &p, &out);
 		return;
 	}
 	if (h->dies && rng_chance(rng, 25)) {
@@ -137,7 +137,7 @@ seldom(struct run *run, struct habit *habits)
 		break;
 	case 3:
 		run_tell(run, r, "new device");
-		rng_id(&r->rng, "dev_", 16, r->device, sizeof(r->device));
+		replica_new_device(r);
 		break;
 	case 4: /* clocks jump: somebody's, the server's (tokens are of today) */
 		run_tell(run, r, "clock jumps");

@@ -33,6 +33,12 @@ mkdir_or_die(const char *path)
 }
 
 void
+replica_new_device(struct replica *r)
+{
+	rng_id(&r->rng, "dev_", 16, r->device, sizeof(r->device));
+}
+
+void
 replica_init(struct replica *r, const char *name, int place, const char *parent,
              struct wall *wall, struct rng rng)
 {
@@ -44,7 +50,7 @@ replica_init(struct replica *r, const char *name, int place, const char *parent,
 	r->zone_name = zones[(size_t)place % ZONES].name;
 	r->wall = wall;
 	r->rng = rng;
-	rng_id(&r->rng, "dev_", 16, r->device, sizeof(r->device));
+	replica_new_device(r);
 	rng_id(&r->rng, "ses_", 6, r->session, sizeof(r->session));
 }
 
@@ -83,6 +89,25 @@ replica_empty(const char *path, int schema)
 	return db;
 }
 
+static void
+add_session(const struct replica *r, sqlite3 *db)
+{
+	char now[TIME_TEXT];
+
+	time_text(r->wall->us / 1000000, now);
+	now[10] = ' ';
+	now[19] = '\0';
+	sql_run(db, "INSERT INTO sessions(id, branch, agent_type, started_at)"
+	    " VALUES(?, 'default', 'terminal', ?)", "ss", r->session, now);
+}
+
+void
+replica_new_session(struct replica *r, sqlite3 *db)
+{
+	rng_id(&r->rng, "ses_", 6, r->session, sizeof(r->session));
+	add_session(r, db);
+}
+
 void
 replica_make(struct replica *r, int schema)
 {
@@ -100,8 +125,7 @@ replica_make(struct replica *r, int schema)
 	now[19] = '\0';
 	sql_run(db, "INSERT INTO boards(id, name, is_builtin, created_at, updated_at)"
 	    " VALUES('bd-all-issues', 'All Issues', 1, ?1, ?1)", "s", now);
-	sql_run(db, "INSERT INTO sessions(id, branch, agent_type, started_at)"
-	    " VALUES(?, 'default', 'terminal', ?)", "ss", r->session, now);
+	add_session(r, db);
 	sql_close(db);
 }
 

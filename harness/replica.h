@@ -33,6 +33,8 @@ struct replica {
 	char session[16];      /* of td: "ses_0a0dee" */
 	struct rng rng;        /* for ids and choices made here */
 	struct wall *wall;     /* the run's */
+	bool stock;            /* a stock td alone works here, never our client */
+	bool one_shot;         /* TD_AUTH_KEY alone: a device id for each command of td */
 	bool linked;
 	bool kept;             /* a copy of the database lies aside */
 };
@@ -58,6 +60,12 @@ enum replica_copying {
 	COPY_ROWS_ONLY  /* and its action log emptied: all rows are older than it */
 };
 void replica_copy(struct replica *r, const char *from, enum replica_copying how);
+
+/* Another device id, as td makes one up that has no auth.json. */
+void replica_new_device(struct replica *r);
+
+/* Another session of td begins: somebody else's, or the next day's. */
+void replica_new_session(struct replica *r, sqlite3 *db);
 
 /* Copy the database (and what belongs to it) aside and back again, as git does. */
 void replica_keep(const struct replica *r, const char *as);

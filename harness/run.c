@@ -39,6 +39,15 @@ run_tell(struct run *run, const struct replica *r, const char *what)
 	    what, NULL);
 }
 
+const char *
+run_fixture(const char *name, char out[PATH_LEN])
+{
+	snprintf(out, PATH_LEN, "%s/tests/fixtures/%s", TOP_BUILDDIR, name);
+	if (access(out, R_OK) != 0)
+		snprintf(out, PATH_LEN, "%s/../shared/fixtures/%s", TOP_SRCDIR, name);
+	return out;
+}
+
 static struct replica *
 add(struct run *run)
 {

@@ -34,6 +34,7 @@ struct run {
 	int depth;                 /* within how many calls of the library we are */
 	int log;                   /* how often another log took the place of its log */
 	int64_t events;            /* in the log at the end */
+	int rounds;                /* of syncs until all was quiet, the last time */
 	char skipped[160];         /* why it could not run here; "" when it could */
 	char why[640];             /* the first thing that went wrong, "" for none */
 };
@@ -47,6 +48,10 @@ bool run_ok(const struct run *run);
 
 /* Note in the trace what happens to a replica, or to the server (NULL). */
 void run_tell(struct run *run, const struct replica *r, const char *what);
+
+/* Where a recording is: below the build's copy, or ../shared, which may not have
+ * it. Returns out. */
+const char *run_fixture(const char *name, char out[PATH_LEN]);
 
 /* Add a replica: empty, of a schema version; or a copy of a td database
  * (see replica_copy()). Borrowed. */

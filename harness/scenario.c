@@ -443,6 +443,49 @@ const struct scenario scenarios[] = {
 	  "server set-back-log old; A title i1 Tre; A sync; B sync; A sync\n"
 	  "expect i1 title Tre\n" },
 
+	{ "stock", "stock devices and a client, by hand and automatic, across their ids", ON_ALL,
+	  "stock 38; stock 38; new 38; B one-shot; A create i1 One; all sync; expect-log 1\n"
+	  "A td title i1 Uno; B td points i1 3; B new-session; B td labels i1 zone-1\n"
+	  "C title i1 Eins; C sync; A td comment i1 Seen; B td log i1 'Tried 9 V'\n"
+	  "all sync; expect i1 title Eins; expect i1 points 3; expect-log 7\n"
+	  "A create i2 Two; A sync lost-answer; A title i2 Due; A sync; B sync; expect-log 9\n"
+	  "B create i3 Three; B sync lost-answer; B sync; expect-log 10\n"
+	  "B priority i3 P0; B sync lost-request; B sync die 1; B sync die 2; B sync\n"
+	  "expect-log 11; all sync; expect i2 title Due; expect i3 priority P0\n" },
+
+	{ "stock-dies", "a stock td is killed at each step of its sync", ON_DIRECT | ON_CGI,
+	  "stock 38; stock 38\n"
+	  "A die-everywhere : A create i1 One & B create i2 Two & B sync\n"
+	  "all sync; expect i1 title One; expect i2 title Two\n" },
+
+	{ "stock-pushes", "more than one push of a stock td, the answer to one is lost",
+	  ON_DIRECT | ON_FASTCGI,
+	  "stock 38; stock 38; repeat 12 : A create i1 One\n"
+	  "repeat 100 : A comment i1 Seen & A log i1 Tried & A title i1 Uno & A points i1 3 & A"
+	  " priority i1 P0 & A describe i1 Text\n"
+	  "expect-log 0; A sync lost-answer; expect-log 500; A sync; B sync; expect-log 612\n"
+	  "expect-rows comments 100\n" },
+
+	{ "stock-backfill", "rows older than a stock td's log, whose answer is lost", ON_ALL,
+	  "stock 38; stock 38; A create i1 One; A create i2 Two; A log i1 Tried; A forget-log\n"
+	  "A sync die 1; A entries 0; expect-log 0; A sync lost-answer; A entries 0\n"
+	  /* Its numbers are given again: to another entry, and the rows get others. */
+	  "expect-log 3; A title i1 Uno; A sync; A entries 4; B sync; expect i1 title Uno\n"
+	  "expect-rows logs 1; B title i2 Due; B sync; B entries 1; A sync; expect i2 title Due\n"
+	  /* Linked again, it tells of all that it has from others, and of a later time. */
+	  "B stock unlink; B sync; B entries 5; A sync; expect i2 title Due; expect-rows logs 1\n" },
+
+	{ "stock-begins", "a stock td begins with a snapshot, and loses what it never told",
+	  ON_ALL,
+	  "new 38; A create i1 One; A board b1 Bench; A place b1 i1 65536; A sync\n"
+	  "stock 38; B threshold 1; B create i2 Old; B forget-log; B sync begins\n"
+	  "expect i2 title absent; B create i3 New; B sync; A sync; expect i3 title New\n"
+	  "stock 38; C create i4 Pending; C threshold 1; C sync replays\n"
+	  "stock 38; D threshold 1; D sync html on snapshot; D sync length on snapshot\n"
+	  "D sync lost-answer on snapshot; D sync die 2; A title i1 Uno; A sync; D sync begins\n"
+	  "stock 31; E threshold 1; E sync replays; stock 38; F threshold 5000; F sync replays\n"
+	  "all sync; expect i1 title Uno; expect i4 title Pending\n" },
+
 	{ "random", "everything by chance, from a seed", 0, NULL },
 	{ NULL }
 };

@@ -127,47 +127,80 @@ text_of(const char *word, struct buf *out)
 	return buf_cstr(out);
 }
 
-static bool
-edit(struct run *run, struct replica *r, const struct command *c, char **word)
-{
-	struct emit_args a = { 0 };
-	struct emit *e;
-	struct buf text = { 0 };
-	const char *made = NULL, *t;
-	char id[ID_MAX];
-	bool done;
+/* A command's arguments as a line has them. */
+struct arguments {
+	struct emit_args args;
+	struct buf text;
+	const char *made;    /* what it makes is called so; NULL: it makes nothing */
+};
 
+static void
+read_arguments(struct run *run, const struct command *c, char **word, struct arguments *a)
+{
+	const char *t;
+
+	memset(a, 0, sizeof(*a));
 	if (*c->takes == '+')
-		made = *word ? *word++ : "it";
+		a->made = *word ? *word++ : "it";
 	for (t = c->takes; *t != '\0'; t++) {
 		if (*t == '+' || *word == NULL)
 			continue;
 		if (*t == 't')
-			a.text = text_of(*word++, &text);
-		else if (a.id == NULL)
-			a.id = id_of(run, *word++);
+			a->args.text = text_of(*word++, &a->text);
+		else if (a->args.id == NULL)
+			a->args.id = id_of(run, *word++);
 		else
-			a.other = id_of(run, *word++);
+			a->args.other = id_of(run, *word++);
 	}
 	if (*c->takes == '+' && *word != NULL) /* create NAME TEXT PARENT */
-		a.other = id_of(run, *word);
-	if (a.text == NULL && strchr(c->takes, 't') != NULL)
-		a.text = "Text";
+		a->args.other = id_of(run, *word);
+	if (a->args.text == NULL && strchr(c->takes, 't') != NULL)
+		a->args.text = "Text";
+}
+
+/* A command was done, or not. */
+static bool
+end_edit(struct run *run, const struct replica *r, const struct command *c,
+         struct arguments *a, bool done, const char *id)
+{
+	buf_free(&a->text);
+	if (!done)
+		return run_fail(run, "script: %s: td would refuse to %s", r->name, c->name);
+	if (a->made != NULL)
+		name_it(run, a->made, id);
+	return true;
+}
+
+static bool
+edit(struct run *run, struct replica *r, const struct command *c, char **word)
+{
+	struct arguments a;
+	struct emit *e;
+	char id[ID_MAX];
+	bool done;
+
+	read_arguments(run, c, word, &a);
 	/* Within a call of the library td would wait for the lock it holds. */
 	if ((e = emit_open(r, run->depth == 0)) == NULL) {
-		buf_free(&text);
+		buf_free(&a.text);
 		return true;
 	}
-	done = emit_run(e, c, &a, id);
+	done = emit_run(e, c, &a.args, id);
 	if (done)
 		tell_edit(run, r, c->name, id, emit_entries(e));
 	emit_close(e);
-	buf_free(&text);
-	if (!done)
-		return run_fail(run, "script: %s: td would refuse to %s", r->name, c->name);
-	if (made != NULL)
-		name_it(run, made, id);
-	return true;
+	return end_edit(run, r, c, &a, done, id);
+}
+
+/* The same by a td that syncs by itself. */
+static bool
+td(struct run *run, struct replica *r, const struct command *c, char **word)
+{
+	struct arguments a;
+	char id[ID_MAX];
+
+	read_arguments(run, c, word, &a);
+	return end_edit(run, r, c, &a, stock_command(run, r, c, &a.args, NULL, id), id);
 }
 
 static bool
@@ -248,70 +281,112 @@ do_meanwhile(void *ctx, const char *step)
 		run_line(m->run, m->line);
 }
 
-static bool
-call(struct run *run, struct replica *r, enum call c, const struct line *l, int at)
-{
-	struct meanwhile m = { run, l->rest };
-	struct plan p = { .faults = { .where = c == CALL_PULL ? "/sync/pull" :
-	    c == CALL_STATUS ? NULL : "/sync/push", .times = 1 } };
-	struct outcome out;
-	enum fault f;
-	const char *begins = NULL;
-	bool fails = false, lossy;
+/* What a line wants of a call. */
+struct wish {
+	struct plan plan;
+	struct meanwhile meanwhile;
+	const char *begins; /* "begins", "replays", or NULL */
+	bool fails, wedged;
 	char where[40];
+};
 
+/* Read it from the words after the call. It must stay where it is. */
+static void
+read_wish(struct run *run, const struct line *l, int at, const char *where, struct wish *w)
+{
+	memset(w, 0, sizeof(*w));
+	w->plan.faults.where = where;
+	w->plan.faults.times = 1;
+	w->meanwhile = (struct meanwhile){ run, l->rest };
 	for (; at < l->n; at++) {
-		const char *w = l->word[at], *next = l->word[at + 1];
+		const char *word = l->word[at], *next = l->word[at + 1];
+		enum fault f = fault_find(word);
 
-		if ((f = fault_find(w)) != FAULT_NONE)
-			p.faults.kind = f;
-		else if (strcmp(w, "fails") == 0)
-			fails = true;
-		else if (strcmp(w, "begins") == 0 || strcmp(w, "replays") == 0)
-			begins = w;
-		else if (next == NULL)
-			die("script: what is %s in: %s", w, l->whole);
-		else if (strcmp(w, "on") == 0) {
-			snprintf(where, sizeof(where), "/sync/%s", next);
-			p.faults.where = where;
-		} else if (strcmp(w, "die") == 0)
-			p.die_at = atoi(next);
-		else if (strcmp(w, "retries") == 0)
-			p.retries = atoi(next);
-		else if (strcmp(w, "meanwhile") == 0) {
-			p.at_step = next;
-			p.hook = do_meanwhile;
-			p.ctx = &m;
-		} else
-			die("script: what is %s in: %s", w, l->whole);
-		if (f == FAULT_NONE && strcmp(w, "fails") != 0 && begins != w)
-			at++;
+		if (f != FAULT_NONE) {
+			w->plan.faults.kind = f;
+			continue;
+		}
+		if (strcmp(word, "fails") == 0) {
+			w->fails = true;
+			continue;
+		}
+		if (strcmp(word, "wedged") == 0) {
+			w->wedged = true;
+			continue;
+		}
+		if (strcmp(word, "begins") == 0 || strcmp(word, "replays") == 0) {
+			w->begins = word;
+			continue;
+		}
+		if (next == NULL)
+			die("script: what is %s in: %s", word, l->whole);
+		at++;
+		if (strcmp(word, "on") == 0) {
+			snprintf(w->where, sizeof(w->where), "/sync/%s", next);
+			w->plan.faults.where = w->where;
+		} else if (strcmp(word, "die") == 0) {
+			w->plan.die_at = atoi(next);
+		} else if (strcmp(word, "retries") == 0) {
+			w->plan.retries = atoi(next);
+		} else if (strcmp(word, "meanwhile") == 0) {
+			w->plan.at_step = next;
+			w->plan.hook = do_meanwhile;
+			w->plan.ctx = &w->meanwhile;
+		} else {
+			die("script: what is %s in: %s", word, l->whole);
+		}
 	}
-	lossy = p.retries == 0 && fault_is_lossy(p.faults.kind);
-	sync_call(run, r, c, &p, &out);
-	if (p.die_at > 0 && out.died)
+}
+
+/* Whether the call ended as it was to. */
+static bool
+judge(struct run *run, const struct replica *r, const struct line *l,
+      const struct wish *w, const struct outcome *out)
+{
+	const struct plan *p = &w->plan;
+	bool lossy = p->retries == 0 && fault_is_lossy(p->faults.kind);
+
+	if (p->die_at > 0 && out->died)
 		return run_ok(run);
-	if (p.faults.kind != FAULT_NONE && p.faults.struck == 0)
+	if (p->faults.kind != FAULT_NONE && p->faults.struck == 0)
 		return run_fail(run, "%s: the fault met no request", r->name);
-	if (p.faults.kind == FAULT_KILLED) /* in time, or not */
+	if (p->faults.kind == FAULT_KILLED) /* in time, or not */
 		return run_ok(run);
-	if (begins != NULL && (begins[0] == 'b') != (out.result.snapshot_seq > 0))
+	if (w->begins != NULL && (w->begins[0] == 'b') != (out->result.snapshot_seq > 0))
 		return run_fail(run, "%s: it %s with a snapshot", r->name,
-		    begins[0] == 'b' ? "did not begin" : "began");
-	if ((out.rc != TDSYNC_OK) != (fails || lossy))
+		    w->begins[0] == 'b' ? "did not begin" : "began");
+	if (w->wedged != out->wedged)
+		return run_fail(run, "%s: a stock td is %swedged: %s", r->name,
+		    out->wedged ? "" : "not ", out->error);
+	if ((out->rc != TDSYNC_OK) != (w->fails || w->wedged || lossy))
 		return run_fail(run, "%s: %s: %s: %s", r->name, l->word[1],
-		    tdsync_rc_name(out.rc), out.error);
+		    tdsync_rc_name(out->rc), out->error);
 	return run_ok(run);
 }
 
 static bool
-stock(struct run *run, struct replica *r, const char *what)
+call(struct run *run, struct replica *r, enum call c, const struct line *l, int at)
 {
-	struct err err = { "" };
+	struct wish w;
+	struct outcome out;
 
-	return stock_sync(run, r, strcmp(what, "pull") != 0, strcmp(what, "push") != 0,
-	    strcmp(what, "auto") == 0, &err) ||
-	    run_fail(run, "%s: a stock td: %s", r->name, err.text);
+	read_wish(run, l, at, c == CALL_PULL ? "/sync/pull" : c == CALL_STATUS ? NULL :
+	    "/sync/push", &w);
+	sync_call(run, r, c, &w.plan, &out);
+	return judge(run, r, l, &w, &out);
+}
+
+static bool
+stock(struct run *run, struct replica *r, enum stock_how how, const struct line *l, int at)
+{
+	struct wish w;
+	struct outcome out;
+
+	read_wish(run, l, at, how == STOCK_PULL ? "/sync/pull" : "/sync/push", &w);
+	if (r->one_shot)
+		replica_new_device(r);
+	stock_call(run, r, how, &w.plan, &out);
+	return judge(run, r, l, &w, &out);
 }
 
 static bool
@@ -409,6 +484,8 @@ expect_conflicts(struct run *run, int64_t n)
 	for (i = 0; i < run->n && ok; i++) {
 		sqlite3 *db;
 
+		if (run->replicas[i].stock)
+			continue;
 		snprintf(path, sizeof(path), "%s/.todos/td-sync.db", run->replicas[i].dir);
 		db = sql_open(path, false);
 		have = sql_int(db, 0, "SELECT count(*) FROM conflict WHERE certain", "");
@@ -418,6 +495,17 @@ expect_conflicts(struct run *run, int64_t n)
 			    (long long)have, (long long)n);
 	}
 	return ok;
+}
+
+static bool
+expect_entries(struct run *run, const struct replica *r, int64_t n)
+{
+	sqlite3 *db = sql_open(r->db, false);
+	int64_t have = sql_int(db, 0, "SELECT count(*) FROM action_log", "");
+
+	sql_close(db);
+	return have == n || run_fail(run, "%s: %lld entries in its action log, %lld expected",
+	    r->name, (long long)have, (long long)n);
 }
 
 static enum rc
@@ -447,16 +535,6 @@ expect_log(struct run *run, int64_t n)
 
 /* --- lines --- */
 
-/* A path of a recording: below the build's copy, or ../shared where it is. */
-static const char *
-path_of(const char *name, char out[PATH_LEN])
-{
-	snprintf(out, PATH_LEN, "%s/tests/fixtures/%s", TOP_BUILDDIR, name);
-	if (access(out, R_OK) != 0)
-		snprintf(out, PATH_LEN, "%s/../shared/fixtures/%s", TOP_SRCDIR, name);
-	return out;
-}
-
 static int64_t
 number(const struct line *l, int at)
 {
@@ -474,6 +552,15 @@ run_sql(const struct replica *r, const char *sql)
 	sql_close(db);
 }
 
+static void
+new_session(struct replica *r)
+{
+	sqlite3 *db = replica_open(r);
+
+	replica_new_session(r, db);
+	sql_close(db);
+}
+
 /* A step of one replica; word 0 is its name. */
 static bool
 run_own(struct run *run, struct replica *r, struct line *l)
@@ -482,6 +569,7 @@ run_own(struct run *run, struct replica *r, struct line *l)
 	const struct command *c;
 	struct emit *e;
 	enum call which;
+	enum stock_how how;
 	char path[PATH_LEN];
 	int n;
 
@@ -489,17 +577,21 @@ run_own(struct run *run, struct replica *r, struct line *l)
 		return edit(run, r, c, &l->word[2]);
 	if (sync_find(verb, &which))
 		return call(run, r, which, l, 2);
-	if (strcmp(verb, "stock") == 0 && l->n == 3)
-		return stock(run, r, l->word[2]);
+	if (strcmp(verb, "stock") == 0 && l->n > 2 && stock_find(l->word[2], &how))
+		return stock(run, r, how, l, 3);
+	if (strcmp(verb, "td") == 0 && l->n > 2 && (c = command_find(l->word[2])) != NULL)
+		return td(run, r, c, &l->word[3]);
 	if (strcmp(verb, "random") == 0)
 		return random_edits(run, r, (int)number(l, 2));
 	if (strcmp(verb, "walk") == 0)
 		return walk(run, r);
+	if (strcmp(verb, "entries") == 0)
+		return expect_entries(run, r, number(l, 2));
 	if (strcmp(verb, "die-everywhere") == 0)
 		return die_everywhere(run, r, l->rest);
 	if (strcmp(verb, "replay") == 0 && l->n > 2) {
 		e = emit_open(r, true);
-		n = emit_log(e, path_of(l->word[2], path), l->n > 4 ? number(l, 3) : 0,
+		n = emit_log(e, run_fixture(l->word[2], path), l->n > 4 ? number(l, 3) : 0,
 		    l->n > 4 ? number(l, 4) : INT64_MAX);
 		emit_close(e);
 		tell_edit(run, r, "replay", "", n);
@@ -512,7 +604,14 @@ run_own(struct run *run, struct replica *r, struct line *l)
 	} else if (strcmp(verb, "set-back") == 0 && l->n == 3) {
 		replica_set_back(r, l->word[2]);
 	} else if (strcmp(verb, "new-device") == 0) {
-		rng_id(&r->rng, "dev_", 16, r->device, sizeof(r->device));
+		replica_new_device(r);
+	} else if (strcmp(verb, "stock") == 0 && l->n == 3 &&
+	    strcmp(l->word[2], "unlink") == 0) {
+		stock_unlink(r);
+	} else if (strcmp(verb, "one-shot") == 0) {
+		r->one_shot = true;
+	} else if (strcmp(verb, "new-session") == 0) {
+		new_session(r);
 	} else if (strcmp(verb, "clock") == 0) {
 		r->skew_s = number(l, 2);
 	} else if (strcmp(verb, "threshold") == 0) {
@@ -584,13 +683,15 @@ run_common(struct run *run, struct line *l)
 		name_it(run, l->word[1], l->word[2]);
 	} else if (strcmp(verb, "new") == 0) {
 		run_add(run, (int)number(l, 1));
+	} else if (strcmp(verb, "stock") == 0) {
+		run_add(run, (int)number(l, 1))->stock = true;
 	} else if (strcmp(verb, "clone") == 0 || strcmp(verb, "fork") == 0) {
 		return clone(run, l->n == 2 ? run_replica(run, l->word[1]) : NULL,
 		    strcmp(verb, "fork") == 0);
 	} else if (strcmp(verb, "copy") == 0 && l->n == 2) {
-		run_copy(run, path_of(l->word[1], path), COPY_UNSYNCED);
+		run_copy(run, run_fixture(l->word[1], path), COPY_UNSYNCED);
 	} else if (strcmp(verb, "copy-rows") == 0 && l->n == 2) {
-		run_copy(run, path_of(l->word[1], path), COPY_ROWS_ONLY);
+		run_copy(run, run_fixture(l->word[1], path), COPY_ROWS_ONLY);
 	} else if (strcmp(verb, "expect") == 0 && l->n == 4) {
 		return expect(run, l->word[1], l->word[2], l->word[3]);
 	} else if (strcmp(verb, "expect-rows") == 0 && l->n == 3) {
@@ -602,7 +703,7 @@ run_common(struct run *run, struct line *l)
 	} else if (strcmp(verb, "server") == 0) {
 		return server_step(run, l);
 	} else if (strcmp(verb, "skip-unless") == 0 && l->n == 2) {
-		if (access(path_of(l->word[1], path), R_OK) != 0)
+		if (access(run_fixture(l->word[1], path), R_OK) != 0)
 			snprintf(run->skipped, sizeof(run->skipped), "%s is not here",
 			    l->word[1]);
 	} else {

@@ -16,9 +16,15 @@
  *	    fails                 it must not succeed (faults that are lossy imply that)
  *	    begins, replays       it must begin with a snapshot, or must not
  *	A put-back                what the last conflict took is restored (with the same)
- *	A stock sync|push|pull|auto   a stock td does it (auto: its automatic sync)
+ *	A stock sync|push|pull|auto   a stock td does it (auto: its automatic sync; with
+ *	                          the same), and "wedged": it never gets past an event
+ *	A td COMMAND ARGS…        a td command between two automatic syncs
+ *	A one-shot                from now on its td has another device id each time
+ *	A new-session             another session of td begins
+ *	A stock unlink            its td is unlinked: the next sync links it anew
  *	A die-everywhere : …      the line, then a sync killed at its 1st step, the
  *	                          line, a sync killed at its 2nd … until none is left
+ *	A entries N               its action log has to have so many
  *	A keep NAME, A set-back NAME   the database aside, and back, as git does it
  *	A replay PATH [FROM TO]   live another database's action log again
  *	A sql SQL                 change its database behind td's back
@@ -35,6 +41,7 @@
  *	server WHAT               something else happens to it (server.h)
  *	quiet                     everybody syncs until there is nothing to do
  *	new SCHEMA, copy PATH, copy-rows PATH    another replica joins
+ *	stock SCHEMA              a stock device joins: whatever syncs there is its td
  *	clone A, fork A           another joins with a copy of A's database, as if it
  *	                          had never been synced, or as it is
  *	name NAME ID              call something that is there already by a name

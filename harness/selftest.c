@@ -35,7 +35,7 @@ static const struct sabotage {
 	{ "the last event is gone, and the head hides it", IN_LOG,
 	  "DELETE FROM event WHERE seq = (SELECT max(seq) FROM event);"
 	  "UPDATE head SET seq = seq - 1, count = count - 1, visible = seq - 1",
-	  "was acked as seq" },
+	  "was acked as seq", "A title i1 Due; A sync; B sync" }, /* none of the server's */
 	{ "an event in the middle is gone", IN_LOG, "DELETE FROM event WHERE seq = 3",
 	  "where 3 was due" },
 	{ "an event is there twice", IN_LOG,

@@ -1,6 +1,7 @@
 #include "sync.h"
 
 #include "check.h"
+#include "stock.h"
 
 #include "store/events.h"
 
@@ -117,7 +118,21 @@ perform(struct run *run, struct replica *r, enum call c, struct plan *p,
 	return rc;
 }
 
-/* The same in a process of its own; *fd is where its outcome comes from. */
+/* The same where a stock td alone works. */
+static void
+perform_stock(struct run *run, struct replica *r, enum call c, struct plan *p,
+              struct outcome *out)
+{
+	if (r->one_shot)
+		replica_new_device(r);
+	if (c == CALL_LINK || c == CALL_STATUS)
+		out->pending = replica_pending(r);
+	else
+		stock_call(run, r, c == CALL_PUSH ? STOCK_PUSH : c == CALL_PULL ? STOCK_PULL :
+		    STOCK_SYNC, p, out);
+}
+
+/* Either in a process of its own; *fd is where its outcome comes from. */
 static pid_t
 perform_apart(struct run *run, struct replica *r, enum call c, struct plan *p, int *fd)
 {
@@ -130,12 +145,16 @@ perform_apart(struct run *run, struct replica *r, enum call c, struct plan *p, i
 		die("fork: %s", strerror(errno));
 	if (pid == 0) {
 		close(ends[0]);
-		out.rc = perform(run, r, c, p, &out);
+		if (r->stock)
+			perform_stock(run, r, c, p, &out);
+		else
+			out.rc = perform(run, r, c, p, &out);
 		out.ended = trace_now(&run->trace);
 		if (write(ends[1], &out, sizeof(out)) != (ssize_t)sizeof(out))
 			_exit(3);
 		_exit(0);
 	}
+	r->rng = rng_split(&r->rng); /* what the other makes up is its own */
 	close(ends[1]);
 	*fd = ends[0];
 	return pid;
@@ -189,6 +208,10 @@ sync_call(struct run *run, struct replica *r, enum call c, struct plan *p,
 	pid_t pid;
 
 	memset(out, 0, sizeof(*out));
+	if (r->stock) {
+		perform_stock(run, r, c, p, out);
+		return;
+	}
 	run->depth++;
 	if (p->die_at > 0) {
 		pid = perform_apart(run, r, c, p, &fd);
@@ -218,7 +241,8 @@ sync_crowd(struct run *run)
 		pids[i] = perform_apart(run, &run->replicas[i], CALL_SYNC, &p[i], &fds[i]);
 	for (i = 0; i < run->n; i++) {
 		await(pids[i], fds[i], &out);
-		tell(run, &run->replicas[i], CALL_SYNC, began, &out);
+		if (!run->replicas[i].stock)
+			tell(run, &run->replicas[i], CALL_SYNC, began, &out);
 		if (out.died || out.rc != TDSYNC_OK)
 			run_fail(run, "%s: sync in a crowd: %s %s",
 			    run->replicas[i].name, tdsync_rc_name(out.rc), out.error);
@@ -243,8 +267,9 @@ sync_quiet(struct run *run)
 
 			sync_call(run, &run->replicas[i], CALL_SYNC, &p, &out);
 			if (out.rc != TDSYNC_OK) {
-				run_fail(run, "%s: sync without faults: %s: %s",
-				    run->replicas[i].name, tdsync_rc_name(out.rc), out.error);
+				run_fail(run, "%s: sync without faults: %s: %s%s",
+				    run->replicas[i].name, tdsync_rc_name(out.rc),
+				    out.wedged ? "wedged: " : "", out.error);
 				break;
 			}
 			/* Its own events come back: that is no news. */
@@ -254,6 +279,7 @@ sync_quiet(struct run *run)
 		}
 	}
 	run->faults = ambient;
+	run->rounds = round;
 	if (run_ok(run) && !still)
 		return run_fail(run, "not quiet after %d rounds", round);
 	return run_ok(run);

@@ -15,7 +15,8 @@ enum call {
 	CALL_PUT_BACK /* what the last conflict took that is not there again */
 };
 
-/* What shall happen during a call. Zero-initialised: nothing. */
+/* What shall happen during a call. Zero-initialised: nothing. A stock td's calls
+ * (stock.h) have the same plan and outcome. */
 struct plan {
 	struct faults faults;
 	int die_at;          /* the process gets SIGKILL at its n-th step; 0: never */
@@ -32,12 +33,17 @@ struct outcome {
 	int steps;           /* steps that were passed */
 	char step[48];       /* the last of them */
 	bool died;
+	bool wedged;         /* of a stock td: an event that it never gets past */
 	int64_t pending, cursor, rejected; /* of CALL_STATUS */
 	int64_t ended;       /* in a process of its own: when, by the trace */
 	char error[256];
 };
 
-/* Make a call. It links first where the replica never was. */
+/*
+ * Make a call. It links first where the replica never was. Where a stock td alone
+ * works it is td's command of that name (stock.h); it knows no status, and can
+ * only sync where something is to be put back.
+ */
 void sync_call(struct run *run, struct replica *r, enum call c, struct plan *p,
                struct outcome *out);
 

@@ -6,66 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The member of a JSON object as a row of that field holds it. */
-static void
-member(struct emit *e, struct span object, const struct field *f, struct buf *out)
-{
-	struct span value, key, one;
-	struct json_iter it;
-	struct instant at;
-	bool there = json_get(object, f->name, &value);
-
-	buf_reset(out);
-	if (!there)
-		return;
-	switch (f->kind) {
-	case FIELD_TIME:
-	case FIELD_OPTTIME:
-		json_string(value, out);
-		if (!time_parse_any(buf_span(out), &at))
-			die("not a time: %.*s", (int)value.len, value.p);
-		buf_reset(out);
-		if (e->r->schema >= 38)
-			time_add_sqlite(out, at);
-		else
-			time_add_rfc3339(out, at);
-		break;
-	case FIELD_LABELS:
-		for (json_iter_init(&it, value); json_next(&it, &key, &one);) {
-			if (out->len > 0)
-				buf_add_byte(out, ',');
-			json_string(one, out);
-		}
-		break;
-	case FIELD_BOOL:
-		buf_add_str(out, json_type(value) == JSON_TRUE ? "1" : "0");
-		break;
-	default:
-		if (!json_string(value, out))
-			buf_add_span(out, value);
-	}
-}
-
-/* Set a row to what an entry's previous_data says. */
-static void
-put_back(struct emit *e, const char *table, const struct field *fields, const char *id,
-         struct span object)
-{
-	const struct field *f;
-	struct buf value = { 0 };
-
-	for (f = fields; f->name != NULL; f++) {
-		if (f->since > e->r->schema || strcmp(f->name, "id") == 0)
-			continue;
-		member(e, object, f, &value);
-		set(e, table, id, f->name,
-		    f->kind == FIELD_OPTTIME && value.len == 0 ? NULL :
-		    strncmp(f->name, "d", 1) == 0 && f->kind == FIELD_OPT &&
-		    f->since == 31 && value.len == 0 ? NULL : buf_cstr(&value));
-	}
-	buf_free(&value);
-}
-
 /* Take back a change of an issue, review and all. */
 static void
 undo_change(struct emit *e, const char *id, struct span prev, struct span next)
@@ -82,7 +22,7 @@ undo_change(struct emit *e, const char *id, struct span prev, struct span next)
 		buf_free(&rv);
 	}
 	issue_before(e, id);
-	put_back(e, "issues", issue_fields, id, prev);
+	write_row(e, kind_find("issues"), id, prev, false);
 	issue_after(e, id, "update");
 }
 
@@ -97,8 +37,10 @@ reverse(struct emit *e, const char *action, const char *type, const char *id,
 	if (strcmp(type, "issue") == 0 && !exists(e, "issues", id)) {
 		done = false;
 	} else if (strcmp(type, "issue") == 0) {
-		if (strcmp(action, "create") == 0 || strcmp(action, "restore") == 0)
+		if (strcmp(action, "create") == 0)
 			delete_issue(e, id);
+		else if (strcmp(action, "restore") == 0)
+			done = false; /* td says that it can't */
 		else if (strcmp(action, "delete") == 0)
 			restore_issue(e, id);
 		else
@@ -109,8 +51,8 @@ reverse(struct emit *e, const char *action, const char *type, const char *id,
 			remove_row(e, "issue_dependencies", edge_fields,
 			    "remove_dependency", "issue_dependencies", id);
 	} else if (strcmp(action, "remove_dependency") == 0) {
-		member(e, prev, &edge_fields[2], &a);
-		member(e, prev, &edge_fields[0], &b);
+		field_value(e, prev, &edge_fields[2], &a);
+		field_value(e, prev, &edge_fields[0], &b);
 		done = !exists(e, "issue_dependencies", id) &&
 		    exists(e, "issues", buf_cstr(&a)) && exists(e, "issues", buf_cstr(&b)) &&
 		    !leads(e, b.p, a.p);
@@ -121,11 +63,14 @@ reverse(struct emit *e, const char *action, const char *type, const char *id,
 		if (done)
 			remove_row(e, "issue_files", file_fields, "unlink_file",
 			    "issue_files", id);
+	} else if (strcmp(action, "handoff") == 0) {
+		done = exists(e, "handoffs", id);
+		if (done) /* on the wire a soft_delete, of a table that knows none */
+			remove_row(e, "handoffs", handoff_fields, "delete", "handoff", id);
 	} else if (strcmp(action, "board_delete") == 0) {
 		done = !exists(e, "boards", id);
 		if (done) {
-			sql_run(e->db, "INSERT INTO boards(id, name) VALUES(?, '')", "s", id);
-			put_back(e, "boards", board_fields, id, prev);
+			write_row(e, kind_find("boards"), id, prev, true);
 			row_json(e, "boards", board_fields, id, &e->next);
 			entry(e, "restore", "board", id, NULL, &e->next);
 		}
@@ -149,7 +94,8 @@ json_of(const char *text)
 }
 
 /*
- * td undo: the last action of the session that can be undone. It is marked,
+ * td undo: the last action of the session that can be undone, by its time (as
+ * text, in which what the backfill dates is before all others). It is marked,
  * and its reverse is done and logged: so a pending one is never pushed, what
  * takes it back is.
  */
@@ -163,9 +109,9 @@ run_undo(struct emit *e, const struct emit_args *a)
 	(void)a;
 	st = sql_prepare(e->db, "SELECT rowid, action_type, entity_type, entity_id,"
 	    " previous_data, new_data FROM action_log WHERE undone = 0 AND session_id = ?"
-	    " AND (entity_type IN ('issue','issue_files') OR action_type IN"
+	    " AND (entity_type IN ('issue','issue_files','handoff') OR action_type IN"
 	    " ('add_dependency','remove_dependency','board_delete'))"
-	    " ORDER BY rowid DESC LIMIT 1", "s", e->r->session);
+	    " ORDER BY timestamp DESC, rowid DESC LIMIT 1", "s", e->r->session);
 	if (!sql_next(&st))
 		return false;
 	rowid = sqlite3_column_int64(st, 0);
