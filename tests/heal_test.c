@@ -198,6 +198,13 @@ static const struct {
 	  { BOARD, "A delete boards bd-1 {}", "A restore boards bd-1 {'new_data':{'name':'B'," TIMES "}}" },
 	  "create boards/bd-1 no_such_column 3 {'id':'bd-1','name':'B',"
 	  "'created_at':'2026-01-01T00:00:00Z','updated_at':'2026-01-01T00:00:03Z'}\n" },
+	{ "the undo of a board's deletion that was not sent",
+	  { BOARD, ISSUE("td-1"), ISSUE("td-2"), PLACE("1"), PLACE("2"),
+	    "B restore boards bd-1 {'new_data':{'name':'B'," TIMES "}}" },
+	  "create board_issue_positions/bip_1 no_such_column 6 {'id':'bip_1','board_id':'bd-1',"
+	  "'issue_id':'td-1','position':1,'added_at':'2026-01-01T00:00:04Z','deleted_at':null}\n"
+	  "create board_issue_positions/bip_2 no_such_column 6 {'id':'bip_2','board_id':'bd-1',"
+	  "'issue_id':'td-2','position':2,'added_at':'2026-01-01T00:00:05Z','deleted_at':null}\n" },
 	{ "the undo of a board's deletion, which says nothing of the row",
 	  { BOARD, "A delete boards bd-1 {}", "A restore boards bd-1 {}" },
 	  "create boards/bd-1 no_such_column 3 {'id':'bd-1','name':'B',"

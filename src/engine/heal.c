@@ -404,6 +404,67 @@ make_children(struct healer *h, struct table *t, struct span id, int depth)
 	return rc == RC_NOT_FOUND ? RC_OK : rc;
 }
 
+/* --- rows that are there --- */
+
+/* Ids of some rows, NUL behind each, but for one. */
+struct ids {
+	struct buf all;
+	struct span but;
+};
+
+static enum rc
+add_id(void *ctx, struct span id, struct err *err)
+{
+	struct ids *ids = ctx;
+
+	(void)err;
+	if (!span_eq(id, ids->but)) {
+		buf_add_span(&ids->all, id);
+		buf_add_byte(&ids->all, '\0');
+	}
+	return RC_OK;
+}
+
+/* The rows again, as they are, for devices that lack them. */
+static enum rc
+renew(struct healer *h, struct table *t, const struct ids *ids)
+{
+	struct buf row = { 0 };
+	enum rc rc = ids->all.failed ? no_memory(h) : RC_OK;
+
+	for (size_t at = 0; at < ids->all.len && rc == RC_OK; at += strlen(ids->all.p + at) + 1) {
+		struct span id = span_of(ids->all.p + at);
+
+		buf_reset(&row);
+		if ((rc = write_row(h, t, id, -1, (struct span){ 0 }, &row, NULL)) == RC_OK)
+			rc = answer(h, ACTION_CREATE, t, id, buf_span(&row), (struct span){ 0 });
+	}
+	buf_free(&row);
+	return rc;
+}
+
+/* The rows that hang on a row. */
+static enum rc
+renew_children(struct healer *h, const struct table *t, struct span id)
+{
+	struct ids ids = { .but = { 0 } };
+	enum rc rc = RC_OK;
+
+	for (size_t i = 0; i < h->all->n && rc == RC_OK; i++) {
+		struct table *child = &h->all->list[i];
+
+		buf_reset(&ids.all);
+		for (int k = 0; k < child->n_parents && rc == RC_OK; k++)
+			if (strcmp(child->parents[k].table, t->entity->table) == 0)
+				rc = table_children(h->all, child, &child->parents[k], id, add_id, &ids,
+				                    h->err);
+		if (rc == RC_OK)
+			rc = renew(h, child, &ids);
+	}
+	buf_free(&ids.all);
+	return rc;
+}
+
 /* --- one cause each --- */
 
 /*
@@ -442,8 +503,9 @@ heal_column(struct healer *h, const struct kept *k, struct table *t)
 	if (k->ev.action == ACTION_SOFT_DELETE)
 		return !there ? RC_OK : answer(h, ACTION_DELETE, t, k->ev.id, (struct span){ 0 },
 		                               (struct span){ 0 });
+	/* Its author had deleted it before that was sent, with what hung on it. */
 	if (there)
-		return RC_OK;
+		return renew_children(h, t, k->ev.id);
 	if ((rc = find_content(h, t, k->ev.id, &c)) == RC_OK && c.has)
 		rc = make_again(h, t, k->ev.id, &c, 0);
 	else if (rc == RC_OK)
@@ -517,63 +579,26 @@ heal_stamp(struct healer *h, const struct kept *k, struct table *t)
 	return rc != RC_OK || s.settled ? rc : set_stamp(h, k, t);
 }
 
-/* The edges of a cycle, but the one that closes it: ids, NUL behind each. */
-struct path {
-	struct buf ids;
-	struct span closing;
-};
-
-static enum rc
-add_edge(void *ctx, struct span id, struct err *err)
-{
-	struct path *p = ctx;
-
-	(void)err;
-	if (!span_eq(id, p->closing)) {
-		buf_add_span(&p->ids, id);
-		buf_add_byte(&p->ids, '\0');
-	}
-	return RC_OK;
-}
-
-/* The edges again, for devices that took them for the closing ones. */
-static enum rc
-renew_edges(struct healer *h, struct table *t, const struct path *p)
-{
-	struct buf row = { 0 };
-	enum rc rc = RC_OK;
-
-	for (size_t at = 0; at < p->ids.len && rc == RC_OK; at += strlen(p->ids.p + at) + 1) {
-		struct span id = span_of(p->ids.p + at);
-
-		buf_reset(&row);
-		if ((rc = write_row(h, t, id, -1, (struct span){ 0 }, &row, NULL)) == RC_OK)
-			rc = answer(h, ACTION_CREATE, t, id, buf_span(&row), (struct span){ 0 });
-	}
-	buf_free(&row);
-	return rc;
-}
-
 /* Cut the edge, if it does close a cycle of more than two, or would. */
 static enum rc
 cut(struct healer *h, const struct kept *k, struct table *t, struct span from, struct span to)
 {
-	struct path p = { .closing = k->ev.id };
+	struct ids p = { .but = k->ev.id };
 	bool there;
 	enum rc rc;
 
 	if ((rc = exists(h, t, k->ev.id, &there)) == RC_OK)
-		rc = table_cycle(h->all, t, from, to, add_edge, &p, h->err);
-	if (rc == RC_OK && p.ids.failed)
+		rc = table_cycle(h->all, t, from, to, add_id, &p, h->err);
+	if (rc == RC_OK && p.all.failed)
 		rc = no_memory(h);
 	/* Of an edge and its reverse all devices keep the same one. */
-	if (rc == RC_OK && (there ? p.ids.len > 0
-	                          : p.ids.len != 0 && strlen(p.ids.p) + 1 < p.ids.len)) {
+	if (rc == RC_OK && (there ? p.all.len > 0
+	                          : p.all.len != 0 && strlen(p.all.p) + 1 < p.all.len)) {
 		rc = answer(h, ACTION_DELETE, t, k->ev.id, (struct span){ 0 }, (struct span){ 0 });
 		if (rc == RC_OK)
-			rc = renew_edges(h, t, &p);
+			rc = renew(h, t, &p);
 	}
-	buf_free(&p.ids);
+	buf_free(&p.all);
 	return rc;
 }
 

@@ -5,7 +5,7 @@
  * repeats nothing, and there are no answers to answers.
  *
  *	undone_create	the row, as its author has it; and what hung on it
- *	no_such_column	what its author did: a delete, or the row again
+ *	no_such_column	what its author did: a delete, or the row again; what hangs on it
  *	updated_at	an update that sets it for all
  *	cycle		the edge that closes it goes, for all; the others stay, for all
  *	cascade		the rows again that nobody meant to take

@@ -207,6 +207,7 @@ table_free(struct table *t)
 		sqlite3_finalize(t->updates[i].st);
 	for (int i = 0; i < t->n_parents; i++) {
 		sqlite3_finalize(t->parents[i].gone);
+		sqlite3_finalize(t->parents[i].children);
 		free(t->parents[i].table);
 		free(t->parents[i].key);
 	}
@@ -471,13 +472,46 @@ table_need_gone(struct tables *all, struct parent *p, struct err *err)
 	return prepare(all->db, &sql, &p->gone, err);
 }
 
+/* Visit the ids that a bound query gives. */
+static enum rc
+walk_ids(sqlite3_stmt *st, enum rc (*visit)(void *ctx, struct span id, struct err *err),
+         void *ctx, struct err *err)
+{
+	bool row;
+	enum rc rc;
+
+	while ((rc = db_step(st, &row, err)) == RC_OK && row)
+		if ((rc = visit(ctx, db_span(st, 0), err)) != RC_OK)
+			break;
+	db_reset(st);
+	return rc;
+}
+
+enum rc
+table_children(struct tables *all, struct table *t, struct parent *p, struct span id,
+               enum rc (*visit)(void *ctx, struct span id, struct err *err), void *ctx,
+               struct err *err)
+{
+	const char *column = t->columns[p->column].name;
+	struct buf sql = { 0 };
+	enum rc rc;
+
+	if (p->children == NULL) {
+		add_sql(&sql, "SELECT id FROM %s.%s WHERE %s = ?1 ORDER BY id",
+		        (const char *const[]){ all->schema, t->entity->table, column });
+		if ((rc = prepare(all->db, &sql, &p->children, err)) != RC_OK)
+			return rc;
+	}
+	sqlite3_bind_text64(p->children, 1, id.p, id.len, SQLITE_STATIC, SQLITE_UTF8);
+	return walk_ids(p->children, visit, ctx, err);
+}
+
 enum rc
 table_cycle(struct tables *all, struct table *t, struct span from, struct span to,
             enum rc (*visit)(void *ctx, struct span id, struct err *err), void *ctx,
             struct err *err)
 {
 	sqlite3_stmt *st;
-	bool row;
 	enum rc rc;
 
 	if ((rc = table_need(all, t, SQL_CYCLE, err)) != RC_OK)
@@ -486,9 +520,5 @@ table_cycle(struct tables *all, struct table *t, struct span from, struct span t
 	sqlite3_bind_text64(st, 1, to.p, to.len, SQLITE_STATIC, SQLITE_UTF8);
 	sqlite3_bind_text64(st, 2, from.p, from.len, SQLITE_STATIC, SQLITE_UTF8);
 	sqlite3_bind_text(st, 3, t->entity->edge->value, -1, SQLITE_STATIC);
-	while ((rc = db_step(st, &row, err)) == RC_OK && row)
-		if ((rc = visit(ctx, db_span(st, 0), err)) != RC_OK)
-			break;
-	db_reset(st);
-	return rc;
+	return walk_ids(st, visit, ctx, err);
 }

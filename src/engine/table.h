@@ -32,7 +32,7 @@ struct column {
 struct parent {
 	int column;              /* of the child, an index of table.columns */
 	char *table, *key;       /* the parent's */
-	sqlite3_stmt *gone;
+	sqlite3_stmt *gone, *children;
 };
 
 /* An UPDATE that sets a certain set of columns. */
@@ -110,6 +110,12 @@ enum rc table_need_update(struct tables *all, struct table *t, uint64_t set,
 /* Make sure that p->gone is there: it gives ?1 where that names no row of the
  * parent's table, and nothing where it does or is NULL or ''. */
 enum rc table_need_gone(struct tables *all, struct parent *p, struct err *err);
+
+/* The ids of a table's rows that hang on the parent with that id, in order. The id is
+ * borrowed for the call. */
+enum rc table_children(struct tables *all, struct table *t, struct parent *p, struct span id,
+                       enum rc (*visit)(void *ctx, struct span id, struct err *err),
+                       void *ctx, struct err *err);
 
 /* The edges of all paths from `to` to `from`: what an edge from `from` to `to`
  * would make a cycle with. The id is borrowed for the call. */
