@@ -2,6 +2,7 @@
 #include "bench/bench.h"
 
 #include "base/clock.h"
+#include "engine/follow.h"
 #include "tests/temp.h"
 
 #include <inttypes.h>
@@ -12,6 +13,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define LONG_MS 600000 /* for what is not to end by time */
 
 /* Whether one is the beginning of the other, up to a '/'. */
 static bool
@@ -193,6 +196,26 @@ append(struct events *log, const struct place *p, size_t device, int64_t first_i
 	return rc == RC_OK ? events_commit(log, err) : rc;
 }
 
+/* As a log that has been there for long: applied, and nothing of it to be healed. */
+static void
+settle_log(struct bench *b, struct events *log, const char *dir)
+{
+	int64_t end = clock_mono_ms() + LONG_MS;
+	struct follow_limits limits = { end, end, false };
+	struct follower *f;
+	struct events_head head;
+	struct err err;
+
+	must(b, events_begin(log, end, &err), &err);
+	must(b, events_head(log, &head, &err), &err);
+	must(b, events_set_heal_from(log, head.seq + 1, &err), &err);
+	must(b, events_commit(log, &err), &err);
+	must(b, follower_new(dir, &profile_td, &f, &err), &err);
+	if (f != NULL)
+		must(b, follower_run(f, log, &limits, &err), &err);
+	follower_free(f);
+}
+
 void
 tally_fill(struct bench *b, struct place *p, struct tally *t, int64_t events)
 {
@@ -217,6 +240,8 @@ tally_fill(struct bench *b, struct place *p, struct tally *t, int64_t events)
 		ids[d] += n;
 		t->base += n;
 	}
+	if (log != NULL)
+		settle_log(b, log, dir);
 	events_close(log);
 }
 

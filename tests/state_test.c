@@ -381,19 +381,32 @@ begin_empty(void)
 
 START_TEST(while_events_come_thick_they_are_not_applied)
 {
-	struct meanwhile few = { .busy = 1, .events = 49 }, many = { .busy = 3, .events = 50 };
+	struct meanwhile many = { .busy = 30, .events = 50 };
 
 	begin_empty();
 	step_append(events, NOTHING);
-	must(spend(&few));
-	ck_assert_int_eq(few.looks, 1);
-	ck_assert_int_eq(few.seq, 0);
-	ck_assert_int_eq(state_seq(follower_state(follower)), 50);
-	step_append(events, NOTHING);
 	must(spend(&many));
-	ck_assert_int_eq(many.looks, 4);
-	ck_assert_int_eq(many.seq, 50);
-	ck_assert_int_eq(state_seq(follower_state(follower)), 201);
+	ck_assert_int_eq(many.looks, 31);
+	ck_assert_int_eq(many.seq, 0);
+	ck_assert_int_eq(state_seq(follower_state(follower)), 1501);
+}
+END_TEST
+
+START_TEST(while_events_come_slowly_they_are_gathered_for_a_while)
+{
+	struct meanwhile some = { .busy = 24, .events = 49 }, on = { .busy = 26, .events = 1 };
+
+	begin_empty();
+	step_append(events, NOTHING);
+	must(spend(&some));
+	ck_assert_int_eq(some.looks, 25); /* at which there were none */
+	ck_assert_int_eq(some.seq, 0);
+	ck_assert_int_eq(state_seq(follower_state(follower)), 1 + 24 * 49);
+	step_append(events, NOTHING);
+	must(spend(&on));
+	ck_assert_int_eq(on.looks, 25);
+	ck_assert_int_eq(on.seq, 1 + 24 * 49);
+	ck_assert_int_eq(state_seq(follower_state(follower)), on.seq + 1 + 25);
 }
 END_TEST
 
@@ -446,6 +459,7 @@ main(void)
 	                    sizeof(values) / sizeof(values[0]));
 	tcase_add_test(t, a_state_of_another_profile_has_its_tables_and_rules);
 	tcase_add_test(t, while_events_come_thick_they_are_not_applied);
+	tcase_add_test(t, while_events_come_slowly_they_are_gathered_for_a_while);
 	tcase_add_test(t, who_is_wanted_leaves_it_for_later);
 	tcase_add_test(t, a_state_that_is_far_behind_is_brought_nearer_all_the_same);
 	suite_add_tcase(s, t);

@@ -24,10 +24,12 @@
 #define BULK_CACHE (64 << 20)
 
 /* In spare time: how often the log is looked at, how many events more make it a
- * busy one, how far behind the state may be then (some two seconds of applying),
- * and for how long events are applied. */
+ * busy one, how far behind the state may be then (some two seconds of applying);
+ * how often it may have fewer, but some (a transaction costs as much as a hundred
+ * events); and for how long events are applied. */
 #define LOOK_MS 20
 #define BUSY_EVENTS 50
+#define SLOW_LOOKS 25
 #define FAR_EVENTS 100000
 #define SPARE_MS 1000
 
@@ -479,14 +481,15 @@ follower_run(struct follower *f, struct events *log, const struct follow_limits 
 
 /*
  * Let some time pass. *now: it is time to apply, else the log is busy; RC_BUSY: there
- * is something better to do. *done: the state stands at the head.
+ * is something better to do. *done: the state stands at the head. *slow counts the
+ * looks at which few events came.
  */
 static enum rc
-look(struct follower *f, struct events *log, const struct follow_spare *spare, bool *now,
-     bool *done, struct err *err)
+look(struct follower *f, struct events *log, const struct follow_spare *spare, int *slow,
+     bool *now, bool *done, struct err *err)
 {
 	struct events_head head;
-	int64_t before;
+	int64_t before, more;
 	bool wanted;
 	enum rc rc;
 
@@ -503,7 +506,10 @@ look(struct follower *f, struct events *log, const struct follow_spare *spare, b
 	*now = head.visible - state_seq(f->state) >= FAR_EVENTS;
 	if (!*now && wanted)
 		return err_set(err, RC_BUSY, "left for later");
-	*now |= head.visible - before < BUSY_EVENTS;
+	more = head.visible - before;
+	if (more > 0 && more < BUSY_EVENTS)
+		++*slow;
+	*now |= more == 0 || (more < BUSY_EVENTS && *slow >= SLOW_LOOKS);
 	return RC_OK;
 }
 
@@ -513,14 +519,15 @@ follower_spare(struct follower *f, struct events *log, const struct follow_spare
 {
 	struct follow_limits limits = { .small = true };
 	bool now, done = false;
-	enum rc rc = follower_peek(f, log, err);
+	int slow = 0;
+	enum rc rc;
 
-	if (rc == RC_OK)
-		state_let_go(f->state);
+	follower_open(f, log, NULL);
 	f->stopped = false;
-	while ((rc = look(f, log, spare, &now, &done, err)) == RC_OK && !done && !f->stopped) {
+	while ((rc = look(f, log, spare, &slow, &now, &done, err)) == RC_OK && !done && !f->stopped) {
 		if (!now)
 			continue;
+		slow = 0;
 		limits.until_ms = clock_mono_ms() + SPARE_MS;
 		f->spare = spare;
 		rc = run_once(f, log, &limits, err);
@@ -564,17 +571,38 @@ follower_hold(struct follower *f, struct events *log, int64_t seq, int64_t deadl
 }
 
 enum rc
-follower_peek(struct follower *f, struct events *log, struct err *err)
+follower_open(struct follower *f, struct events *log, struct err *err)
 {
-	enum rc rc = is_ready(f) ? state_hold(f->state, log, err) : RC_NOT_FOUND;
+	enum rc rc;
 
-	if (rc != RC_NOT_FOUND)
-		return rc;
+	if (is_ready(f))
+		return RC_OK;
 	if ((rc = state_lock(f->state, log, 0, err)) != RC_OK) /* which opens it */
 		return rc;
 	rc = prepare(f, err);
 	state_unlock(f->state);
-	return rc == RC_OK ? state_hold(f->state, log, err) : rc;
+	return rc;
+}
+
+static enum rc
+take_last(void *ctx, int64_t seq, enum version_what what, bool *stop, struct err *err)
+{
+	(void)err;
+	*(int64_t *)ctx = what == VERSION_APPLIED ? seq : 0;
+	*stop = true;
+	return RC_OK;
+}
+
+enum rc
+follower_last(struct follower *f, struct span type, struct span id, int64_t *seq,
+              struct err *err)
+{
+	const struct table *t = is_ready(f) ? tables_find(applier_tables(f->applier), type) : NULL;
+
+	*seq = 0;
+	return t == NULL ? RC_OK
+	    : state_walk_versions(f->state, tables_number(applier_tables(f->applier), t), id,
+	                          INT64_MAX, 1, take_last, seq, err);
 }
 
 enum rc

@@ -51,7 +51,8 @@ struct follow_spare {
 /*
  * Bring the state up to the log's head in spare time, at most for about a second.
  * While events come thick it waits for the end of that, so that those who push have
- * the CPU, but not when the state is far behind; the lock is taken only to apply.
+ * the CPU, but not when the state is far behind; while they come slowly, for some more,
+ * half a second at most; the lock is taken only to apply.
  * Large events are left to who needs the state. RC_BUSY: there is something better to
  * do, whoever pushes next or needs the state does it. One process at a time is enough.
  */
@@ -71,10 +72,18 @@ enum rc follower_hold(struct follower *f, struct events *log, int64_t seq,
                       int64_t deadline_ms, struct err *err);
 
 /*
- * Hold the state as it stands, however far behind, without waiting for anybody.
- * Anything but RC_OK: it can't be had so. On RC_OK state_let_go() it.
+ * Open the state, if nobody else is at it: for follower_last(). The log must not be
+ * held or written.
  */
-enum rc follower_peek(struct follower *f, struct events *log, struct err *err);
+enum rc follower_open(struct follower *f, struct events *log, struct err *err);
+
+/*
+ * The last event about a row, as far as events are applied now; 0: none is known, or
+ * it was not applied. Costs one look at an index, without any lock; whether the state
+ * is this log's the caller has to see, by what the event is about.
+ */
+enum rc follower_last(struct follower *f, struct span type, struct span id, int64_t *seq,
+                      struct err *err);
 
 /*
  * For who writes an event that is computed from what the log adds up to: take the

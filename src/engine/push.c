@@ -3,7 +3,6 @@
 
 #include "base/clock.h"
 #include "base/json.h"
-#include "engine/deed.h"
 #include "engine/digest.h"
 
 #include <inttypes.h>
@@ -40,6 +39,8 @@ struct owned {
 	struct owned *next;
 	struct buf b;
 };
+
+#define SOME 4 /* creates that are looked for first */
 
 struct push {
 	const struct profile *profile;
@@ -615,61 +616,76 @@ may_be_known(const struct item *it)
 	       it->new_data.len > 0;
 }
 
+/* Whether the log's event says the same of the same entity. */
 static bool
-any_may_be_known(const struct push *p)
+is_same_row(const struct item *it, const struct event *last)
 {
-	for (size_t i = 0; i < p->n; i++)
-		if (may_be_known(&p->items[i]))
-			return true;
-	return false;
-}
+	struct span new_data;
 
-/* The last event about a row, where it is applied; else 0. */
-static enum rc
-take_last(void *ctx, int64_t seq, enum version_what what, bool *stop, struct err *err)
-{
-	(void)err;
-	*(int64_t *)ctx = what == VERSION_APPLIED ? seq : 0;
-	*stop = true;
-	return RC_OK;
+	return (last->action == ACTION_CREATE || last->action == ACTION_UPDATE) &&
+	       span_eq(last->type, it->ev.type) && span_eq(last->id, it->ev.id) &&
+	       json_get(last->payload, "new_data", &new_data) &&
+	       json_equal(new_data, it->new_data);
 }
 
 static enum rc
 find_known(struct item *it, struct follower *f, struct events *log, struct err *err)
 {
-	struct tables *all = follower_tables(f);
-	struct table *t = tables_find(all, it->ev.type);
 	struct event last;
-	struct span new_data;
-	int64_t seq = 0;
-	enum rc rc;
+	int64_t seq;
+	enum rc rc = follower_last(f, it->ev.type, it->ev.id, &seq, err);
 
-	if (t == NULL)
-		return RC_OK;
-	rc = state_walk_versions(follower_state(f), tables_number(all, t), it->ev.id, INT64_MAX,
-	                         1, take_last, &seq, err);
-	if (rc != RC_OK || seq == 0 || (rc = events_get(log, seq, &last, err)) != RC_OK)
+	if (rc != RC_OK || seq == 0)
 		return rc;
-	it->duplicate = (last.action == ACTION_CREATE || last.action == ACTION_UPDATE) &&
-	                json_get(last.payload, "new_data", &new_data) &&
-	                json_equal(new_data, it->new_data);
-	if (it->duplicate)
+	if ((rc = events_get(log, seq, &last, err)) == RC_OK && is_same_row(it, &last)) {
+		it->duplicate = true;
 		it->seq = seq;
+	}
 	events_got(log);
-	return RC_OK;
+	return rc == RC_NOT_FOUND ? RC_OK : rc; /* of another log */
+}
+
+/* The next create from the i-th event on; n: none. */
+static size_t
+next_create(const struct push *p, size_t i)
+{
+	while (i < p->n && !may_be_known(&p->items[i]))
+		i++;
+	return i;
+}
+
+/*
+ * Whether it is worth the while to look at each: td sends all of its backfill again,
+ * so of some creates from all over the push one is known then.
+ */
+static enum rc
+find_some(struct push *p, struct follower *f, struct events *log, bool *any,
+          struct err *err)
+{
+	enum rc rc = RC_OK;
+
+	*any = false;
+	for (size_t k = 0; k < SOME && !*any && rc == RC_OK; k++) {
+		size_t i = next_create(p, p->n * k / SOME);
+
+		if (i < p->n && (rc = find_known(&p->items[i], f, log, err)) == RC_OK)
+			*any = p->items[i].duplicate;
+	}
+	return rc;
 }
 
 enum rc
 push_find_known(struct push *p, struct follower *f, struct events *log, struct err *err)
 {
-	enum rc rc = RC_OK;
+	bool any;
+	enum rc rc;
 
-	if (!any_may_be_known(p) || follower_peek(f, log, NULL) != RC_OK)
+	if (next_create(p, 0) == p->n || follower_open(f, log, NULL) != RC_OK)
 		return RC_OK;
-	for (size_t i = 0; i < p->n && rc == RC_OK; i++)
-		if (may_be_known(&p->items[i]))
-			rc = find_known(&p->items[i], f, log, err);
-	state_let_go(follower_state(f));
+	rc = find_some(p, f, log, &any, err);
+	for (size_t i = next_create(p, 0); any && i < p->n && rc == RC_OK;
+	     i = next_create(p, i + 1))
+		rc = find_known(&p->items[i], f, log, err);
 	return rc;
 }
 

@@ -135,6 +135,7 @@ wait_for_request(int waiter, const sigset_t *waiting, const struct board *board)
 /* The library's request and what we know of it. */
 struct connection {
 	FCGX_Request fcgx;
+	const struct board *board; /* of the pool; NULL: there is none */
 };
 
 static const char *
@@ -222,17 +223,22 @@ io_finish(void *ctx)
 	limit_stop();
 }
 
-/* A request that is still in the socket's queue a moment later waits for this
- * worker: one that was idle would have taken it. */
+/*
+ * Where no other worker of the pool is idle, the next request will wait for this one;
+ * and one that is still in the socket's queue a moment later does: an idle worker
+ * would have taken it.
+ */
 static bool
 io_wanted(void *ctx, int ms)
 {
+	const struct connection *c = ctx;
 	struct pollfd queue = { STDIN_FILENO, POLLIN, 0 };
 	int64_t end = clock_mono_ms() + ms;
 	bool waits = false;
 
-	(void)ctx;
 	for (;; usleep(MOMENT_US)) {
+		if (c->board != NULL && board_count(c->board, SLOT_IDLE) == 0)
+			return true;
 		if (poll(&queue, 1, 0) <= 0)
 			waits = false;
 		else if (waits)
@@ -273,7 +279,7 @@ serve_one(struct request *r, struct connection *c)
 int
 fcgi_run(struct server *s, struct board *board, int slot, int64_t max_requests)
 {
-	struct connection c;
+	struct connection c = { .board = board };
 	struct request r;
 	sigset_t waiting;
 	int64_t served = 0;

@@ -17,7 +17,7 @@
 #define PROJECTS_OPEN 32
 
 /* Of these, how many have their state open: its statements are some 1 MB. */
-#define PROJECTS_STATES 4
+#define PROJECTS_STATES 8
 
 /* The profile that projects are made for where nobody says which. */
 #define PROJECTS_PROFILE "td"
@@ -31,6 +31,7 @@ struct project_log {
 	struct devices_known devices;
 	int64_t settled;                /* the log up to here is applied and healed,
 	                                 * as far as this process knows */
+	int unapplied;                  /* pushes after which nobody saw to the state */
 	uint64_t used;                  /* when, in uses of all */
 	uint64_t opened;                /* the number of this opening, of all */
 };

@@ -14,6 +14,9 @@
 /* After so long no more is begun after an answer. */
 #define AFTER_MS 1000
 
+/* After so many pushes it is seen to, though no other worker is idle. */
+#define SKIP 32
+
 /* For how long a pull waits for what the server itself has to say. */
 #define SETTLE_MS 200
 
@@ -300,13 +303,14 @@ heal(struct request *r, struct follower *f, int64_t until_ms, bool (*wanted)(voi
 static bool
 is_near(struct request *r, struct follower *f)
 {
-	int64_t seq;
+	struct state *s = follower_state(f);
 
-	if (follower_peek(f, r->project->log, NULL) != RC_OK)
+	if (follower_open(f, r->project->log, NULL) != RC_OK)
 		return true; /* others are at it */
-	seq = state_seq(follower_state(f));
-	state_let_go(follower_state(f));
-	return r->head.visible - seq <= SETTLE_EVENTS;
+	if (state_hold(s, r->project->log, NULL) != RC_OK)
+		return false; /* it is made anew */
+	state_let_go(s);
+	return r->head.visible - state_seq(s) <= SETTLE_EVENTS;
 }
 
 void
@@ -364,8 +368,13 @@ sync_after(struct request *r)
 	struct follower *f;
 	struct err err = { "" };
 	bool done = false;
-	enum rc rc = projects_follower(&r->server->projects, r->project, &f, &err);
+	enum rc rc;
 
+	/* With no worker to spare, not after each. */
+	if (r->io->wanted(r->io_ctx, 0) && ++r->project->unapplied < SKIP)
+		return;
+	r->project->unapplied = 0;
+	rc = projects_follower(&r->server->projects, r->project, &f, &err);
 	if (rc == RC_NOT_FOUND) /* of no profile: there is no state */
 		return;
 	while (rc == RC_OK && !done && clock_mono_ms() < until)
