@@ -3,6 +3,8 @@
 
 #include "base/json.h"
 
+#include <string.h>
+
 static const char *const names[] = {
 	[CAUSE_UNBORN] = "undone_create",
 	[CAUSE_NO_COLUMN] = "no_such_column",
@@ -101,6 +103,17 @@ add_parents(struct state *s, struct tables *all, const struct deed *d, int reaso
 	return rc;
 }
 
+/* Whether rows of a table may hang on others of this one. */
+static bool
+is_parent(const struct tables *all, const struct table *t)
+{
+	for (size_t i = 0; i < all->n; i++)
+		for (int k = 0; k < all->list[i].n_parents; k++)
+			if (strcmp(all->list[i].parents[k].table, t->entity->table) == 0)
+				return true;
+	return false;
+}
+
 /* A row was made: what may have waited for it is a cause again. (What was skipped
  * for want of it is not: everybody did.) */
 static enum rc
@@ -132,7 +145,8 @@ note_parents(struct state *s, struct applier *a, const struct deed *d, enum appl
 		return add_parents(s, all, d, 0, err);
 	if (carries && (changes_unborn(d, r) || lacks_column(d, what)))
 		return add_parents(s, all, d, what == APPLIED ? CAUSE_UNBORN : CAUSE_NO_COLUMN, err);
-	if (r->version == VERSION_APPLIED && d->ev->action == ACTION_CREATE)
+	if (r->version == VERSION_APPLIED && d->ev->action == ACTION_CREATE &&
+	    is_parent(all, d->table))
 		return wake_children(s, all, d, err);
 	return RC_OK;
 }
