@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "engine/apply.h"
+#include "engine/cause.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -156,6 +157,26 @@ log_load(struct run *run, struct log *l)
 	run->events = l->head.seq;
 }
 
+/* What the server itself wrote, and why. */
+static void
+tell_healed(struct run *run, const struct event *e)
+{
+	static const char *const keys[] = { CAUSE_SEQ, CAUSE_REASON };
+	struct buf reason = { 0 };
+	struct span payload, v[2];
+	int64_t cause = 0;
+
+	if (json_scan(e->payload, JSON_MAX_DEPTH, &payload, NULL, NULL) == RC_OK) {
+		json_pick(payload, keys, 2, v);
+		json_int64(v[0], &cause);
+		json_string(v[1], &reason);
+	}
+	trace_line(&run->trace, "healed", "i:seq", e->seq, "s:action", action_name(e->action),
+	    "b:type", e->type, "b:id", e->id, "i:cause", cause, "b:reason", buf_span(&reason),
+	    NULL);
+	buf_free(&reason);
+}
+
 static void
 tell_log(struct run *run, const struct log *l)
 {
@@ -168,6 +189,8 @@ tell_log(struct run *run, const struct log *l)
 		    "i:action_id", e->action_id, "b:type", e->type, "b:id", e->id, "s:action",
 		    action_name(e->action), "b:time", e->time, "i:parked",
 		    (int64_t)e->parked, NULL);
+		if (e->by_server)
+			tell_healed(run, e);
 	}
 }
 

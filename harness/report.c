@@ -85,7 +85,7 @@ struct reading {
 	struct edits edits[RUN_REPLICAS];
 	int lanes_n;
 	int64_t ordinary, left_out;
-	struct buf lanes, marks, conflicts, rows;
+	struct buf lanes, marks, conflicts, healed, rows;
 	struct span noticed;
 };
 
@@ -292,6 +292,8 @@ read_line(struct reading *r, struct span text)
 		buf_add_byte(&r->marks, ']');
 	} else if (is(r, T, "conflict")) {
 		buf_add_span(next(&r->conflicts), r->line);
+	} else if (is(r, T, "healed")) {
+		buf_add_span(next(&r->healed), r->line);
 	} else if (is(r, T, "row")) {
 		buf_add_span(next(&r->rows), r->line);
 	} else if (is(r, T, "difference") && r->noticed.len == 0) {
@@ -358,6 +360,7 @@ report_add(struct report *p, const struct report_run *run, const char *trace)
 	add_list(&p->runs, "lanes", &r.lanes);
 	add_list(&p->runs, "marks", &r.marks);
 	add_list(&p->runs, "conflicts", &r.conflicts);
+	add_list(&p->runs, "healed", &r.healed);
 	add_list(&p->runs, "rows", &r.rows);
 	buf_addf(&p->runs, ",\"left_out\":%lld", (long long)r.left_out);
 	if (r.noticed.len > 0) {

@@ -14,6 +14,7 @@
  *     ["s",at,line]         a line of the script begins
  *   left_out   how many ordinary marks there were besides
  *   conflicts  as conflicts.h has them
+ *   healed     what the server itself wrote: {"seq","action","type","id","cause","reason"}
  *   rows       the first row that differs in each replica that differs
  *   noticed    what the check said, though all is well (in the self-test)
  */

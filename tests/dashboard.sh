@@ -146,6 +146,13 @@ keys '#text' 'no such thing'
 is "none" becomes "$shown" "0 of 5 runs"
 click '#filters button'
 
+number=$(sed -n 's/.*"n":\([0-9]*\),.*"scenario":"lost-answer".*/\1/p' "$tmp/report/index.html")
+click "#run-$number > summary"
+is "what the server itself wrote" becomes \
+	"[...document.querySelectorAll('#run-$number .body > details')][1].textContent.replace(/lg-[0-9a-f]{8}/, 'lg-*')" \
+	'1 event of the server itselfevent 4: create logs lg-*, because of event 3 (lost_value)'
+click "#run-$number > summary"
+
 click '.run.failed > summary'
 run="document.querySelector('.run.failed[open]')"
 is "a run has a lane for each replica, and the server" becomes \

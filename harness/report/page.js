@@ -529,6 +529,14 @@ function run_body(run) {
 		}, { once: true });
 		body.append(list);
 	}
+	if (run.healed.length) {
+		list = el('details', {}, [el('summary', {
+			text: many(run.healed.length, 'event') + ' of the server itself' })]);
+		list.append(el('ol', { class: 'list' }, run.healed.map(h => el('li', {
+			text: 'event ' + h.seq + ': ' + h.action + ' ' + h.type + ' ' + h.id +
+			    ', because of event ' + h.cause + ' (' + h.reason + ')' }))));
+		body.append(list);
+	}
 	if (run.conflicts.length) {
 		body.append(el('h3', { text: many(run.conflicts.length, 'conflict') }));
 		conflicts.parts.forEach(part => {
@@ -551,6 +559,8 @@ function run_row(run) {
 			run.faults ? el('span', { class: 'fault', text: many(run.faults, 'fault') }) : null,
 			run.conflicts.length ? el('span', { class: 'conflict',
 			    text: many(run.conflicts.length, 'conflict') }) : null,
+			run.healed.length ? el('span', {
+			    text: run.healed.length + ' by the server' }) : null,
 			el('span', { class: 'about', text: run.about }),
 			run.why ? el('span', { class: 'cause', text: run.why }) : null
 		])
