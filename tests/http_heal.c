@@ -4,8 +4,11 @@
 
 #include "base/json.h"
 
+#include <sqlite3.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define PUSH "/v1/projects/{p}/sync/push"
 #define PULL "/v1/projects/{p}/sync/pull"
@@ -135,6 +138,66 @@ START_TEST(a_create_that_is_there_already_is_a_duplicate)
 }
 END_TEST
 
+/* How far the state has come; -1: there is none. */
+static int64_t
+applied(const struct world *w)
+{
+	char path[PATH_MAX + 64];
+	sqlite3_stmt *st = NULL;
+	int64_t seq = -1;
+	sqlite3 *db;
+
+	snprintf(path, sizeof(path), "%s/state.db", project_folder(w));
+	if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK &&
+	    sqlite3_busy_timeout(db, 3000) == SQLITE_OK &&
+	    sqlite3_prepare_v2(db, "SELECT seq FROM tdsync_state", -1, &st, NULL) == SQLITE_OK &&
+	    sqlite3_step(st) == SQLITE_ROW)
+		seq = sqlite3_column_int64(st, 0);
+	sqlite3_finalize(st);
+	sqlite3_close(db);
+	return seq;
+}
+
+/* Take the state away when those who push have made it. */
+static void
+lose_state(const struct world *w, int64_t seq)
+{
+	char command[PATH_MAX + 64];
+
+	for (int i = 0; i < 1000 && applied(w) != seq; i++)
+		usleep(20000);
+	ck_assert_int_eq(applied(w), seq);
+	usleep(300000); /* they let go of it */
+	snprintf(command, sizeof(command), "rm '%s'/state.db*", project_folder(w));
+	ck_assert_int_eq(system(command), 0);
+}
+
+#define NEAR 1000 /* events that a pull waits for */
+
+static void
+near(struct world *w)
+{
+	fill(w, 1, NEAR);
+	lose_state(w, NEAR);
+	/* In 200 ms; on a busy machine in some more pulls. */
+	for (int i = 0; i < 100 && applied(w) != NEAR; i++)
+		ck_assert_int_eq(ask(w, READER, "GET", PULL, NULL, NULL), 200);
+	ck_assert_int_eq(applied(w), NEAR);
+	fill(w, NEAR + 1, 1);
+	lose_state(w, NEAR + 1);
+	for (int i = 0; i < 10; i++)
+		ck_assert_int_eq(ask(w, READER, "GET", PULL, NULL, NULL), 200);
+	ck_assert_int_le(applied(w), 0);
+	ck_assert_int_eq(ask(w, READER, "GET", "/v1/projects/{p}/sync/digest", NULL, NULL), 200);
+	ck_assert_int_eq(applied(w), NEAR + 1);
+}
+
+START_TEST(a_pull_waits_for_what_is_near)
+{
+	with_each_of("heal = on\n", near);
+}
+END_TEST
+
 TCase *
 heal_case(void)
 {
@@ -143,6 +206,7 @@ heal_case(void)
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, a_pull_has_what_the_server_says);
 	tcase_add_test(t, switched_off_it_says_nothing);
+	tcase_add_test(t, a_pull_waits_for_what_is_near);
 	tcase_add_test(t, a_create_that_is_there_already_is_a_duplicate);
 	return t;
 }
