@@ -155,6 +155,8 @@ log_load(struct run *run, struct log *l)
 		key_of(l->at[i].ev.action_id, l->at[i].ev.type, l->at[i].ev.id,
 		    l->at[i].ev.action, l->at[i].ev.time, l->at[i].ev.payload, l->at[i].key);
 	run->events = l->head.seq;
+	for (run->servers = 0, i = 0; i < l->n; i++)
+		run->servers += l->at[i].ev.by_server;
 }
 
 /* What the server itself wrote, and why. */

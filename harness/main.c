@@ -8,7 +8,8 @@
  *	                   scenarios that are named
  *	--transport NAME   only over direct, cgi or fastcgi: those scenarios that are
  *	                   for it, or whichever is named
- *	--seeds N          so many random runs; 300 unless said
+ *	--seeds N          so many random runs of a kind; 300 of "random" and 100 of "devices"
+ *	                   unless said
  *	--seconds N        no new run is begun after that long
  *	--first SEED       the first of the random seeds; 1 unless said
  *	--quiet            no table: progress, and what failed
@@ -33,6 +34,7 @@
 #include "report.h"
 #include "scenario.h"
 #include "selftest.h"
+#include "shrink.h"
 
 #include "base/clock.h"
 #include "base/fs.h"
@@ -49,6 +51,7 @@
 #include <unistd.h>
 
 #define SEEDS 300
+#define PLANS 100
 #define EMITTER_SEEDS 6
 #define MAX_JOBS 16
 #define PROGRESS_MS 10000
@@ -76,7 +79,8 @@ struct job {
 	int64_t started_ms;
 	struct result {
 		bool ok, done;
-		int64_t events, ms;
+		int64_t events, servers, ms;
+		int settled; /* syncs that some device needed after the last push */
 		char why[640], skipped[160], dir[PATH_LEN];
 	} result;
 };
@@ -157,14 +161,15 @@ is_for(const struct scenario *s)
 }
 
 /* Random runs; of thirty one over CGI and one over FastCGI, which are slower,
- * unless a transport is asked for. */
+ * unless a transport is asked for. Plans, which are many, over none. */
 static void
-add_random(int n)
+add_random(const struct scenario *s)
 {
+	int n = opt.seeds >= 0 ? opt.seeds : s->plan != NULL ? PLANS : SEEDS;
 	uint64_t seed = opt.first;
 
 	for (; n > 0; n--, seed++)
-		add(scenario_find("random"), opt.kind >= 0 ? (enum server_kind)opt.kind :
+		add(s, s->plan != NULL && opt.kind < 0 ? SERVER_DIRECT : opt.kind >= 0 ? (enum server_kind)opt.kind :
 		    seed % 30 == 10 ? SERVER_CGI : seed % 30 == 20 ? SERVER_FASTCGI :
 		    SERVER_DIRECT, seed);
 }
@@ -188,7 +193,7 @@ static void
 plan(void)
 {
 	const struct scenario *s;
-	int i, seeds = opt.seeds >= 0 ? opt.seeds : SEEDS;
+	int i;
 
 	for (i = 0; i < opt.n_scenarios; i++) {
 		if ((s = scenario_find(opt.scenarios[i])) == NULL)
@@ -196,7 +201,7 @@ plan(void)
 		if (s->script != NULL || opt.replay)
 			add_scenario(s);
 		else
-			add_random(seeds);
+			add_random(s);
 	}
 	if (opt.n_scenarios > 0)
 		return;
@@ -208,10 +213,12 @@ plan(void)
 		add_self_test();
 	if (opt.self_test)
 		return;
-	for (s = scenarios; s->script != NULL; s++)
-		if (is_for(s))
+	for (s = scenarios; s->name != NULL; s++) {
+		if (s->script == NULL)
+			add_random(s);
+		else if (is_for(s))
 			add_scenario(s);
-	add_random(seeds);
+	}
 }
 
 /* A scenario read from a file. */
@@ -313,6 +320,8 @@ do_job(const struct job *j, struct result *out)
 	out->ok = run_ok(&run);
 	out->done = true;
 	out->events = run.events;
+	out->servers = run.servers;
+	out->settled = run.settled;
 	out->ms = clock_mono_ms() - start;
 	snprintf(out->why, sizeof(out->why), "%s", run.why);
 	snprintf(out->skipped, sizeof(out->skipped), "%s", run.skipped);
@@ -525,6 +534,61 @@ run_all(void)
 	}
 }
 
+/* --- plans --- */
+
+#define SHRUNK 5 /* of those that failed: it takes a while */
+
+/* The shortest plan that fails still, for each of the first that did. */
+static void
+shrink_failed(void)
+{
+	struct buf plan = { 0 }, less = { 0 };
+	int i, n = 0;
+
+	for (i = 0; i < n_jobs && n < SHRUNK; i++) {
+		struct job *j = &jobs[i];
+		struct shrink s = { .kind = j->kind, .seed = j->seed, .parent = opt.parent };
+
+		if (j->scenario == NULL || j->scenario->plan == NULL || j->result.ok)
+			continue;
+		n++;
+		buf_reset(&plan);
+		j->scenario->plan(j->seed, &plan);
+		if (shrink_script(&s, buf_cstr(&plan), &less))
+			printf("seed %llu fails with no less than this (%d runs): %s\n%s",
+			    (unsigned long long)j->seed, s.runs, s.why, buf_cstr(&less));
+		else
+			printf("seed %llu did not fail again\n", (unsigned long long)j->seed);
+		fflush(stdout);
+	}
+	buf_free(&plan);
+	buf_free(&less);
+}
+
+/* What the plans that passed came to. */
+static void
+tell_plans(void)
+{
+	int64_t clients = 0, servers = 0;
+	int i, n = 0, settled = 0;
+
+	for (i = 0; i < n_jobs; i++) {
+		const struct result *r = &jobs[i].result;
+
+		if (jobs[i].scenario == NULL || jobs[i].scenario->plan == NULL || !r->ok)
+			continue;
+		n++;
+		clients += r->events - r->servers;
+		servers += r->servers;
+		settled = r->settled > settled ? r->settled : settled;
+	}
+	if (n > 0)
+		printf("%d plans: settled after %d syncs of a device at most; %lld events of"
+		    " clients, %lld of the server's, one for %.1f\n", n, settled,
+		    (long long)clients, (long long)servers,
+		    servers > 0 ? (double)clients / (double)servers : 0.0);
+}
+
 /* --- the command --- */
 
 static void
@@ -674,6 +738,8 @@ main(int argc, char **argv)
 		print_table();
 	if (opt.report != NULL)
 		report_write(opt.report);
+	shrink_failed();
+	tell_plans();
 	for (i = 0; i < n_jobs; i++) {
 		if (jobs[i].result.skipped[0] != '\0')
 			skipped++;

@@ -87,6 +87,21 @@ run_copy(struct run *run, const char *from, enum replica_copying how)
 	return tell(run, r);
 }
 
+void
+run_at(struct run *run, int64_t seconds, uint64_t seed)
+{
+	struct rng rng = { seed };
+	int64_t us = (RUN_BEGINS + seconds) * INT64_C(1000000);
+	size_t i;
+
+	if (run->wall.us < us)
+		run->wall.us = us;
+	run->rng = rng_split(&rng);
+	run->faults.rng = rng_split(&rng);
+	for (i = 0; i < run->n; i++)
+		run->replicas[i].rng = rng_split(&rng);
+}
+
 struct replica *
 run_replica(struct run *run, const char *name)
 {
@@ -96,6 +111,14 @@ run_replica(struct run *run, const char *name)
 		if (strcmp(run->replicas[i].name, name) == 0)
 			return &run->replicas[i];
 	return NULL;
+}
+
+/* What a run is called, and its folder. */
+static void
+call_it(char name[80], const char *scenario, enum server_kind kind, uint64_t seed)
+{
+	snprintf(name, 80, "%s-%s-%llu", scenario, server_kind_name(kind),
+	    (unsigned long long)seed);
 }
 
 void
@@ -108,9 +131,8 @@ run_begin(struct run *run, const char *scenario, enum server_kind kind, uint64_t
 	run->scenario = scenario;
 	run->seed = seed;
 	run->rng.state = seed;
-	run->wall.us = 1801389600 * INT64_C(1000000); /* 2027-01-31T10:00:00Z */
-	snprintf(name, sizeof(name), "%s-%s-%llu", scenario, server_kind_name(kind),
-	    (unsigned long long)seed);
+	run->wall.us = RUN_BEGINS * INT64_C(1000000);
+	call_it(name, scenario, kind, seed);
 	snprintf(run->dir, sizeof(run->dir), "%s/%s", parent, name);
 	if (mkdir(run->dir, 0700) != 0)
 		die("%s: %s", run->dir, strerror(errno));
@@ -147,4 +169,14 @@ run_end(struct run *run, bool keep)
 	trace_close(&run->trace);
 	if (!keep)
 		nftw(run->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+void
+run_remove(const char *parent, const char *scenario, enum server_kind kind, uint64_t seed)
+{
+	char name[80], path[PATH_LEN];
+
+	call_it(name, scenario, kind, seed);
+	snprintf(path, sizeof(path), "%s/%s", parent, name);
+	nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }

@@ -14,6 +14,8 @@
 #define RUN_PEOPLE 8 /* of them; the others come when all is quiet */
 #define RUN_NAMES 160
 
+#define RUN_BEGINS INT64_C(1801389600) /* by its own clock: 2027-01-31T10:00:00Z */
+
 struct run {
 	const char *scenario;
 	uint64_t seed;
@@ -34,7 +36,9 @@ struct run {
 	int depth;                 /* within how many calls of the library we are */
 	int log;                   /* how often another log took the place of its log */
 	int64_t events;            /* in the log at the end */
+	int64_t servers;           /* of them the server's own */
 	int rounds;                /* of syncs until all was quiet, the last time */
+	int settled;               /* syncs that some device needed after the last push */
 	char skipped[160];         /* why it could not run here; "" when it could */
 	char why[640];             /* the first thing that went wrong, "" for none */
 };
@@ -58,6 +62,10 @@ const char *run_fixture(const char *name, char out[PATH_LEN]);
 struct replica *run_add(struct run *run, int schema);
 struct replica *run_copy(struct run *run, const char *from, enum replica_copying how);
 
+/* What happens from now on is by chance of its own, so many seconds after the run
+ * began: whatever was before. */
+void run_at(struct run *run, int64_t seconds, uint64_t seed);
+
 /* The replica of that name, or NULL. */
 struct replica *run_replica(struct run *run, const char *name);
 
@@ -68,5 +76,9 @@ struct replica *run_replica(struct run *run, const char *name);
 void run_begin(struct run *run, const char *scenario, enum server_kind kind,
                uint64_t seed, const char *parent, const char *trace);
 void run_end(struct run *run, bool keep);
+
+/* Remove the folder of a run that did not come to its end; nothing where there is none. */
+void run_remove(const char *parent, const char *scenario, enum server_kind kind,
+                uint64_t seed);
 
 #endif

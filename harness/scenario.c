@@ -1,6 +1,7 @@
 #include "scenario.h"
 
 #include "check.h"
+#include "plan.h"
 #include "script.h"
 #include "sync.h"
 
@@ -486,8 +487,10 @@ const struct scenario scenarios[] = {
 	  "stock 31; E threshold 1; E sync replays; stock 38; F threshold 5000; F sync replays\n"
 	  "all sync; expect i1 title Uno; expect i4 title Pending\n" },
 
-	{ "random", "everything by chance, from a seed", 0, NULL },
-	{ NULL }
+	{ .name = "devices", .about = "stock devices, and clients beside them, by chance",
+	  .plan = plan_make },
+	{ .name = "random", .about = "everything by chance, from a seed" },
+	{ .name = NULL }
 };
 
 const struct scenario *
@@ -501,12 +504,24 @@ scenario_find(const char *name)
 	return NULL;
 }
 
+static void
+run_plan(struct run *run, const struct scenario *s)
+{
+	struct buf script = { 0 };
+
+	s->plan(run->seed, &script);
+	script_run(run, buf_cstr(&script));
+	buf_free(&script);
+}
+
 void
 scenario_run(struct run *run, const struct scenario *s)
 {
 	if (run->skipped[0] != '\0')
 		return;
-	if (s->script != NULL)
+	if (s->plan != NULL)
+		run_plan(run, s);
+	else if (s->script != NULL)
 		script_run(run, s->script);
 	else
 		random_run(run);

@@ -12,7 +12,9 @@
 struct scenario {
 	const char *name, *about;
 	unsigned on;           /* transports in a whole run, as 1 << server_kind */
-	const char *script;    /* NULL: made from the seed, random.c */
+	const char *script;    /* NULL: made from the seed ... */
+	void (*plan)(uint64_t seed, struct buf *out); /* ... by this; NULL: random.c */
+	bool heals;            /* without the server's healing it fails */
 };
 
 extern const struct scenario scenarios[]; /* ended by a NULL name */

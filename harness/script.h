@@ -6,6 +6,7 @@
  *
  *	A COMMAND ARGS…           a td command on replica A (emit.h's table)
  *	A random N                N commands by chance
+ *	A try COMMAND             this command with arguments by chance, where it can be
  *	A walk                    every command there is, once, as far as it can
  *	A push|pull|sync|status   a call of the client library, with, after it:
  *	    FAULT                 one of faults.h ("lost-answer"), of its push
@@ -14,11 +15,13 @@
  *	    meanwhile STEP : …    another line runs at the steps of that name (*: all)
  *	    retries N             the library tries again by itself
  *	    fails                 it must not succeed (faults that are lossy imply that)
+ *	    may                   it may fail, for the network's sake; and no fault need strike
  *	    begins, replays       it must begin with a snapshot, or must not
  *	A put-back                what the last conflict took is restored (with the same)
  *	A stock sync|push|pull|auto   a stock td does it (auto: its automatic sync; with
  *	                          the same), and "wedged": it never gets past an event
  *	A td COMMAND ARGS…        a td command between two automatic syncs
+ *	A td chance               one by chance, with what may follow a call (for each sync)
  *	A one-shot                from now on its td has another device id each time
  *	A new-session             another session of td begins
  *	A stock unlink            its td is unlinked: the next sync links it anew
@@ -46,6 +49,7 @@
  *	                          had never been synced, or as it is
  *	name NAME ID              call something that is there already by a name
  *	repeat N : …              the line N times
+ *	at SECONDS SEED : …       the line, then, from that seed: whatever was before
  *	expect NAME COLUMN VALUE  every replica has that value (NULL, absent)
  *	expect-rows TABLE N       every replica has so many rows (not deleted)
  *	expect-conflicts N        every replica knows of so many that are certain

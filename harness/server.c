@@ -6,6 +6,7 @@
 
 #include "base/fs.h"
 #include "base/lock.h"
+#include "engine/heal.h"
 #include "store/events.h"
 #include "tests/mishap.h"
 #include "tests/site.h"
@@ -164,7 +165,7 @@ server_connect(struct server *s, size_t i)
 	switch (s->kind) {
 	case SERVER_DIRECT:
 		snprintf(user, sizeof(user), "u_%016zx", i);
-		if ((rc = transport_direct(s->data, user, &t, &err)) == RC_OK)
+		if ((rc = transport_direct(s->data, user, &t, &err)) == RC_OK && !s->unhealed)
 			direct_heals(t);
 		break;
 	case SERVER_CGI:
@@ -292,6 +293,21 @@ break_disk(const struct server *s, int code)
 	mishap_plan(1, code, true, where);
 }
 
+/* Switch healing off. A server does it when it comes to heal. */
+static void
+heal_not(struct server *s)
+{
+	char dir[700];
+	struct err err = { "" };
+	struct events *log;
+
+	if (events_open(server_log(s, dir), &log, &err) != RC_OK ||
+	    heal_off(log, clock_mono_ms() + LOCK_WAIT_MS, &err) != RC_OK)
+		die("%s", err.text);
+	events_close(log);
+	s->unhealed = true;
+}
+
 bool
 server_suffer(struct server *s, const char *what)
 {
@@ -322,6 +338,10 @@ server_suffer(struct server *s, const char *what)
 		mishap_none();
 	} else if (strcmp(what, "lose-log") == 0) {
 		remove_log(s);
+	} else if (strcmp(what, "heal-off") == 0 && s->kind == SERVER_DIRECT) {
+		heal_not(s);
+	} else if (strcmp(what, "heal-on") == 0 && s->kind == SERVER_DIRECT) {
+		s->unhealed = false;
 	} else if (strcmp(what, "cut-log") == 0) {
 		cut_log(s);
 	} else if (strcmp(what, "new-log") == 0) {

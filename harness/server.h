@@ -28,6 +28,7 @@ struct server {
 	char *tokens[SERVER_TOKENS]; /* one a member, of different users */
 	char url[128];        /* FastCGI: where nginx listens */
 	int64_t clock_s;      /* how far its clock is ahead */
+	bool unhealed;        /* direct: healing is switched off */
 	void *handle;         /* of what was started */
 	pid_t stranger;       /* who holds the log's lock; 0: nobody */
 };
@@ -54,6 +55,7 @@ const char *server_log(const struct server *s, char out[700]);
  *	lose-log                    its events.db is gone
  *	new-log                     and an empty one is there
  *	cut-log                     little of it is left
+ *	heal-off, heal-on           healing is switched off, or on again (direct)
  */
 bool server_suffer(struct server *s, const char *what);
 

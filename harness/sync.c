@@ -12,6 +12,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define SETTLED 2 /* syncs of each device after the last push: then all is said */
+
 static const char *const calls[] = { "link", "push", "pull", "sync", "status",
     "put-back" };
 
@@ -256,10 +258,12 @@ sync_quiet(struct run *run)
 	struct faults ambient = run->faults;
 	struct outcome out = { 0 };
 	bool still = false;
+	int syncs[RUN_REPLICAS] = { 0 }; /* of each since the last push */
 	int round;
 	size_t i;
 
 	memset(&run->faults, 0, sizeof(run->faults));
+	run->settled = 0;
 	for (round = 0; round < 5 && !still && run_ok(run); round++) {
 		still = true;
 		for (i = 0; i < run->n && run_ok(run); i++) {
@@ -272,6 +276,13 @@ sync_quiet(struct run *run)
 				    out.wedged ? "wedged: " : "", out.error);
 				break;
 			}
+			syncs[i]++;
+			if (out.result.pushed > 0) {
+				memset(syncs, 0, sizeof(syncs));
+				run->settled = 0;
+			} else if (out.result.pulled > 0 && syncs[i] > run->settled) {
+				run->settled = syncs[i];
+			}
 			/* Its own events come back: that is no news. */
 			if (out.result.pushed + out.result.duplicates + out.result.pulled > 0 ||
 			    replica_pending(&run->replicas[i]) > 0)
@@ -282,6 +293,8 @@ sync_quiet(struct run *run)
 	run->rounds = round;
 	if (run_ok(run) && !still)
 		return run_fail(run, "not quiet after %d rounds", round);
+	if (run_ok(run) && run->settled > SETTLED)
+		return run_fail(run, "settled after %d syncs of a device", run->settled);
 	return run_ok(run);
 }
 

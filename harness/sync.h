@@ -53,7 +53,8 @@ bool sync_crowd(struct run *run);
 
 /*
  * All replicas sync, without faults, until nothing is pending and nothing is
- * to be fetched; a few rounds have to do. False (and the run fails) else.
+ * to be fetched; a few rounds have to do, and after the last push two syncs of each.
+ * False (and the run fails) else.
  */
 bool sync_quiet(struct run *run);
 
