@@ -1,11 +1,14 @@
 #include "check.h"
 
+#include "clobber.h"
 #include "compare.h"
 
+#include "base/fs.h"
 #include "base/hash.h"
 #include "base/json.h"
 #include "engine/apply.h"
 #include "engine/cause.h"
+#include "store/state.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -580,6 +583,39 @@ check_books(struct run *run, const struct replica *r, const struct log *l)
 	return ok;
 }
 
+/* --- what the server answers --- */
+
+/* Have an answer to a GET. False (and the run fails) when it is none; free it in any
+ * case. */
+static bool
+fetch(struct run *run, const char *path, struct transport_reply *reply)
+{
+	struct transport *t = server_connect(&run->server, 0);
+	struct err err = { "" };
+	struct transport_request rq = { .method = "GET", .path = path,
+	    .token = run->server.tokens[0], .timeout_s = 30 };
+	bool ok = t->send(t, &rq, reply, &err) == RC_OK && reply->status == 200;
+
+	t->free(t);
+	return ok || run_fail(run, "%s: status %d: %s", path, reply->status, err.text);
+}
+
+/* The server's list of conflicts; it lies in the reply. */
+static bool
+fetch_conflicts(struct run *run, struct transport_reply *reply, struct span *list)
+{
+	struct span root;
+	char path[200];
+
+	snprintf(path, sizeof(path), "/v1/projects/%s/sync/conflicts?limit=10000",
+	    run->server.project);
+	*list = (struct span){ 0 };
+	if (!fetch(run, path, reply))
+		return false;
+	return (json_scan(buf_span(&reply->body), JSON_MAX_DEPTH, &root, NULL, NULL) == RC_OK &&
+	    json_get(root, "conflicts", list)) || run_fail(run, "conflicts: not a list");
+}
+
 /* --- the log as it is served --- */
 
 /* An event of a page against the log, member by member. */
@@ -649,29 +685,21 @@ check_page(struct run *run, const struct log *l, struct span body, size_t *at,
 static bool
 check_pull(struct run *run, const struct log *l)
 {
-	struct transport *t = server_connect(&run->server, 0);
 	struct transport_reply reply = { 0 };
-	struct err err = { "" };
 	char path[200];
 	int64_t cursor = 0;
 	size_t at = 0;
 	bool more = true, ok = true;
 
 	while (more && ok) {
-		struct transport_request rq = { .method = "GET", .path = path,
-		    .token = run->server.tokens[0], .timeout_s = 30 };
-
 		snprintf(path, sizeof(path), "/v1/projects/%s/sync/pull?after_server_seq=%lld",
 		    run->server.project, (long long)cursor);
 		transport_reply_free(&reply);
 		memset(&reply, 0, sizeof(reply));
-		if (t->send(t, &rq, &reply, &err) != RC_OK || reply.status != 200)
-			ok = run_fail(run, "pull: status %d: %s", reply.status, err.text);
-		else
-			ok = check_page(run, l, buf_span(&reply.body), &at, &cursor, &more);
+		ok = fetch(run, path, &reply) &&
+		    check_page(run, l, buf_span(&reply.body), &at, &cursor, &more);
 	}
 	transport_reply_free(&reply);
-	t->free(t);
 	while (at < l->n && l->at[at].ev.parked)
 		at++;
 	if (ok && at != l->n)
@@ -706,11 +734,18 @@ replay(sqlite3 *db, const struct log *l)
 
 	if (applier_new(db, "main", l->profile, &a, &err) != RC_OK)
 		die("%s", err.text);
+	clobber_begin(db);
 	sql_run(db, "BEGIN", "");
-	for (i = 0; i < l->n; i++)
-		if (!l->at[i].ev.parked &&
-		    applier_apply(a, &l->at[i].ev, &what, &err) != RC_OK)
+	for (i = 0; i < l->n; i++) {
+		const struct event *ev = &l->at[i].ev;
+
+		if (ev->parked)
+			continue;
+		clobber_before(db, ev);
+		if (applier_apply(a, ev, &what, &err) != RC_OK)
 			die("seq %zu: %s", i + 1, err.text);
+		clobber_after(db, ev);
+	}
 	applier_free(a);
 	sql_run(db, "COMMIT", "");
 }
@@ -725,11 +760,61 @@ fresh(const char *path)
 	return db;
 }
 
+/* A database against what the log adds up to. */
+static void
+check_state(struct run *run, const char *who, sqlite3 *db, sqlite3 *want)
+{
+	struct difference d;
+
+	check_tell_state(run, who, db, want);
+	if (compare(db, want, &d))
+		return;
+	trace_line(&run->trace, "row", "s:replica", who, "s:table", d.table, "s:id", d.id,
+	    "s:column", d.column, "s:here", d.left, "s:log", d.right, NULL);
+	run_fail(run, "%s differs from what the log adds up to: %s %s %s: %s here, %s by the"
+	    " log", who, d.table, d.id, d.column, d.left, d.right);
+}
+
+/* The server's own state, which has answered for the head of the log by now. */
+static void
+check_server(struct run *run, sqlite3 *want)
+{
+	char dir[700], path[800];
+	sqlite3 *db;
+
+	snprintf(path, sizeof(path), "%s/" STATE_DB, server_log(&run->server, dir));
+	db = sql_open(path, false);
+	check_state(run, "the server's state", db, want);
+	sql_close(db);
+}
+
+/* A snapshot of the log's head. */
+static void
+check_snapshot(struct run *run, const struct log *l, sqlite3 *want)
+{
+	struct transport_reply reply = { 0 };
+	struct err err = { "" };
+	char path[200], file[PATH_LEN];
+	sqlite3 *db;
+
+	if (l->head.visible == 0)
+		return;
+	snprintf(path, sizeof(path), "/v1/projects/%s/sync/snapshot", run->server.project);
+	if (!fetch(run, path, &reply))
+		return;
+	snprintf(file, sizeof(file), "%s/snapshot.db", run->dir);
+	if (fs_write(file, buf_span(&reply.body), 0600, &err) != RC_OK)
+		die("%s", err.text);
+	transport_reply_free(&reply);
+	db = sql_open(file, false);
+	check_state(run, "a snapshot", db, want);
+	sql_close(db);
+}
+
 static bool
-check_states(struct run *run, const struct log *l)
+check_states(struct run *run, const struct log *l, struct span conflicts)
 {
 	char path[PATH_LEN];
-	struct difference d;
 	sqlite3 *want, *db;
 	size_t i;
 
@@ -740,17 +825,12 @@ check_states(struct run *run, const struct log *l)
 	check_tell_state(run, "log", want, want);
 	for (i = 0; i < run->n; i++) {
 		db = sql_open(run->replicas[i].db, false);
-		check_tell_state(run, run->replicas[i].name, db, want);
-		if (!compare(db, want, &d)) {
-			trace_line(&run->trace, "row", "s:replica", run->replicas[i].name,
-			    "s:table", d.table, "s:id", d.id, "s:column", d.column, "s:here",
-			    d.left, "s:log", d.right, NULL);
-			run_fail(run, "%s differs from what the log adds up to: %s %s %s: %s"
-			    " here, %s by the log", run->replicas[i].name, d.table, d.id,
-			    d.column, d.left, d.right);
-		}
+		check_state(run, run->replicas[i].name, db, want);
 		sql_close(db);
 	}
+	check_server(run, want);
+	check_snapshot(run, l, want);
+	clobber_check(run, want, conflicts);
 	sql_close(want);
 	return run_ok(run);
 }
@@ -815,37 +895,21 @@ check_records(struct run *run, const struct replica *r, struct span list)
 	return ok;
 }
 
-static bool
-check_conflicts(struct run *run)
+static void
+check_conflicts(struct run *run, struct span list)
 {
-	struct transport *t = server_connect(&run->server, 0);
-	struct transport_reply reply = { 0 };
-	struct err err = { "" };
-	struct span root, list = { 0 };
-	char path[200];
 	size_t i;
-	bool ok;
-	struct transport_request rq = { .method = "GET", .path = path,
-	    .token = run->server.tokens[0], .timeout_s = 30 };
 
-	snprintf(path, sizeof(path), "/v1/projects/%s/sync/conflicts?limit=10000",
-	    run->server.project);
-	ok = t->send(t, &rq, &reply, &err) == RC_OK && reply.status == 200 &&
-	    json_scan(buf_span(&reply.body), JSON_MAX_DEPTH, &root, NULL, NULL) == RC_OK &&
-	    json_get(root, "conflicts", &list);
-	if (!ok)
-		run_fail(run, "conflicts: status %d: %s", reply.status, err.text);
-	for (i = 0; i < run->n && ok; i++)
+	for (i = 0; i < run->n && run_ok(run); i++)
 		if (!run->replicas[i].stock)
-			ok = check_records(run, &run->replicas[i], list);
-	transport_reply_free(&reply);
-	t->free(t);
-	return ok;
+			check_records(run, &run->replicas[i], list);
 }
 
 bool
 check_run(struct run *run)
 {
+	struct transport_reply reply = { 0 };
+	struct span conflicts;
 	struct log l;
 	size_t i;
 
@@ -853,12 +917,14 @@ check_run(struct run *run)
 	l.profile = &profile_td;
 	tell_log(run, &l);
 	if (check_numbers(run, &l) && check_once(run, &l) && check_sent(run, &l) &&
-	    check_acks(run, &l) && check_pull(run, &l))
-		check_states(run, &l);
+	    check_acks(run, &l) && check_pull(run, &l) &&
+	    fetch_conflicts(run, &reply, &conflicts))
+		check_states(run, &l, conflicts);
 	for (i = 0; i < run->n && run_ok(run); i++)
 		check_books(run, &run->replicas[i], &l);
 	if (run_ok(run))
-		check_conflicts(run);
+		check_conflicts(run, conflicts);
+	transport_reply_free(&reply);
 	log_free(&l);
 	return run_ok(run);
 }

@@ -37,6 +37,7 @@ struct run {
 	int log;                   /* how often another log took the place of its log */
 	int64_t events;            /* in the log at the end */
 	int64_t servers;           /* of them the server's own */
+	int64_t clobbered;         /* values that somebody had not seen and wrote over */
 	int rounds;                /* of syncs until all was quiet, the last time */
 	int settled;               /* syncs that some device needed after the last push */
 	char skipped[160];         /* why it could not run here; "" when it could */
