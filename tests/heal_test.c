@@ -190,6 +190,14 @@ static const struct {
 	{ "a create that comes after its edit",
 	  { "A update issues td-1 {'new_data':{'title':'U'," TIMES "},'previous_data':{'title':'T'}}",
 	    ISSUE("td-1") }, "" },
+	{ "a create that comes after what hangs on it",
+	  { "A create comments cm-1 {'new_data':{'issue_id':'td-1','session_id':'s','text':'c'}}",
+	    "A create issue_reviews rv-1 {'new_data':{'issue_id':'td-1','reviewer_session':'s',"
+	    "'decision':'approved'}}", ISSUE("td-1") },
+	  "create comments/cm-1 undone_create 1 {'id':'cm-1','issue_id':'td-1','session_id':'s',"
+	  "'text':'c'}\n"
+	  "create issue_reviews/rv-1 undone_create 2 {'id':'rv-1','issue_id':'td-1',"
+	  "'reviewer_session':'s','decision':'approved'}\n" },
 	{ "the undo of a handoff",
 	  { ISSUE("td-1"), "A create handoffs ho-1 {'new_data':{'issue_id':'td-1','session_id':'s'}}",
 	    "A soft_delete handoffs ho-1 {'previous_data':{'issue_id':'td-1','session_id':'s'}}" },

@@ -88,7 +88,7 @@ add_parents(struct state *s, struct tables *all, const struct deed *d, int reaso
 	struct buf id = { 0 };
 	enum rc rc = RC_OK;
 
-	for (int i = 0; i < d->table->n_parents && rc == RC_OK; i++) {
+	for (int i = 0; i < d->table->n_bound && rc == RC_OK; i++) {
 		const struct parent *p = &d->table->parents[i];
 		const struct table *t = tables_find(all, span_of(p->table));
 
@@ -108,14 +108,14 @@ static bool
 is_parent(const struct tables *all, const struct table *t)
 {
 	for (size_t i = 0; i < all->n; i++)
-		for (int k = 0; k < all->list[i].n_parents; k++)
+		for (int k = 0; k < all->list[i].n_bound; k++)
 			if (strcmp(all->list[i].parents[k].table, t->entity->table) == 0)
 				return true;
 	return false;
 }
 
-/* A row was made: what may have waited for it is a cause again. (What was skipped
- * for want of it is not: everybody did.) */
+/* A row was made: what may have waited for it is a cause again; what was skipped for
+ * want of it is one now. */
 static enum rc
 wake_children(struct state *s, struct tables *all, const struct deed *d, struct err *err)
 {
@@ -125,7 +125,7 @@ wake_children(struct state *s, struct tables *all, const struct deed *d, struct 
 
 	while ((rc = state_next_orphan(s, tables_number(all, d->table), d->ev->id, seq, &seq,
 	                               &reason, err)) == RC_OK)
-		if (reason != 0 && (rc = state_add_cause(s, seq, reason, err)) != RC_OK)
+		if ((rc = state_add_cause(s, seq, reason, err)) != RC_OK)
 			return rc;
 	return rc == RC_NOT_FOUND ? RC_OK : rc;
 }
@@ -141,8 +141,9 @@ note_parents(struct state *s, struct applier *a, const struct deed *d, enum appl
 
 	if (d->table == NULL)
 		return RC_OK;
-	if (what == APPLIED_ORPHAN)
-		return add_parents(s, all, d, 0, err);
+	if (what == APPLIED_ORPHAN || (what == APPLIED_BAD && d->has_row &&
+	    d->ev->action == ACTION_CREATE))
+		return add_parents(s, all, d, CAUSE_UNBORN, err);
 	if (carries && (changes_unborn(d, r) || lacks_column(d, what)))
 		return add_parents(s, all, d, what == APPLIED ? CAUSE_UNBORN : CAUSE_NO_COLUMN, err);
 	if (r->version == VERSION_APPLIED && d->ev->action == ACTION_CREATE &&

@@ -476,8 +476,11 @@ heal_unborn(struct healer *h, const struct kept *k, struct table *t)
 {
 	struct content c = { 0 };
 	bool there;
-	enum rc rc = exists(h, t, k->ev.id, &there);
+	enum rc rc;
 
+	if (k->ev.action == ACTION_CREATE) /* its parent was made after it */
+		return make_child(h, k->ev.seq, 0);
+	rc = exists(h, t, k->ev.id, &there);
 	if (rc == RC_OK && !there)
 		rc = find_content(h, t, k->ev.id, &c);
 	if (rc == RC_OK && !there && !c.created && !c.ended)

@@ -82,15 +82,19 @@ read_parent(sqlite3 *db, struct table *t, sqlite3_stmt *st, struct err *err)
 	const char *from = (const char *)sqlite3_column_text(st, 0);
 	const char *table = (const char *)sqlite3_column_text(st, 1);
 	const char *to = (const char *)sqlite3_column_text(st, 2);
+	bool takes = sqlite3_column_int(st, 3) != 0;
 	struct parent *p;
 
 	(void)db;
 	if (from == NULL || table == NULL)
 		return no_memory(err);
-	if (t->n_parents == TABLE_PARENTS)
+	if (!takes && (t->n_bound == TABLE_PARENTS || column_named(t, from) < 0))
+		return RC_OK; /* these are only for healing */
+	if (t->n_bound == TABLE_PARENTS)
 		return err_set(err, RC_UNAVAILABLE, "table %s has more than %d parents",
 		               t->entity->table, TABLE_PARENTS);
-	p = &t->parents[t->n_parents++];
+	p = &t->parents[t->n_bound++];
+	t->n_parents += takes;
 	p->column = column_named(t, from);
 	p->table = strdup(table);
 	p->key = strdup(to != NULL ? to : "id");
@@ -144,11 +148,12 @@ read_table(struct tables *all, struct table *t, struct err *err)
 	    " FROM pragma_table_info(:table, :schema) ORDER BY cid";
 	/* td has no key of several columns; one would be left to SQLite alone. */
 	static const char parents[] =
-	    "SELECT \"from\", \"table\", \"to\""
+	    "SELECT \"from\", \"table\", \"to\", on_delete = 'CASCADE'"
 	    " FROM pragma_foreign_key_list(:table, :schema) AS k"
-	    " WHERE on_delete = 'CASCADE' AND NOT EXISTS ("
+	    " WHERE NOT EXISTS ("
 	    "  SELECT 1 FROM pragma_foreign_key_list(:table, :schema) AS m"
-	    "  WHERE m.id = k.id AND m.seq > 0) ORDER BY id";
+	    "  WHERE m.id = k.id AND m.seq > 0)"
+	    " ORDER BY on_delete <> 'CASCADE', id";
 	/* Of each index the column that it begins with. */
 	static const char reverse[] =
 	    "SELECT c.name FROM pragma_index_list(:table, :schema) AS i,"
@@ -205,7 +210,7 @@ table_free(struct table *t)
 		sqlite3_finalize(t->sql[i]);
 	for (int i = 0; i < TABLE_UPDATES; i++)
 		sqlite3_finalize(t->updates[i].st);
-	for (int i = 0; i < t->n_parents; i++) {
+	for (int i = 0; i < t->n_bound; i++) {
 		sqlite3_finalize(t->parents[i].gone);
 		sqlite3_finalize(t->parents[i].children);
 		free(t->parents[i].table);

@@ -28,7 +28,7 @@ struct column {
 	bool session;            /* says in which session, not what */
 };
 
-/* A foreign key whose parent takes its children along. */
+/* A foreign key. */
 struct parent {
 	int column;              /* of the child, an index of table.columns */
 	char *table, *key;       /* the parent's */
@@ -61,7 +61,8 @@ struct table {
 	struct column *columns;
 	int n_columns;           /* 0: the schema has no such table */
 	struct parent parents[TABLE_PARENTS];
-	int n_parents;
+	int n_parents;           /* who take their children along; behind them those who ... */
+	int n_bound;             /* ... only have to be there: all in all */
 	int deleted_at, updated_at, parent; /* columns, -1: there is none */
 	int from, to, relation;             /* of the edge rule, likewise */
 	bool finds_to;           /* an index finds edges by where they lead */
