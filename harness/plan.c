@@ -14,6 +14,7 @@ struct plan_maker {
 	struct buf *out;
 	int64_t seconds;
 	bool stock[RUN_PEOPLE]; /* else our client works there */
+	bool old[RUN_PEOPLE];   /* it has rows that are older than its log */
 	int n;
 };
 
@@ -70,7 +71,8 @@ device(struct plan_maker *m, const char *threshold)
 		add(m, "%c one-shot", name);
 	if (rng_chance(&m->rng, 25))
 		add(m, "%c clock %d", name, (int)rng_below(&m->rng, 3600) - 1800);
-	if (rng_chance(&m->rng, 25)) /* rows that are older than its log */
+	/* td tells of older rows only before its first pull: that must not come first. */
+	if ((m->old[m->n - 1] = rng_chance(&m->rng, 25)))
 		add(m, "%c random %d & %c forget-log", name, 1 + (int)rng_below(&m->rng, 8), name);
 }
 
@@ -104,9 +106,9 @@ edit(struct plan_maker *m, char name)
 }
 
 static void
-stock_turn(struct plan_maker *m, char name)
+stock_turn(struct plan_maker *m, char name, bool old)
 {
-	static const char *const hows[] = { "sync", "sync", "push", "pull", "auto", "auto" };
+	static const char *const hows[] = { "sync", "push", "auto", "sync", "pull", "auto" };
 	char words[40];
 	unsigned n = (unsigned)rng_below(&m->rng, 100);
 
@@ -115,7 +117,7 @@ stock_turn(struct plan_maker *m, char name)
 	else if (n < 65)
 		edit(m, name);
 	else if (n < 93)
-		add(m, "%c stock %s%s", name, hows[rng_below(&m->rng,
+		add(m, "%c stock %s%s", name, hows[rng_below(&m->rng, old ? 3 :
 		    sizeof(hows) / sizeof(hows[0]))], mishap(m, words));
 	else
 		add(m, "%c %s", name, n < 96 ? "new-session" : n < 98 ? "new-device" :
@@ -146,7 +148,7 @@ plan_make(uint64_t seed, struct buf *out)
 	for (turns = 15 + rng_below(&m.rng, 35); turns > 0; turns--) {
 		who = rng_below(&m.rng, (uint64_t)m.n);
 		if (m.stock[who])
-			stock_turn(&m, (char)('A' + who));
+			stock_turn(&m, (char)('A' + who), m.old[who]);
 		else
 			our_turn(&m, (char)('A' + who));
 		if (rng_chance(&m.rng, 3))
