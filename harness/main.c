@@ -53,6 +53,7 @@
 #define SEEDS 300
 #define PLANS 100
 #define EMITTER_SEEDS 6
+#define SHRINK_SEEDS 2
 #define MAX_JOBS 16
 #define PROGRESS_MS 10000
 #define RUN_SECONDS 120 /* then a run is killed, with all it started */
@@ -62,10 +63,13 @@ enum part {
 	PART_SABOTAGE, /* a check has to see it */
 	PART_EMITTER,  /* the emitter against the applier */
 	PART_RECORDED, /* the model of a stock device against a recording */
-	PART_ODD       /* the same with events that wedge it */
+	PART_ODD,      /* the same with events that wedge it */
+	PART_UNHEALED, /* a scenario about healing fails without */
+	PART_SHRINK    /* a plan that fails is shrunk to what makes it fail */
 };
 
-static const char *const parts[] = { "self-test", "emitter", "recorded", "odd" };
+static const char *const parts[] = { "self-test", "emitter", "recorded", "odd",
+    "unhealed", "shrink" };
 
 /* A run to be done, and how it ended. */
 struct job {
@@ -186,6 +190,11 @@ add_self_test(void)
 	for (n = 0; n < recorded_count(); n++)
 		add_job((struct job){ .part = PART_RECORDED, .n = n, .seed = 1 });
 	add_job((struct job){ .part = PART_ODD, .seed = 1 });
+	for (n = 0; scenarios[n].name != NULL; n++)
+		if (scenarios[n].heals)
+			add_job((struct job){ .part = PART_UNHEALED, .n = n, .seed = 1 });
+	for (n = 1; n <= SHRINK_SEEDS; n++)
+		add_job((struct job){ .part = PART_SHRINK, .seed = n });
 }
 
 /* What was asked for; without options what `make check` wants: everything. */
@@ -246,6 +255,10 @@ job_name(const struct job *j)
 		return "the emitter's rows are what its log says";
 	case PART_RECORDED:
 		return recorded_name(j->n);
+	case PART_UNHEALED:
+		return scenarios[j->n].about;
+	case PART_SHRINK:
+		return "a plan is shrunk to what makes it fail";
 	case PART_ODD:
 		return "a stock td is wedged where td is";
 	default:
@@ -313,6 +326,10 @@ do_job(const struct job *j, struct result *out)
 		recorded_run(&run, j->n);
 	else if (j->part == PART_ODD)
 		recorded_odd(&run);
+	else if (j->part == PART_UNHEALED)
+		selftest_unhealed(&run, &scenarios[j->n]);
+	else if (j->part == PART_SHRINK)
+		selftest_shrink(&run);
 	else
 		selftest_run(&run, j->n);
 	if (opt.report != NULL && run.skipped[0] == '\0')

@@ -487,6 +487,106 @@ const struct scenario scenarios[] = {
 	  "stock 31; E threshold 1; E sync replays; stock 38; F threshold 5000; F sync replays\n"
 	  "all sync; expect i1 title Uno; expect i4 title Pending\n" },
 
+	/* What the server heals; each is another without it. */
+	{ "heal-undone-create", "a create that was undone, and what follows it", ON_ALL,
+	  "stock 38; stock 38; stock 38; A create i9 Other; quiet\n"
+	  "A create i1 One; A undo; quiet; expect i1 title One; expect i1 deleted_at SET\n"
+	  "A create i2 Two; A undo; A restore i2; A title i2 Due; quiet; expect i2 title Due\n"
+	  "expect i2 deleted_at NULL; B create i3 Three; B comment i3 Seen; B log i3 'Tried 9 V'\n"
+	  "B undo; quiet; expect i3 deleted_at SET\n"
+	  "expect-rows comments 1; expect-rows logs 1; C restore i3; quiet\n"
+	  "expect i3 deleted_at NULL; expect-rows comments 1\n", .heals = true },
+
+	{ "heal-undone-handoff", "an undone handoff is deleted where it can't be marked so",
+	  ON_DIRECT,
+	  "stock 38; stock 38; new 38; A create i1 One; A handoff i1 Done; quiet\n"
+	  "expect-rows handoffs 1; A undo; quiet; expect-rows handoffs 0; B handoff i1 Done\n"
+	  "B undo; quiet; expect-rows handoffs 0\n", .heals = true },
+
+	{ "heal-board-back", "a board's deletion is undone, before it is sent, and after",
+	  ON_DIRECT,
+	  "stock 38; stock 38; new 38; A create i1 One; A board b1 Bench; A place b1 i1 65536\n"
+	  "quiet; A board-delete b1; quiet; expect b1 name absent; A undo; quiet\n"
+	  "expect b1 name Bench; A place b1 i1 65536; quiet; A board-delete b1; A undo; quiet\n"
+	  "expect b1 name Bench; expect-rows board_issue_positions 1\n", .heals = true },
+
+	{ "heal-updated-at", "who deletes has a time of its own, until it is everybody's",
+	  ON_DIRECT,
+	  "stock 38; stock 38; A create i1 One; A create i2 Two; A note n1 Text; quiet\n"
+	  "A delete i1; A sync; A clock 300; A note-delete n1; B delete i2; quiet\n"
+	  "expect i1 deleted_at SET; expect i2 deleted_at SET\n", .heals = true },
+
+	{ "heal-cycle", "three edges of three people are a cycle: one goes, two stay", ON_ALL,
+	  "stock 38; stock 38; stock 38; A create i1 1; A create i2 2; A create i3 3; quiet\n"
+	  "A depend i1 i2; B depend i2 i3; C depend i3 i1; quiet\n"
+	  "expect-rows issue_dependencies 2\n", .heals = true },
+
+	{ "heal-cycle-of-ten", "the same with ten, and again through edges that were healed",
+	  ON_DIRECT,
+	  "stock 38; stock 38; stock 38; A create i1 1; A create i2 2; A create i3 3\n"
+	  "A create i4 4; A create i5 5; A create i6 6; A create i7 7; A create i8 8\n"
+	  "A create i9 9; A create i10 10; quiet\n"
+	  "A depend i1 i2; A depend i2 i3; A depend i3 i4; A depend i4 i5; B depend i5 i6\n"
+	  "B depend i6 i7; B depend i7 i8; C depend i8 i9; C depend i9 i10; C depend i10 i1\n"
+	  "quiet; expect-rows issue_dependencies 9\n"
+	  "A undepend i5; quiet; B depend i10 i1; C depend i5 i6; quiet\n"
+	  "expect-rows issue_dependencies 9\n", .heals = true },
+
+	{ "heal-board-edit", "a board that is edited keeps its places", ON_DIRECT,
+	  "stock 38; stock 38; A create i1 One; A create i2 Two; A board b1 Bench\n"
+	  "A place b1 i1 65536; quiet; A board-edit b1 Shelf; B place b1 i2 131072; quiet\n"
+	  "expect-rows board_issue_positions 2; expect b1 name Shelf\n"
+	  "A board-edit b1 Rack; B unplace b1 i1; quiet\n"
+	  "expect-rows board_issue_positions 1\n", .heals = true },
+
+	{ "heal-session-end", "a work session that ends keeps its tags", ON_DIRECT,
+	  "stock 38; stock 38; A create i1 One; A create i2 Two; A ws-start w1 Round\n"
+	  "A ws-tag w1 i1; quiet; A ws-end w1; B ws-tag w1 i2; quiet\n"
+	  "expect-rows work_session_issues 2\n", .heals = true },
+
+	{ "heal-doubled", "a backfill that is sent again, and a device that is linked again",
+	  ON_DIRECT,
+	  "stock 38; stock 38; A create i1 One; A board b1 Bench; A place b1 i1 65536\n"
+	  "A forget-log; A push lost-answer; A push; expect-log 3; B create i2 Two; B delete i2\n"
+	  "B push; B push; B push; expect-log 6; A sync; B sync; A sync; B sync; expect-log 6\n"
+	  "A stock unlink; A sync; A stock unlink; A sync; B stock unlink; B sync; expect-log 6\n"
+	  "quiet; expect-rows board_issue_positions 1\n", .heals = true },
+
+	{ "heal-older-issue", "what hangs on an issue that is older than the log comes before it",
+	  ON_DIRECT,
+	  "stock 38; stock 38; new 31; A create i1 One; A review i1; A forget-log\n"
+	  "A comment i1 Seen; A log i1 'Tried 9 V'; A approve i1; quiet\n"
+	  "expect-rows comments 1; expect-rows issue_reviews 1\n", .heals = true },
+
+	{ "heal-told", "a loss is told where people look", ON_ALL,
+	  "stock 38; stock 38; new 38; A create i1 One; A create i2 Two; quiet\n"
+	  "A title i1 'By A'; B title i1 'By B'; A sync; B sync; quiet; expect-server 1\n"
+	  "expect-rows logs 1; B title i2 'Still mine'; A delete i2; B sync; A sync; quiet\n"
+	  "expect-rows logs 2; expect-conflicts 2\n", .heals = true },
+
+	{ "heal-fought", "who takes back what was healed, over and over, is answered each time",
+	  ON_DIRECT,
+	  "stock 38; stock 38; B create i9 Other; quiet; A create i1 One; A undo; quiet\n"
+	  "expect-server 1; expect-log 2; repeat 5 : A restore i1 & A sync & A delete i1 & A sync\n"
+	  "quiet; expect-log 12; repeat 4 : A stock unlink & A sync\n"
+	  "expect-log 13; repeat 3 : quiet; expect-log 13\n"
+	  "A create i2 Two; A board b1 Bench; A place b1 i2 65536; quiet; expect-log 16\n"
+	  "repeat 4 : A board-edit b1 Shelf & B board-edit b1 Bench & A sync & B sync & A sync\n"
+	  "quiet; expect-log 24; expect-rows board_issue_positions 1\n", .heals = true },
+
+	{ "heal-undoing", "two who undo each other", ON_DIRECT,
+	  "stock 38; stock 38; stock 38; A create i1 One; quiet\n"
+	  "repeat 6 : A delete i1 & A sync & B sync & B restore i1 & B sync & A sync\n"
+	  "quiet; expect-log 13; repeat 3 : quiet; expect-log 13; expect i1 deleted_at NULL\n"
+	  "A delete i1; quiet; quiet; expect i1 deleted_at SET\n", .heals = true },
+
+	{ "heal-off-and-on", "what came while it was off is left alone, what comes then is not",
+	  ON_DIRECT,
+	  "stock 38; stock 38; A create i1 One; quiet; server heal-off; A delete i1; quiet\n"
+	  "expect-server 0; server heal-on; quiet; expect-server 0\n"
+	  "A restore i1; quiet; A create i2 Two; A undo; quiet; expect i2 deleted_at SET\n"
+	  "expect-server 1\n" },
+
 	{ .name = "devices", .about = "stock devices, and clients beside them, by chance",
 	  .plan = plan_make },
 	{ .name = "random", .about = "everything by chance, from a seed" },

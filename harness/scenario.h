@@ -14,7 +14,7 @@ struct scenario {
 	unsigned on;           /* transports in a whole run, as 1 << server_kind */
 	const char *script;    /* NULL: made from the seed ... */
 	void (*plan)(uint64_t seed, struct buf *out); /* ... by this; NULL: random.c */
-	bool heals;            /* without the server's healing it fails */
+	bool heals;            /* it is about healing: without, it fails */
 };
 
 extern const struct scenario scenarios[]; /* ended by a NULL name */

@@ -540,29 +540,30 @@ expect_entries(struct run *run, const struct replica *r, int64_t n)
 	    r->name, (long long)have, (long long)n);
 }
 
+/* Events of clients, and the server's own. */
 static enum rc
 count_event(void *ctx, const struct event *ev, bool *stop)
 {
 	(void)stop;
-	*(int64_t *)ctx += !ev->by_server;
+	((int64_t *)ctx)[ev->by_server]++;
 	return RC_OK;
 }
 
-/* Of clients: what the server itself says is its business. */
 static bool
-expect_log(struct run *run, int64_t n)
+expect_log(struct run *run, bool by_server, int64_t n)
 {
 	struct events *log;
-	int64_t have = 0;
+	int64_t have[2] = { 0 };
 	struct err err;
 	char dir[700];
 
 	if (events_open(server_log(&run->server, dir), &log, &err) != RC_OK ||
-	    events_walk(log, 0, INT64_MAX, true, NULL, count_event, &have, &err) != RC_OK)
+	    events_walk(log, 0, INT64_MAX, true, NULL, count_event, have, &err) != RC_OK)
 		die("%s", err.text);
 	events_close(log);
-	return have == n || run_fail(run, "%lld events in the log, %lld expected",
-	    (long long)have, (long long)n);
+	return have[by_server] == n || run_fail(run, "%lld events %s in the log, %lld expected",
+	    (long long)have[by_server], by_server ? "of the server's" : "of clients",
+	    (long long)n);
 }
 
 /* --- lines --- */
@@ -738,7 +739,9 @@ run_common(struct run *run, struct line *l)
 	} else if (strcmp(verb, "expect-conflicts") == 0) {
 		return expect_conflicts(run, number(l, 1));
 	} else if (strcmp(verb, "expect-log") == 0) {
-		return expect_log(run, number(l, 1));
+		return expect_log(run, false, number(l, 1));
+	} else if (strcmp(verb, "expect-server") == 0) {
+		return expect_log(run, true, number(l, 1));
 	} else if (strcmp(verb, "server") == 0) {
 		return server_step(run, l);
 	} else if (strcmp(verb, "skip-unless") == 0 && l->n == 2) {

@@ -53,7 +53,8 @@
  *	expect NAME COLUMN VALUE  every replica has that value (NULL, absent)
  *	expect-rows TABLE N       every replica has so many rows (not deleted)
  *	expect-conflicts N        every replica knows of so many that are certain
- *	expect-log N              the log has so many events
+ *	expect-log N              the log has so many events of clients
+ *	expect-server N           and so many of the server's own
  *	skip-unless PATH          the scenario can't run here without that file
  */
 #ifndef TDSYNC_HARNESS_SCRIPT_H

@@ -1,7 +1,9 @@
 #include "selftest.h"
 
 #include "check.h"
+#include "plan.h"
 #include "script.h"
+#include "shrink.h"
 #include "sync.h"
 
 #include <stdio.h>
@@ -208,4 +210,54 @@ selftest_run(struct run *run, size_t n)
 	} else {
 		run->why[0] = '\0';
 	}
+}
+
+void
+selftest_unhealed(struct run *run, const struct scenario *s)
+{
+	script_run(run, "server heal-off");
+	scenario_run(run, s);
+	if (run_ok(run))
+		run_fail(run, "self-test: %s passes without healing, too", s->name);
+	else
+		run->why[0] = '\0';
+}
+
+/* --- the shrinker --- */
+
+#define MADE "A create sabotage 'Sabotage' & A sync"
+#define HARMED "A sql 'UPDATE issues SET points = 77 WHERE title = \"Sabotage\"'"
+
+/* What has to be left of a plan with these two lines in it: they, and the device
+ * (which is a stock td, with these seeds). */
+static bool
+is_least(const char *plan)
+{
+	size_t lines = 0;
+	const char *p;
+
+	for (p = plan; (p = strchr(p, '\n')) != NULL; p++)
+		lines++;
+	return lines == 3 && strstr(plan, ": stock 38\n") != NULL && strstr(plan, MADE) != NULL &&
+	    strstr(plan, HARMED) != NULL;
+}
+
+void
+selftest_shrink(struct run *run)
+{
+	struct shrink s = { .kind = SERVER_DIRECT, .seed = run->seed, .parent = run->dir };
+	struct buf plan = { 0 }, least = { 0 };
+
+	plan_make(run->seed, &plan);
+	buf_add_str(&plan, MADE "\n");
+	if (shrink_fails(&s, buf_cstr(&plan)))
+		run_fail(run, "self-test: the plan fails before anything is done to it: %s", s.why);
+	buf_add_str(&plan, HARMED "\n");
+	if (!shrink_script(&s, buf_cstr(&plan), &least))
+		run_fail(run, "self-test: what is done to the plan goes unnoticed");
+	else if (!is_least(buf_cstr(&least)) || strstr(s.why, "points: 77 here") == NULL)
+		run_fail(run, "self-test: shrunk to what is not the least: %s: %.300s", s.why,
+		    least.p);
+	buf_free(&plan);
+	buf_free(&least);
 }

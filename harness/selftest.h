@@ -6,7 +6,7 @@
 #ifndef TDSYNC_HARNESS_SELFTEST_H
 #define TDSYNC_HARNESS_SELFTEST_H
 
-#include "run.h"
+#include "scenario.h"
 
 /* The sabotages: how many, what the n-th is called. */
 size_t selftest_count(void);
@@ -15,5 +15,11 @@ const char *selftest_name(size_t n);
 /* Do the n-th in a run that has begun. The run ends well when the check saw
  * it, and fails when it did not. */
 void selftest_run(struct run *run, size_t n);
+
+/* A scenario about healing has to fail where the server does not heal. */
+void selftest_unhealed(struct run *run, const struct scenario *s);
+
+/* A plan that is sabotaged has to be shrunk (shrink.h) to what that takes. */
+void selftest_shrink(struct run *run);
 
 #endif

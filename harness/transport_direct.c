@@ -217,6 +217,8 @@ do_push(struct direct *d, const struct transport_request *rq, struct transport_r
 	answer_rc(re, rc, &err);
 	if (rc == RC_OK)
 		events_maintain(d->log, true);
+	if (rc == RC_OK && d->heals)
+		heal(d, &err); /* what fails is done when somebody pulls */
 }
 
 /* The number of a query parameter, or what it is without. */

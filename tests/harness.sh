@@ -17,7 +17,7 @@ is "all scenarios" harness --list
 is "one of them needs a pool to kill" same "$(names 'their master')" pool-killed
 all=$(names | wc -l)
 for transport in direct cgi fastcgi; do
-	expected=$(names " $transport "; echo random)
+	expected=$(names " $transport "; printf 'devices\nrandom\n')
 	is "those over $transport" harness --list --transport $transport
 	is "are those that are for it" same "$(names)" "$expected"
 	is "and not all" [ "$(names | wc -l)" -lt "$all" ]
