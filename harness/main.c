@@ -83,7 +83,7 @@ struct job {
 	int64_t started_ms;
 	struct result {
 		bool ok, done;
-		int64_t events, servers, ms;
+		int64_t events, servers, clobbered, ms;
 		int settled; /* syncs that some device needed after the last push */
 		char why[640], skipped[160], dir[PATH_LEN];
 	} result;
@@ -338,6 +338,7 @@ do_job(const struct job *j, struct result *out)
 	out->done = true;
 	out->events = run.events;
 	out->servers = run.servers;
+	out->clobbered = run.clobbered;
 	out->settled = run.settled;
 	out->ms = clock_mono_ms() - start;
 	snprintf(out->why, sizeof(out->why), "%s", run.why);
@@ -586,7 +587,7 @@ shrink_failed(void)
 static void
 tell_plans(void)
 {
-	int64_t clients = 0, servers = 0;
+	int64_t clients = 0, servers = 0, clobbered = 0;
 	int i, n = 0, settled = 0;
 
 	for (i = 0; i < n_jobs; i++) {
@@ -597,13 +598,15 @@ tell_plans(void)
 		n++;
 		clients += r->events - r->servers;
 		servers += r->servers;
+		clobbered += r->clobbered;
 		settled = r->settled > settled ? r->settled : settled;
 	}
 	if (n > 0)
 		printf("%d plans: settled after %d syncs of a device at most; %lld events of"
-		    " clients, %lld of the server's, one for %.1f\n", n, settled,
-		    (long long)clients, (long long)servers,
-		    servers > 0 ? (double)clients / (double)servers : 0.0);
+		    " clients, %lld of the server's (one for %.1f); %lld values written over\n",
+		    n, settled, (long long)clients, (long long)servers,
+		    servers > 0 ? (double)clients / (double)servers : 0.0,
+		    (long long)clobbered);
 }
 
 /* --- the command --- */

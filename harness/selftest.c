@@ -18,7 +18,7 @@ static const char script[] =
 
 /* Where a sabotage strikes: with SQL in a database, or with lines of a script.
  * FORGOTTEN: the harness is not told that a script put another log in place. */
-enum place { IN_LOG, IN_A, IN_B, IN_BOOKS_OF_B, ON_WIRE, BETWEEN, FORGOTTEN };
+enum place { IN_LOG, IN_STATE, IN_A, IN_B, IN_BOOKS_OF_B, ON_WIRE, BETWEEN, FORGOTTEN };
 
 /* Lines that make a conflict. */
 #define CONFLICT "A title i1 'By A'; B title i1 'By B'; A sync; B sync; A sync"
@@ -97,6 +97,10 @@ static const struct sabotage {
 	{ "a lost value is another in a replica", IN_BOOKS_OF_B,
 	  "UPDATE conflict SET fields = replace(fields, 'By A', 'By C')",
 	  "is another than the server's", CONFLICT },
+	{ "a value in the server's state is another", IN_STATE,
+	  "UPDATE issues SET title = 'No' WHERE title = 'Uno'", "state differs" },
+	{ "a value was written over, and the server does not tell", IN_STATE,
+	  "DELETE FROM tdsync_conflict", "no conflict tells", CONFLICT },
 	{ "an ack that the log does not know", ON_WIRE, "lost log", "the log ends at" },
 	{ "an edit after the last sync", BETWEEN, "A title i1 Late", "differs" },
 	{ "a server that does not know a push again", IN_LOG,
@@ -170,11 +174,12 @@ strike(struct run *run, const struct sabotage *s)
 		lose_log(run);
 		return;
 	}
-	snprintf(path, sizeof(path), "%s/events.db", server_log(&run->server, dir));
+	snprintf(path, sizeof(path), "%s/%s", server_log(&run->server, dir),
+	    s->where == IN_STATE ? "state.db" : "events.db");
 	if (s->where == IN_BOOKS_OF_B)
 		snprintf(path, sizeof(path), "%s/.todos/td-sync.db", run->replicas[1].dir);
-	db = sql_open(s->where == IN_LOG || s->where == IN_BOOKS_OF_B ? path :
-	    run->replicas[s->where == IN_A ? 0 : 1].db, false);
+	db = sql_open(s->where == IN_A || s->where == IN_B ?
+	    run->replicas[s->where == IN_A ? 0 : 1].db : path, false);
 	sql_run(db, s->sql, "");
 	if (s->says != NULL && sqlite3_total_changes(db) == 0)
 		run_fail(run, "self-test: '%s' changed nothing", s->name);
