@@ -137,6 +137,21 @@ our_turn(struct plan_maker *m, char name)
 		    sizeof(calls) / sizeof(calls[0]))], mishap(m, words));
 }
 
+/* What all have before they go their ways. */
+static void
+common(struct plan_maker *m)
+{
+	static const char *const words[] = { "create", "create", "create", "board", "place",
+	    "place", "depend", "ws-start", "ws-tag", "note" };
+	size_t i;
+	int who;
+
+	for (i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		add(m, "A try %s", words[i]);
+	for (who = 0; who < m->n; who++)
+		add(m, "%c sync", 'A' + who);
+}
+
 void
 plan_make(uint64_t seed, struct buf *out)
 {
@@ -145,6 +160,8 @@ plan_make(uint64_t seed, struct buf *out)
 
 	while (m.n < DEVICES)
 		device(&m, NULL);
+	if (rng_chance(&m.rng, 70))
+		common(&m);
 	for (turns = 15 + rng_below(&m.rng, 35); turns > 0; turns--) {
 		who = rng_below(&m.rng, (uint64_t)m.n);
 		if (m.stock[who])

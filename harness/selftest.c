@@ -233,8 +233,7 @@ selftest_unhealed(struct run *run, const struct scenario *s)
 #define MADE "A create sabotage 'Sabotage' & A sync"
 #define HARMED "A sql 'UPDATE issues SET points = 77 WHERE title = \"Sabotage\"'"
 
-/* What has to be left of a plan with these two lines in it: they, and the device
- * (which is a stock td, with these seeds). */
+/* What has to be left of a plan with these two lines in it: they, and a device. */
 static bool
 is_least(const char *plan)
 {
@@ -243,8 +242,7 @@ is_least(const char *plan)
 
 	for (p = plan; (p = strchr(p, '\n')) != NULL; p++)
 		lines++;
-	return lines == 3 && strstr(plan, ": stock 38\n") != NULL && strstr(plan, MADE) != NULL &&
-	    strstr(plan, HARMED) != NULL;
+	return lines == 3 && strstr(plan, MADE) != NULL && strstr(plan, HARMED) != NULL;
 }
 
 void
