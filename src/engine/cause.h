@@ -13,7 +13,7 @@
 /* Why an event wants an answer. The values are stored. */
 enum cause_reason {
 	CAUSE_UNBORN = 1,    /* about a row that nobody may have created: it was undone
-	                      * before it was sent */
+	                      * before it was sent; or a create that came before its parent */
 	CAUSE_NO_COLUMN = 2, /* a soft_delete or restore that the table can't take */
 	CAUSE_STAMP = 3,     /* a soft_delete: its author has an updated_at of its own */
 	CAUSE_CYCLE = 4,     /* an edge that closes a cycle, or would */

@@ -4,7 +4,8 @@
  * at its head, under both locks, in one transaction of some causes: so a crash
  * repeats nothing, and there are no answers to answers.
  *
- *	undone_create	the row, as its author has it; and what hung on it
+ *	undone_create	the row, as its author has it; and what hung on it, which came before
+ *			it, also where it is made by a client
  *	no_such_column	what its author did: a delete, or the row again; what hangs on it
  *	updated_at	an update that sets it for all
  *	cycle		the edge that closes it goes, for all; the others stay, for all

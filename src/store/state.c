@@ -59,7 +59,7 @@ static const char schema[] =
     " type INTEGER NOT NULL,"
     " id TEXT NOT NULL,"
     " seq INTEGER NOT NULL,"
-    " reason INTEGER NOT NULL,"       /* for which it is a cause; 0: it was skipped */
+    " reason INTEGER NOT NULL,"       /* for which it is a cause then */
     " PRIMARY KEY (type, id, seq)"
     ") WITHOUT ROWID;"
     "CREATE TABLE tdsync_cause("      /* that the server has yet to answer */

@@ -161,8 +161,8 @@ typedef enum rc state_visit_skipped(void *ctx, int64_t seq, const char *reason,
 enum rc state_walk_skipped(struct state *s, state_visit_skipped *visit, void *ctx,
                            struct err *err);
 
-/* That an event which was skipped (reason 0), or may be a cause for a reason, names a
- * row as its parent. */
+/* That an event which was not applied names a row as its parent: where that is made,
+ * it is a cause for that reason. */
 enum rc state_add_orphan(struct state *s, int type, struct span id, int64_t seq, int reason,
                          struct err *err);
 
