@@ -105,7 +105,7 @@ add_said(void *ctx, const struct event *ev, bool *stop)
 	(void)stop;
 	if (!ev->by_server)
 		return RC_OK;
-	ck_assert(span_is(ev->device, "td-sync") && span_is(ev->session, "td-sync"));
+	ck_assert(span_is(ev->device, "td-sync") && span_is(ev->session, "server"));
 	json_pick(ev->payload, keys, 4, v);
 	buf_addf(&said, "%s %.*s/%.*s %.*s %.*s", action_name(ev->action), (int)ev->type.len,
 	         ev->type.p, (int)ev->id.len, ev->id.p, (int)v[1].len - 2, v[1].p + 1,

@@ -132,6 +132,90 @@ doubled(struct world *w)
 	ck_assert_int_eq(log_count(w), 7);
 }
 
+/* Push these events, "ACTION TYPE ID ROW;...", in one; how many were new. */
+static int
+push_all(struct world *w, const char *device, const char *const *deeds, size_t n)
+{
+	static int number = 100;
+	struct buf body = { 0 };
+	int64_t accepted;
+
+	buf_addf(&body, "{\"device_id\":\"%s\",\"session_id\":\"s\",\"events\":[", device);
+	for (size_t i = 0; i < n; i++)
+		buf_addf(&body, "%s{\"client_action_id\":%d,\"client_timestamp\":"
+		         "\"2026-03-01T11:00:00Z\",%s}", i > 0 ? "," : "", ++number, deeds[i]);
+	buf_add_str(&body, "]}");
+	ck_assert_int_eq(ask(w, WRITER, "POST", PUSH, buf_cstr(&body), NULL), 200);
+	accepted = answer_number(w, "accepted");
+	buf_free(&body);
+	return (int)accepted;
+}
+
+#define ISSUE_MADE "\"action_type\":\"create\",\"entity_type\":\"issues\",\"entity_id\":\"x-1\"," \
+	"\"payload\":{\"new_data\":{\"id\":\"x-1\",\"title\":\"T\"}}"
+#define COMMENT_MADE "\"action_type\":\"create\",\"entity_type\":\"comments\",\"entity_id\":" \
+	"\"c-1\",\"payload\":{\"new_data\":{\"id\":\"c-1\",\"issue_id\":\"x-1\",\"session_id\":\"s\"," \
+	"\"text\":\"c\"}}"
+#define ISSUE_DELETED "\"action_type\":\"delete\",\"entity_type\":\"issues\",\"entity_id\":\"x-1\"," \
+	"\"payload\":{}"
+#define COMMENT_DELETED "\"action_type\":\"delete\",\"entity_type\":\"comments\",\"entity_id\":" \
+	"\"c-1\",\"payload\":{}"
+
+/* What a push deletes, it may make again: that is no duplicate. */
+static void
+made_again(struct world *w)
+{
+	static const char *const made[] = { ISSUE_MADE, COMMENT_MADE },
+		*const again[] = { COMMENT_DELETED, COMMENT_MADE },
+		*const anew[] = { ISSUE_DELETED, ISSUE_MADE, COMMENT_MADE },
+		*const deleted[] = { COMMENT_DELETED }, *const later[] = { COMMENT_MADE };
+
+	ck_assert_int_eq(push_all(w, "a", made, 2), 2);
+	ck_assert_int_eq(ask(w, READER, "GET", PULL, NULL, NULL), 200);
+	ck_assert_int_eq(push_all(w, "b", made, 2), 0);
+	ck_assert_int_eq(push_all(w, "a", again, 2), 2);
+	ck_assert_int_eq(ask(w, READER, "GET", PULL, NULL, NULL), 200);
+	ck_assert_int_eq(push_all(w, "a", anew, 3), 3);
+	ck_assert_int_eq(ask(w, READER, "GET", PULL, NULL, NULL), 200);
+	/* Right after one another, applied or not. */
+	ck_assert_int_eq(push_all(w, "a", deleted, 1), 1);
+	ck_assert_int_eq(push_all(w, "a", later, 1), 1);
+	ck_assert_int_eq(ask(w, READER, "GET", "/v1/projects/{p}/entities/comments/c-1/history",
+	                     NULL, NULL), 200);
+}
+
+START_TEST(what_is_deleted_and_made_again_is_no_duplicate)
+{
+	with_each_of("heal = on\nconflict_note = off\n", made_again);
+}
+END_TEST
+
+/* A large event does not end healing. */
+static void
+large(struct world *w)
+{
+	struct buf payload = { 0 };
+
+	buf_add_str(&payload, "{'new_data':{'id':'nt-1','title':'T','content':'");
+	while (payload.len < 1200000)
+		buf_add_byte(&payload, 'x');
+	buf_add_str(&payload, "'}}");
+	push_event(w, WRITER, "a", "10:00:00", "create notes nt-1", buf_cstr(&payload));
+	undo(w, "td-1");
+	for (int i = 0; i < 500 && log_count(w) < 3; i++) {
+		ck_assert_int_eq(ask(w, READER, "GET", PULL "?after_server_seq=1", NULL, NULL), 200);
+		usleep(20000);
+	}
+	ck_assert_int_eq(log_count(w), 3);
+	buf_free(&payload);
+}
+
+START_TEST(a_large_event_does_not_end_it)
+{
+	with_each_of("heal = on\n", large);
+}
+END_TEST
+
 START_TEST(a_create_that_is_there_already_is_a_duplicate)
 {
 	with_each_of("heal = on\nconflict_note = off\n", doubled);
@@ -207,6 +291,8 @@ heal_case(void)
 	tcase_add_test(t, a_pull_has_what_the_server_says);
 	tcase_add_test(t, switched_off_it_says_nothing);
 	tcase_add_test(t, a_pull_waits_for_what_is_near);
+	tcase_add_test(t, what_is_deleted_and_made_again_is_no_duplicate);
+	tcase_add_test(t, a_large_event_does_not_end_it);
 	tcase_add_test(t, a_create_that_is_there_already_is_a_duplicate);
 	return t;
 }

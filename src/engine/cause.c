@@ -84,7 +84,9 @@ static enum rc
 add_parents(struct state *s, struct tables *all, const struct deed *d, int reason,
             struct err *err)
 {
-	const struct row *row = d->has_row ? &d->row : &d->before;
+	/* As heal.c's carried(): a soft delete has its row in what it saw. */
+	bool writes = d->ev->action == ACTION_CREATE || d->ev->action == ACTION_UPDATE;
+	const struct row *row = d->has_row && (writes || !d->has_before) ? &d->row : &d->before;
 	struct buf id = { 0 };
 	enum rc rc = RC_OK;
 

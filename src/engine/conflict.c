@@ -1013,18 +1013,22 @@ judge_edge(struct recorder *r, const struct deed *d, struct err *err)
 	return record_unmade(r, d, CONFLICT_EDGE, c.seq, err);
 }
 
-/* An edge that the server cuts out of a cycle. What else it does is computed from
- * what there is, and takes nothing from anybody. */
+/* An edge that the server cuts out of a cycle, and rows that a delete of its takes
+ * along. What else it does is computed from what there is, and takes nothing. */
 static enum rc
 judge_server(struct recorder *r, const struct deed *d, struct err *err)
 {
 	const struct table *t = d->table;
 	struct record c;
 	struct search s;
-	enum rc rc;
+	enum rc rc = RC_OK;
 
-	if (d->ev->action != ACTION_DELETE || t->from < 0 || r->own.id == NULL)
+	if (d->ev->action != ACTION_DELETE || r->own.id == NULL)
 		return RC_OK;
+	for (size_t i = 0; i < r->n_gone && rc == RC_OK; i++)
+		rc = judge_gone(r, d, i, err);
+	if (rc != RC_OK || t->from < 0)
+		return rc;
 	if ((rc = search(r, d->ev, t, d->ev->id, 0, false, &s, err)) != RC_OK)
 		return rc;
 	begin(r, &c, CONFLICT_EDGE, true);

@@ -279,7 +279,8 @@ save_sums(struct follower *f, int64_t seq, struct err *err)
 static bool
 is_ready(const struct follower *f)
 {
-	return f->now != NULL && f->opened == state_opened(f->state);
+	return f->now != NULL && state_db(f->state) != NULL &&
+	       f->opened == state_opened(f->state);
 }
 
 /* Under the lock: make it. */
@@ -384,7 +385,10 @@ apply_batch(struct follower *f, bool *done, struct err *err)
 		             state_seq(f->state), target(f, &head));
 	if (rc == RC_OK) {
 		*done = state_seq(f->state) >= target(f, &head);
-		rc = state_commit(f->state, err);
+		if (f->events > 0)
+			rc = state_commit(f->state, err);
+		else
+			state_rollback(f->state);
 	} else {
 		state_rollback(f->state);
 	}

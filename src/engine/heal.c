@@ -24,6 +24,7 @@
 /* How many events of a row are looked at for what it was like. */
 #define LOOK_BACK 1000
 
+#define SESSION "server" /* protocol.md section 8 */
 #define DEPTH 4         /* rows that hang on rows that hang on rows */
 #define QUOTE_BYTES 160 /* of a lost value, in a note */
 
@@ -189,6 +190,7 @@ struct content {
 	bool created;          /* somebody created it */
 	bool ended;            /* and it went, or was deleted, since */
 	bool has;              /* `row` is an event that carries it */
+	int looks;             /* so many events were looked at */
 	struct kept row;
 	bool judged;           /* it was deleted or restored after that: */
 	bool deleted;
@@ -209,18 +211,23 @@ static enum rc
 look_at(void *ctx, int64_t seq, enum version_what what, bool *stop, struct err *err)
 {
 	struct content *c = ctx;
+	bool known = c->has || c->ended; /* only who created it is still wanted */
 	struct event ev;
 	enum rc rc;
 
-	(void)stop;
-	if ((rc = events_get(c->h->log, seq, &ev, err)) != RC_OK)
+	rc = known ? events_glance(c->h->log, seq, &ev, err)
+	           : events_get(c->h->log, seq, &ev, err);
+	if (rc != RC_OK)
 		return rc;
+	if (++c->looks == LOOK_BACK)
+		c->created = true; /* what lies behind nobody looked at */
 	if (what == VERSION_TAKEN) { /* the event is another row's */
 		c->ended = c->ended || (!c->has && !c->judged);
 		return RC_OK;
 	}
 	c->created = c->created || ev.action == ACTION_CREATE;
-	if (c->has || c->ended)
+	*stop = c->created && known;
+	if (known)
 		return RC_OK;
 	if (ev.action == ACTION_DELETE) {
 		c->ended = !c->judged;
@@ -289,7 +296,7 @@ static struct event
 event_of(struct healer *h, enum action action, const struct table *t, struct span id)
 {
 	return (struct event){
-		.device = span_of(PUSH_SERVER_DEVICE), .session = span_of(PUSH_SERVER_DEVICE),
+		.device = span_of(PUSH_SERVER_DEVICE), .session = span_of(SESSION),
 		.user = span_of(""), .action = action, .type = span_of(t->entity->table),
 		.id = id, .payload = buf_span(&h->payload), .time = buf_span(&h->now),
 		.server_us = h->rules->now_us, .by_server = true,
@@ -438,6 +445,8 @@ renew(struct healer *h, struct table *t, const struct ids *ids)
 		buf_reset(&row);
 		if ((rc = write_row(h, t, id, -1, (struct span){ 0 }, &row, NULL)) == RC_OK)
 			rc = answer(h, ACTION_CREATE, t, id, buf_span(&row), (struct span){ 0 });
+		else if (rc == RC_NOT_FOUND)
+			rc = RC_OK; /* another one took its place */
 	}
 	buf_free(&row);
 	return rc;
@@ -605,14 +614,36 @@ cut(struct healer *h, const struct kept *k, struct table *t, struct span from, s
 	return rc;
 }
 
+/* The newest event about an edge that the server did not write. */
+struct clients {
+	struct healer *h;
+	int64_t seq; /* 0: none */
+};
+
+static enum rc
+take_clients(void *ctx, int64_t seq, enum version_what what, bool *stop, struct err *err)
+{
+	struct clients *c = ctx;
+	struct event ev;
+	enum rc rc = events_glance(c->h->log, seq, &ev, err);
+
+	(void)what;
+	*stop = rc == RC_OK && !ev.by_server;
+	if (*stop)
+		c->seq = seq;
+	return rc;
+}
+
 static enum rc
 heal_cycle(struct healer *h, const struct kept *k, struct table *t)
 {
 	struct buf from = { 0 }, to = { 0 };
-	int64_t last;
-	enum rc rc;
+	struct clients last = { h, 0 };
+	enum rc rc = state_walk_versions(h->state, tables_number(h->all, t), k->ev.id, INT64_MAX,
+	                                 LOOK_BACK, take_clients, &last, h->err);
 
-	if ((rc = newest(h, t, k->ev.id, &last)) != RC_OK || last != k->ev.seq)
+	events_got(h->log);
+	if (rc != RC_OK || last.seq != k->ev.seq)
 		return rc;
 	if (t->from >= 0 && t->to >= 0 && json_string(k->d.row.values[t->from], &from) &&
 	    json_string(k->d.row.values[t->to], &to))
@@ -641,12 +672,6 @@ take_conflict(void *ctx, const struct state_conflict *c, bool *stop, struct err 
 {
 	struct found *f = ctx;
 
-	if (c->seq != f->h->seq) {
-		*stop = true;
-		return RC_OK;
-	}
-	if (c->n <= f->n)
-		return RC_OK;
 	*stop = f->any = true;
 	f->n = c->n;
 	f->kind = c->kind;
@@ -671,7 +696,9 @@ each_conflict(struct healer *h, enum rc (*heal)(struct healer *h, struct found *
 
 	do {
 		c.any = false;
-		rc = state_walk_conflicts(h->state, h->seq - 1, take_conflict, &c, h->err);
+		rc = state_find_conflict(h->state, h->seq, c.n + 1, take_conflict, &c, h->err);
+		if (rc == RC_NOT_FOUND)
+			rc = RC_OK; /* that was the last one */
 		if (rc == RC_OK && c.any && c.type >= 0 && (size_t)c.type < h->all->n)
 			rc = heal(h, &c);
 	} while (rc == RC_OK && c.any);
@@ -836,7 +863,8 @@ tell(struct healer *h, struct found *c)
 		return RC_OK;
 	if ((rc = exists(h, t, buf_span(&c->id), &there)) != RC_OK || !there)
 		return rc;
-	if ((rc = write_note(h, t, c, &text)) == RC_OK && (rc = note_id(h, c, &id)) == RC_OK) {
+	if ((rc = write_note(h, t, c, &text)) == RC_OK && (rc = note_id(h, c, &id)) == RC_OK &&
+	    (rc = exists(h, into, buf_span(&id), &there)) == RC_OK && !there) {
 		add_text(&row, "id", buf_span(&id));
 		add_text(&row, n->owner, buf_span(&c->id));
 		add_text(&row, n->session, span_of(PUSH_SERVER_DEVICE));
@@ -902,8 +930,8 @@ heal_some(struct healer *h, int64_t from, bool *more)
 	enum rc rc = RC_OK;
 
 	for (size_t n = 0; rc == RC_OK && n < CAUSES_AT_ONCE && h->events < EVENTS_AT_ONCE; n++)
-		if ((rc = next_cause(h, from)) == RC_OK)
-			rc = heal_one(h);
+		if ((rc = next_cause(h, from)) == RC_OK && (rc = heal_one(h)) == RC_NOT_FOUND)
+			rc = state_doubt(h->state, h->seq, h->err);
 	*more = rc == RC_OK;
 	return rc == RC_NOT_FOUND ? RC_OK : rc;
 }
@@ -934,11 +962,14 @@ static enum rc
 set_from(struct events *log, bool on, int64_t deadline_ms, struct err *err)
 {
 	struct events_head head;
+	int64_t from;
 	enum rc rc;
 
 	if ((rc = events_begin(log, deadline_ms, err)) != RC_OK)
 		return rc;
-	if ((rc = events_head(log, &head, err)) == RC_OK &&
+	/* Another process may have been quicker. */
+	if ((rc = events_heal_from(log, &from, err)) == RC_OK && (from != 0) != on &&
+	    (rc = events_head(log, &head, err)) == RC_OK &&
 	    (rc = events_set_heal_from(log, on ? head.seq + 1 : 0, err)) == RC_OK)
 		return events_commit(log, err);
 	events_rollback(log);

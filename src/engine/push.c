@@ -51,6 +51,8 @@ struct push {
 	int64_t newest_us;
 	struct owned *owned;
 	struct buf scratch; /* canonical texts */
+	int64_t known_at;   /* the log's last event when duplicates were looked for; 0: none
+	                     * was found */
 };
 
 void
@@ -628,21 +630,38 @@ is_same_row(const struct item *it, const struct event *last)
 	       json_equal(new_data, it->new_data);
 }
 
+/* Whether the last event about the row says it already; *seq: which that is. */
 static enum rc
-find_known(struct item *it, struct follower *f, struct events *log, struct err *err)
+find_known(const struct item *it, struct follower *f, struct events *log, int64_t *seq,
+           struct err *err)
 {
 	struct event last;
-	int64_t seq;
-	enum rc rc = follower_last(f, it->ev.type, it->ev.id, &seq, err);
+	enum rc rc = follower_last(f, it->ev.type, it->ev.id, seq, err);
 
-	if (rc != RC_OK || seq == 0)
+	if (rc != RC_OK || *seq == 0)
 		return rc;
-	if ((rc = events_get(log, seq, &last, err)) == RC_OK && is_same_row(it, &last)) {
-		it->duplicate = true;
-		it->seq = seq;
-	}
+	rc = events_get(log, *seq, &last, err);
+	if (rc != RC_OK || !is_same_row(it, &last))
+		*seq = 0;
 	events_got(log);
 	return rc == RC_NOT_FOUND ? RC_OK : rc; /* of another log */
+}
+
+/* Whether an earlier event of the push may change what is known of the i-th. */
+static bool
+is_touched(const struct push *p, size_t i)
+{
+	const struct event *ev = &p->items[i].ev;
+
+	for (size_t k = 0; k < i; k++) {
+		const struct item *it = &p->items[k];
+
+		if (it->reason == NULL && !it->duplicate &&
+		    (it->ev.action == ACTION_DELETE ||
+		     (span_eq(it->ev.id, ev->id) && span_eq(it->ev.type, ev->type))))
+			return true;
+	}
+	return false;
 }
 
 /* The next create from the i-th event on; n: none. */
@@ -659,7 +678,7 @@ next_create(const struct push *p, size_t i)
  * so of some creates from all over the push one is known then.
  */
 static enum rc
-find_some(struct push *p, struct follower *f, struct events *log, bool *any,
+find_some(const struct push *p, struct follower *f, struct events *log, bool *any,
           struct err *err)
 {
 	enum rc rc = RC_OK;
@@ -667,9 +686,11 @@ find_some(struct push *p, struct follower *f, struct events *log, bool *any,
 	*any = false;
 	for (size_t k = 0; k < SOME && !*any && rc == RC_OK; k++) {
 		size_t i = next_create(p, p->n * k / SOME);
+		int64_t seq = 0;
 
-		if (i < p->n && (rc = find_known(&p->items[i], f, log, err)) == RC_OK)
-			*any = p->items[i].duplicate;
+		if (i < p->n)
+			rc = find_known(&p->items[i], f, log, &seq, err);
+		*any = seq != 0;
 	}
 	return rc;
 }
@@ -682,11 +703,42 @@ push_find_known(struct push *p, struct follower *f, struct events *log, struct e
 
 	if (next_create(p, 0) == p->n || follower_open(f, log, NULL) != RC_OK)
 		return RC_OK;
-	rc = find_some(p, f, log, &any, err);
-	for (size_t i = next_create(p, 0); any && i < p->n && rc == RC_OK;
-	     i = next_create(p, i + 1))
-		rc = find_known(&p->items[i], f, log, err);
+	if ((rc = find_some(p, f, log, &any, err)) != RC_OK || !any ||
+	    state_hold(follower_state(f), log, NULL) != RC_OK)
+		return rc;
+	p->known_at = state_seq(follower_state(f));
+	for (size_t i = next_create(p, 0); i < p->n && rc == RC_OK; i = next_create(p, i + 1)) {
+		int64_t seq = 0;
+
+		rc = find_known(&p->items[i], f, log, &seq, err);
+		if (seq != 0 && !is_touched(p, i)) {
+			p->items[i].duplicate = true;
+			p->items[i].seq = seq;
+		}
+	}
+	state_let_go(follower_state(f));
 	return rc;
+}
+
+/* What was known counts where the log has ended there; else it may not be so any
+ * more. Before anything is appended. */
+static enum rc
+doubt_known(struct push *p, struct events *log, struct err *err)
+{
+	struct events_head head;
+	enum rc rc;
+
+	if (p->known_at == 0)
+		return RC_OK;
+	if ((rc = events_head(log, &head, err)) != RC_OK || head.visible == p->known_at)
+		return rc;
+	for (size_t i = 0; i < p->n; i++)
+		if (p->items[i].duplicate) {
+			p->items[i].duplicate = false;
+			p->items[i].seq = 0;
+		}
+	p->known_at = 0;
+	return RC_OK;
 }
 
 /* --- appending --- */
@@ -791,18 +843,21 @@ enum rc
 push_append(struct push *p, struct events *log, struct span user, int64_t now_us,
             int64_t deadline_ms, struct buf *answer, size_t *accepted, struct err *err)
 {
-	bool write = !all_settled(p);
 	struct events_head head;
+	bool write;
 	size_t n;
 	enum rc rc;
 
 	if (accepted != NULL)
 		*accepted = 0;
 	buf_reset(answer);
+	if ((rc = doubt_known(p, log, err)) != RC_OK)
+		return rc;
+	write = !all_settled(p);
 	rc = write ? events_begin(log, deadline_ms, err) : events_head(log, &head, err);
 	if (rc != RC_OK)
 		return rc;
-	if (write)
+	if (write && (rc = doubt_known(p, log, err)) == RC_OK)
 		rc = append_items(p, log, user, now_us, err);
 	/* Written before COMMIT, so that nothing can fail after it. */
 	n = write_answer(p, answer);

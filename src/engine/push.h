@@ -49,8 +49,9 @@ int64_t push_newest_us(const struct push *p);
  * Find what the log has already, though under another number or time: a create
  * whose entity and new_data are those of the last event about it, as td's backfill
  * sends them again where an answer was lost. It becomes a duplicate of that event.
- * Looked up in the state as far as that has been applied, without waiting; of a push
- * of many, some first, for new rows are never known. What is missed is harmless.
+ * Looked up without waiting, where the state is at the log's head and stays there until
+ * the push is appended, and nothing earlier in the push touches it; of a push of many,
+ * some first, for new rows are never known. What is missed is harmless.
  */
 enum rc push_find_known(struct push *p, struct follower *f, struct events *log,
                         struct err *err);

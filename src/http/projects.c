@@ -78,6 +78,8 @@ open_entry(struct projects *p, const char *id, struct project_log *e,
 		return rc;
 	snprintf(e->id, sizeof(e->id), "%s", id);
 	e->devices = (struct devices_known){ 0 };
+	e->settled = 0;
+	e->unapplied = 0;
 	e->opened = ++p->openings;
 	rc = events_open(e->dir, &e->log, err);
 	if (rc == RC_NOT_FOUND) /* server.db knows the project */

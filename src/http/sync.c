@@ -304,13 +304,15 @@ static bool
 is_near(struct request *r, struct follower *f)
 {
 	struct state *s = follower_state(f);
+	int64_t seq = 0;
 
 	if (follower_open(f, r->project->log, NULL) != RC_OK)
 		return true; /* others are at it */
-	if (state_hold(s, r->project->log, NULL) != RC_OK)
-		return false; /* it is made anew */
-	state_let_go(s);
-	return r->head.visible - state_seq(s) <= SETTLE_EVENTS;
+	if (state_hold(s, r->project->log, NULL) == RC_OK) {
+		seq = state_seq(s);
+		state_let_go(s);
+	} /* else it is made anew */
+	return r->head.visible - seq <= SETTLE_EVENTS;
 }
 
 void
@@ -321,21 +323,41 @@ sync_settle(struct request *r)
 	struct follow_limits limits = { until, until, true };
 	struct follower *f;
 	struct err err = { "" };
+	bool again;
+	int place;
 	enum rc rc = projects_follower(&r->server->projects, p, &f, &err);
 
 	if (rc != RC_OK || !follower_profile(f)->heals || !r->server->config->heal) {
 		p->settled = r->head.visible; /* there is nothing to wait for */
 		return;
 	}
-	if (!is_near(r, f))
-		return;
+	if (!is_near(r, f) || sync_wait(r, &place) != RC_OK)
+		return; /* or enough others wait */
 	rc = follower_run(f, p->log, &limits, &err);
-	if (rc == RC_OK ? !heal(r, f, until, NULL) : rc == RC_BUSY)
+	again = rc == RC_OK ? !heal(r, f, until, NULL) : rc == RC_BUSY;
+	place_leave(place);
+	if (again)
 		return; /* next time */
 	if (rc != RC_OK)
 		log_write(LOG_ERROR, "the state of %s: %s", r->project_id, err.text);
 	/* Also where it can't be had: it is not tried for each who asks. */
 	p->settled = rc == RC_OK ? state_seq(follower_state(f)) : r->head.visible;
+}
+
+/* Healing needs what is large, too: with a place it may take memory. */
+static enum rc
+apply_large(struct request *r, struct follower *f, struct err *err)
+{
+	int64_t now = clock_mono_ms(), bytes = 0;
+	struct follow_limits limits = { now, now, false }; /* one batch */
+	enum rc rc = events_large_next(r->project->log, state_seq(follower_state(f)), &bytes,
+	                               err);
+
+	if (rc != RC_OK || bytes == 0 || request_take_large(r) != RC_OK)
+		return rc;
+	rc = follower_run(f, r->project->log, &limits, err);
+	request_leave_large(r);
+	return rc;
 }
 
 /* Apply and heal; *done: nothing came meanwhile that others may have left to us. */
@@ -353,7 +375,8 @@ spend(struct request *r, struct follower *f, bool *done, struct err *err)
 	snprintf(path, sizeof(path), "%s/" SPARE, r->project->dir);
 	if ((rc = place_take(path, 1, &place)) != RC_OK)
 		return rc;
-	if ((rc = follower_spare(f, log, &spare, err)) == RC_OK)
+	if ((rc = follower_spare(f, log, &spare, err)) == RC_OK &&
+	    (rc = apply_large(r, f, err)) == RC_OK)
 		heal(r, f, clock_mono_ms() + SETTLE_MS, r->io->wanted);
 	place_leave(place);
 	if (rc == RC_OK && (rc = events_head(log, &head, err)) == RC_OK)
