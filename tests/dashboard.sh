@@ -234,7 +234,12 @@ is "above it the others are counted" grep -q '^Time line, 2,00[0-9] .* true$' "$
 TMPDIR=$tmp/work "$TD_SYNC_BUILD/td-sync-harness" --report "$tmp/report" --scenario random \
 	--seeds 5000 >"$tmp/out" 2>&1 </dev/null &
 harness=$!
-sleep 2
+i=0 # until the first of them are done
+while [ "$(ls -d "$tmp/work"/*/random-* 2>/dev/null | wc -l)" -lt 4 ] && [ $i -lt 600 ]; do
+	sleep 0.1
+	i=$((i + 1))
+done
+sleep 1
 kill "$harness"
 wait "$harness" || true
 open_page "$page"

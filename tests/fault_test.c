@@ -292,6 +292,7 @@ START_TEST(a_clock_that_jumps_changes_no_place_and_hangs_nobody)
 	struct torture t;
 	struct lock *lock;
 	int64_t start;
+	int status;
 
 	snprintf(plan, sizeof(plan), "/tmp/td-sync-clock-%d", (int)getpid());
 	ck_assert(mishap_share(plan));
@@ -305,9 +306,11 @@ START_TEST(a_clock_that_jumps_changes_no_place_and_hangs_nobody)
 		ck_assert(crowd_wait(&t.crowd, atomic_load(&t.crowd.answered) + 6, 30000));
 	}
 	ck_assert(crowd_stop(&t.crowd));
-	/* A day back the token isn't valid yet; that passes with the jump. */
+	/* A day back the token isn't valid yet, to a process that has not seen it before;
+	 * that passes with the jump. */
 	mishap->clock_s = -DAY;
-	ck_assert_int_eq(torture_push(&t, 1), _i == 0 ? 200 : 401);
+	status = torture_push(&t, 1);
+	ck_assert_msg(status == 401 || (_i == 0 && status == 200), "%d", status);
 	mishap->clock_s = 0;
 	atomic_store(&t.crowd.wrong, false);
 	ck_assert_int_eq(torture_push(&t, 1), 200);
