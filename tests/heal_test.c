@@ -6,6 +6,7 @@
  */
 #include "engine/heal.h"
 
+#include "engine/conflict.h"
 #include "engine/verify.h"
 #include "mishap.h"
 #include "tests/recorded.h"
@@ -13,7 +14,9 @@
 #include "tests/temp.h"
 
 #include <check.h>
+#include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -181,6 +184,19 @@ static const struct {
 	  "'text':'c'}\n" },
 	{ "an undone create that says nothing of the row",
 	  { "A soft_delete issues td-1 {}" }, "delete issues/td-1 undone_create 1\n" },
+	{ "an undone create that is restored, which says what it saw",
+	  { "A restore issues td-1 {'new_data':{},'previous_data':{'title':'T'," TIMES "}}" },
+	  "create issues/td-1 undone_create 1 {'id':'td-1','title':'T',"
+	  "'created_at':'2026-01-01T00:00:00Z','updated_at':'2026-01-01T00:00:01Z'}\n" },
+	{ "two undone creates, the child's first",
+	  { BOARD, "A soft_delete board_issue_positions bip_1 {'new_data':{},'previous_data':{"
+	    "'board_id':'bd-1','issue_id':'td-1','position':1}}",
+	    "A soft_delete issues td-1 {'new_data':{},'previous_data':{'title':'T'," TIMES "}}" },
+	  "create issues/td-1 undone_create 3 {'id':'td-1','title':'T',"
+	  "'created_at':'2026-01-01T00:00:00Z','updated_at':'2026-01-01T00:00:03Z',"
+	  "'deleted_at':'2026-01-01T00:00:03Z'}\n"
+	  "create board_issue_positions/bip_1 undone_create 3 {'id':'bip_1','board_id':'bd-1',"
+	  "'issue_id':'td-1','position':1,'deleted_at':'2026-01-01T00:00:02Z'}\n" },
 	{ "an undone create, and the row is gone at its author's",
 	  { "A update issues td-1 {'new_data':{'title':'U'," TIMES "},'previous_data':{'title':'T'}}",
 	    "A delete issues td-1 {}" }, "" },
@@ -325,6 +341,100 @@ START_TEST(each_cause_is_answered)
 	must(heal_once(true, &more));
 	ck_assert(!more);
 	ck_assert_int_eq(head(), end);
+}
+END_TEST
+
+/* Two cycles that share edges, the one's closing edge among the other's paths: both
+ * are cut. */
+START_TEST(cycles_that_share_edges_are_all_cut)
+{
+	static const char *const ids[] = { "a", "b", "c", "d", "f" };
+	char text[160];
+
+	for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
+		snprintf(text, sizeof(text), "A create issues %s {'new_data':{'title':'T'," TIMES "}}",
+		         ids[i]);
+		step_append(events, text);
+	}
+	step_append(events, EDGE("A", "d1", "a", "f"));
+	step_append(events, EDGE("A", "d2", "f", "c"));
+	step_append(events, EDGE("A", "d3", "a", "b"));
+	step_append(events, EDGE("A", "d4", "c", "d"));
+	step_append(events, EDGE("A", "d5", "d", "b"));
+	step_append(events, EDGE("B", "x", "c", "a")); /* 11: a, f, c */
+	step_append(events, EDGE("C", "y", "b", "c")); /* 12: c, d, b; and a way from a to c */
+	heal(true);
+	ck_assert_ptr_nonnull(strstr(all_said(), "delete issue_dependencies/x cycle 11\n"));
+	ck_assert_ptr_nonnull(strstr(buf_cstr(&said), "delete issue_dependencies/y cycle 12\n"));
+	must_be_right();
+}
+END_TEST
+
+static enum rc
+count_cascades(void *ctx, const struct state_conflict *c, bool *stop, struct err *e)
+{
+	(void)stop;
+	(void)e;
+	*(int *)ctx += c->kind == CONFLICT_CASCADE;
+	return RC_OK;
+}
+
+/* What the server deletes because somebody undid it may have others' work on it. */
+START_TEST(what_goes_with_a_delete_of_the_server_is_recorded)
+{
+	int cascades = 0;
+
+	step_append(events, BOARD);
+	step_append(events, ISSUE("td-1"));
+	step_append(events, "B create board_issue_positions bip_1 {'new_data':{'board_id':'bd-1',"
+	            "'issue_id':'td-1','position':1}}");
+	step_append(events, "A soft_delete boards bd-1 {'previous_data':{'name':'B'," TIMES "}}");
+	heal(true);
+	ck_assert_str_eq(all_said(), "delete boards/bd-1 no_such_column 4\n");
+	must(state_hold(follower_state(follower), events, &err));
+	must(state_walk_conflicts(follower_state(follower), 4, count_cascades, &cascades, &err));
+	state_let_go(follower_state(follower));
+	ck_assert_int_eq(cascades, 1);
+	must_be_right();
+}
+END_TEST
+
+/* A push is not refused because a state can't be read, nor does it end the worker. */
+START_TEST(a_state_that_can_not_be_opened_knows_nothing)
+{
+	char command[TEMP_PATH * 4];
+	int64_t end, seq;
+
+	step_append(events, ISSUE("td-1"));
+	follow();
+	must(follower_open(follower, events, &err));
+	must(follower_last(follower, span_of("issues"), span_of("td-1"), &seq, &err));
+	ck_assert_int_eq(seq, 1);
+	snprintf(command, sizeof(command), "rm '%s'/state.db*", log_dir);
+	ck_assert_int_eq(system(command), 0);
+	mishap_plan(1, EACCES, true, "state.db");
+	end = clock_mono_ms() + 1000;
+	step_append(events, ISSUE("td-2"));
+	ck_assert_int_ne(follower_run(follower, events, &(struct follow_limits){ end, end, false },
+	                              &err), RC_OK);
+	ck_assert_int_ne(follower_open(follower, events, &err), RC_OK);
+	must(follower_last(follower, span_of("issues"), span_of("td-1"), &seq, &err));
+	ck_assert_int_eq(seq, 0);
+	mishap_none();
+	heal(true);
+	must_be_right();
+}
+END_TEST
+
+/* However often somebody edits a row that was deleted for good, it is not made again. */
+START_TEST(an_edit_of_what_is_gone_may_come_a_thousand_times)
+{
+	step_append(events, ISSUE("td-1"));
+	step_append(events, "A delete issues td-1 {}");
+	step_append_times(events, "B update issues td-1 {'new_data':{'title':'U'," TIMES "},"
+	                  "'previous_data':{'title':'T'," TIMES "}}", 1001);
+	heal(true);
+	ck_assert_str_eq(all_said(), "");
 }
 END_TEST
 
@@ -599,6 +709,10 @@ main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_set_timeout(t, 120);
 	tcase_add_loop_test(t, each_cause_is_answered, 0, CASES);
+	tcase_add_test(t, cycles_that_share_edges_are_all_cut);
+	tcase_add_test(t, what_goes_with_a_delete_of_the_server_is_recorded);
+	tcase_add_test(t, a_state_that_can_not_be_opened_knows_nothing);
+	tcase_add_test(t, an_edit_of_what_is_gone_may_come_a_thousand_times);
 	tcase_add_loop_test(t, a_history_settles, 0, 4);
 	tcase_add_loop_test(t, a_history_is_healed_as_it_grows, 0, 4);
 	tcase_add_test(t, a_client_that_fights_is_answered_once_each_time);

@@ -482,19 +482,6 @@ parent_gone(struct job *j, struct parent *p, const struct row *row, bool *gone)
 	return rc;
 }
 
-static enum rc
-row_exists(struct job *j, bool *exists)
-{
-	sqlite3_stmt *st;
-	enum rc rc;
-
-	if ((rc = need(j, SQL_FIND, &st)) != RC_OK)
-		return rc;
-	rc = ask(j, st, bind_id(j, st, 1), exists);
-	db_reset(st);
-	return rc;
-}
-
 /*
  * A create broke a constraint: tell an orphan (a new row whose parent is
  * gone) from a bad event. td looks for orphans first; asking only here saves
@@ -510,7 +497,7 @@ judge_orphan(struct job *j, const struct row *row)
 
 	if (j->t->n_parents == 0)
 		return RC_OK;
-	if ((rc = row_exists(j, &known)) != RC_OK || known)
+	if ((rc = table_exists(&j->a->tables, j->t, j->ev->id, &known, j->err)) != RC_OK || known)
 		return rc;
 	for (int i = 0; i < j->t->n_parents && rc == RC_OK && !gone; i++)
 		rc = parent_gone(j, &j->t->parents[i], row, &gone);
@@ -696,7 +683,7 @@ static enum rc
 replace_if_present(struct job *j)
 {
 	bool exists;
-	enum rc rc = row_exists(j, &exists);
+	enum rc rc = table_exists(&j->a->tables, j->t, j->ev->id, &exists, j->err);
 
 	j->d->whole = true;
 	return rc != RC_OK || !exists ? rc : put_row(j, &j->d->row);
@@ -943,6 +930,17 @@ applier_read(struct applier *a, const struct event *ev, struct deed *out)
 	read_payload(&j);
 	if (ev->action == ACTION_UPDATE && out->has_row && out->has_before)
 		out->set = changed_columns(out);
+}
+
+const struct row *
+deed_row(const struct deed *d)
+{
+	enum action a = d->ev->action;
+	bool writes = a == ACTION_CREATE || a == ACTION_UPDATE;
+
+	if (d->has_row && (writes || (a == ACTION_RESTORE && !d->has_before)))
+		return &d->row;
+	return d->has_before && a != ACTION_DELETE ? &d->before : NULL;
 }
 
 void

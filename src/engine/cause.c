@@ -84,13 +84,11 @@ static enum rc
 add_parents(struct state *s, struct tables *all, const struct deed *d, int reason,
             struct err *err)
 {
-	/* As heal.c's carried(): a soft delete has its row in what it saw. */
-	bool writes = d->ev->action == ACTION_CREATE || d->ev->action == ACTION_UPDATE;
-	const struct row *row = d->has_row && (writes || !d->has_before) ? &d->row : &d->before;
+	const struct row *row = deed_row(d);
 	struct buf id = { 0 };
 	enum rc rc = RC_OK;
 
-	for (int i = 0; i < d->table->n_bound && rc == RC_OK; i++) {
+	for (int i = 0; row != NULL && i < d->table->n_bound && rc == RC_OK; i++) {
 		const struct parent *p = &d->table->parents[i];
 		const struct table *t = tables_find(all, span_of(p->table));
 
@@ -139,14 +137,13 @@ note_parents(struct state *s, struct applier *a, const struct deed *d, enum appl
              const struct recorded *r, struct err *err)
 {
 	struct tables *all = applier_tables(a);
-	bool carries = d->has_row || d->has_before;
 
 	if (d->table == NULL)
 		return RC_OK;
 	if (what == APPLIED_ORPHAN || (what == APPLIED_BAD && d->has_row &&
 	    d->ev->action == ACTION_CREATE))
 		return add_parents(s, all, d, CAUSE_UNBORN, err);
-	if (carries && (changes_unborn(d, r) || lacks_column(d, what)))
+	if (changes_unborn(d, r) || lacks_column(d, what))
 		return add_parents(s, all, d, what == APPLIED ? CAUSE_UNBORN : CAUSE_NO_COLUMN, err);
 	if (r->version == VERSION_APPLIED && d->ev->action == ACTION_CREATE &&
 	    is_parent(all, d->table))

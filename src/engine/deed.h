@@ -42,6 +42,12 @@ void applier_watch(struct applier *a, deed_done *done, void *ctx);
  */
 void applier_read(struct applier *a, const struct event *ev, struct deed *out);
 
+/*
+ * The row that an event carries, as it was made or as its author saw it last; NULL:
+ * none. Deletes and restores may come with an empty new_data beside what was seen.
+ */
+const struct row *deed_row(const struct deed *d);
+
 /* The deed that is done at this moment: for SQLite's hooks. */
 const struct deed *applier_deed(const struct applier *a);
 

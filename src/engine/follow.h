@@ -88,8 +88,8 @@ enum rc follower_last(struct follower *f, struct span type, struct span id, int6
 /*
  * For who writes an event that is computed from what the log adds up to: take the
  * state's lock and then the log's, with the state at the log's head; all waits and
- * work end at the deadline, or, `small`, at a large event: RC_BUSY. On RC_OK events_commit() or events_rollback()
- * the log, and then follower_end().
+ * work end at the deadline, or, `small`, at a large event: RC_BUSY. On RC_OK
+ * events_commit() or events_rollback() the log, and then follower_end().
  */
 enum rc follower_begin(struct follower *f, struct events *log, bool small,
                        int64_t deadline_ms, struct err *err);

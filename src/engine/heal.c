@@ -11,7 +11,6 @@
 #include "engine/restore.h"
 #include "engine/value.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 /* A transaction's end, after the cause at hand: pushes wait for it. */
@@ -116,17 +115,7 @@ fetch(struct healer *h, int64_t seq, struct kept *k)
 static enum rc
 exists(struct healer *h, struct table *t, struct span id, bool *yes)
 {
-	sqlite3_stmt *st;
-	enum rc rc;
-
-	*yes = false;
-	if ((rc = table_need(h->all, t, SQL_FIND, h->err)) != RC_OK)
-		return rc;
-	st = t->sql[SQL_FIND];
-	sqlite3_bind_text64(st, 1, id.p, id.len, SQLITE_STATIC, SQLITE_UTF8);
-	rc = db_step(st, yes, h->err);
-	db_reset(st);
-	return rc;
+	return table_exists(h->all, t, id, yes, h->err);
 }
 
 /* Append the row as td writes it, with another value in one column; -1: in none.
@@ -137,14 +126,9 @@ write_row(struct healer *h, struct table *t, struct span id, int column, struct 
 {
 	struct buf text = { 0 };
 	sqlite3_stmt *st;
-	bool there;
-	enum rc rc;
+	enum rc rc = table_row(h->all, t, id, &st, h->err);
 
-	if ((rc = table_need(h->all, t, SQL_ROW, h->err)) != RC_OK)
-		return rc;
-	st = t->sql[SQL_ROW];
-	sqlite3_bind_text64(st, 1, id.p, id.len, SQLITE_STATIC, SQLITE_UTF8);
-	if ((rc = db_step(st, &there, h->err)) == RC_OK && !there)
+	if (rc == RC_OK && st == NULL)
 		rc = RC_NOT_FOUND;
 	for (int i = 0; rc == RC_OK && i < t->n_columns; i++) {
 		if (t->columns[i].local)
@@ -197,15 +181,6 @@ struct content {
 	struct buf time;       /* then, as JSON */
 };
 
-/* The row that an event carries; NULL: none. A soft delete has it in what it saw. */
-static const struct row *
-carried(const struct kept *k)
-{
-	if (k->d.has_row && k->ev.action != ACTION_SOFT_DELETE && k->ev.action != ACTION_DELETE)
-		return &k->d.row;
-	return k->d.has_before && k->ev.action != ACTION_DELETE ? &k->d.before : NULL;
-}
-
 /* Newest first. */
 static enum rc
 look_at(void *ctx, int64_t seq, enum version_what what, bool *stop, struct err *err)
@@ -240,7 +215,7 @@ look_at(void *ctx, int64_t seq, enum version_what what, bool *stop, struct err *
 		buf_add_json(&c->time, ev.time);
 	}
 	if ((rc = keep(c->h, &ev, &c->row)) == RC_OK)
-		c->has = carried(&c->row) != NULL;
+		c->has = deed_row(&c->row.d) != NULL;
 	return rc == RC_OK && c->time.failed ? no_memory(c->h) : rc;
 }
 
@@ -268,7 +243,7 @@ static void
 write_content(const struct table *t, struct span id, const struct content *c,
               struct buf *out)
 {
-	const struct row *row = carried(&c->row);
+	const struct row *row = deed_row(&c->row.d);
 	struct buf key = { 0 };
 
 	buf_add_json(&key, id);

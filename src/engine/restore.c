@@ -119,24 +119,14 @@ read_lost_event(struct job *j)
 static enum rc
 read_row(struct job *j)
 {
-	struct tables *all = follower_tables(j->f);
 	size_t bytes = 0;
-	sqlite3_stmt *st;
-	bool there;
-	enum rc rc;
+	enum rc rc = table_row(follower_tables(j->f), j->table, buf_span(&j->id), &j->row, j->err);
 
-	if ((rc = table_need(all, j->table, SQL_ROW, j->err)) != RC_OK)
+	if (j->row == NULL)
 		return rc;
-	st = j->table->sql[SQL_ROW];
-	sqlite3_bind_text64(st, 1, j->id.p, j->id.len, SQLITE_STATIC, SQLITE_UTF8);
-	if ((rc = db_step(st, &there, j->err)) != RC_OK || !there) {
-		db_reset(st);
-		return rc;
-	}
-	j->row = st;
 	for (int i = 0; i < j->table->n_columns; i++)
-		if (sqlite3_column_type(st, i) == SQLITE_TEXT)
-			bytes += (size_t)sqlite3_column_bytes(st, i);
+		if (sqlite3_column_type(j->row, i) == SQLITE_TEXT)
+			bytes += (size_t)sqlite3_column_bytes(j->row, i);
 	return check_size(j, bytes);
 }
 

@@ -477,6 +477,45 @@ table_need_gone(struct tables *all, struct parent *p, struct err *err)
 	return prepare(all->db, &sql, &p->gone, err);
 }
 
+/* Step a query of the table about a row. */
+static enum rc
+ask_of(struct tables *all, struct table *t, enum table_sql which, struct span id, bool *row,
+       struct err *err)
+{
+	sqlite3_stmt *st;
+	enum rc rc;
+
+	*row = false;
+	if ((rc = table_need(all, t, which, err)) != RC_OK)
+		return rc;
+	st = t->sql[which];
+	sqlite3_bind_text64(st, 1, id.p == NULL ? "" : id.p, id.len, SQLITE_STATIC, SQLITE_UTF8);
+	if ((rc = db_step(st, row, err)) != RC_OK || !*row)
+		db_reset(st);
+	return rc;
+}
+
+enum rc
+table_exists(struct tables *all, struct table *t, struct span id, bool *yes,
+             struct err *err)
+{
+	enum rc rc = ask_of(all, t, SQL_FIND, id, yes, err);
+
+	db_reset(t->sql[SQL_FIND]);
+	return rc;
+}
+
+enum rc
+table_row(struct tables *all, struct table *t, struct span id, sqlite3_stmt **out,
+          struct err *err)
+{
+	bool there;
+	enum rc rc = ask_of(all, t, SQL_ROW, id, &there, err);
+
+	*out = there ? t->sql[SQL_ROW] : NULL;
+	return rc;
+}
+
 /* Visit the ids that a bound query gives. */
 static enum rc
 walk_ids(sqlite3_stmt *st, enum rc (*visit)(void *ctx, struct span id, struct err *err),

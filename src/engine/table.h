@@ -112,6 +112,15 @@ enum rc table_need_update(struct tables *all, struct table *t, uint64_t set,
  * parent's table, and nothing where it does or is NULL or ''. */
 enum rc table_need_gone(struct tables *all, struct parent *p, struct err *err);
 
+/* Whether the row with that id is there. */
+enum rc table_exists(struct tables *all, struct table *t, struct span id, bool *yes,
+                     struct err *err);
+
+/* All columns of the row with that id, in order: *out stands on it, db_reset() it; NULL:
+ * it is not there. The id has to live as long. */
+enum rc table_row(struct tables *all, struct table *t, struct span id, sqlite3_stmt **out,
+                  struct err *err);
+
 /* The ids of a table's rows that hang on the parent with that id, in order. The id is
  * borrowed for the call. */
 enum rc table_children(struct tables *all, struct table *t, struct parent *p, struct span id,

@@ -84,7 +84,7 @@ find_known(struct request *r, const struct profile *profile, struct push *p)
 	struct err err = { "" };
 	enum rc rc;
 
-	if (profile == NULL || !profile->heals || !r->server->config->heal)
+	if (!sync_heals(r, profile))
 		return;
 	rc = projects_follower(&r->server->projects, r->project, &f, &err);
 	if (rc == RC_OK)

@@ -275,6 +275,12 @@ sync_confirm(struct request *r)
 
 /* --- healing --- */
 
+bool
+sync_heals(const struct request *r, const struct profile *p)
+{
+	return p != NULL && p->heals && r->server->config->heal;
+}
+
 /* Answer causes until there are none, or there is something better to do. True:
  * there are none. */
 static bool
@@ -327,7 +333,7 @@ sync_settle(struct request *r)
 	int place;
 	enum rc rc = projects_follower(&r->server->projects, p, &f, &err);
 
-	if (rc != RC_OK || !follower_profile(f)->heals || !r->server->config->heal) {
+	if (rc != RC_OK || !sync_heals(r, follower_profile(f))) {
 		p->settled = r->head.visible; /* there is nothing to wait for */
 		return;
 	}

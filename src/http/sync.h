@@ -79,6 +79,9 @@ enum rc sync_wait(struct request *r, int *place);
  */
 enum rc sync_confirm(struct request *r);
 
+/* Whether the server writes events of its own for a profile (NULL: for none). */
+bool sync_heals(const struct request *r, const struct profile *p);
+
 /*
  * Let the server say what it has to say (engine/heal.h) before the log is read as
  * far as r->head, for a moment at most; r->project->settled tells up to where it

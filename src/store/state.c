@@ -912,6 +912,23 @@ state_walk_skipped(struct state *s, state_visit_skipped *visit, void *ctx, struc
 	return rc;
 }
 
+/* The first event and reason that a bound query gives. RC_NOT_FOUND: none. */
+static enum rc
+next_cause(sqlite3_stmt *st, int64_t *seq, int *reason, struct err *err)
+{
+	bool row;
+	enum rc rc;
+
+	if ((rc = db_step(st, &row, err)) == RC_OK && row) {
+		*seq = sqlite3_column_int64(st, 0);
+		*reason = sqlite3_column_int(st, 1);
+	} else if (rc == RC_OK) {
+		rc = RC_NOT_FOUND;
+	}
+	db_reset(st);
+	return rc;
+}
+
 enum rc
 state_add_orphan(struct state *s, int type, struct span id, int64_t seq, int reason,
                  struct err *err)
@@ -930,20 +947,11 @@ state_next_orphan(struct state *s, int type, struct span id, int64_t after, int6
                   int *reason, struct err *err)
 {
 	sqlite3_stmt *st = s->st[Q_ORPHANS];
-	bool row;
-	enum rc rc;
 
 	db_bind_int(st, ":type", type);
 	db_bind_text(st, ":id", id);
 	db_bind_int(st, ":after", after);
-	if ((rc = db_step(st, &row, err)) == RC_OK && row) {
-		*seq = sqlite3_column_int64(st, 0);
-		*reason = sqlite3_column_int(st, 1);
-	} else if (rc == RC_OK) {
-		rc = RC_NOT_FOUND;
-	}
-	db_reset(st);
-	return rc;
+	return next_cause(st, seq, reason, err);
 }
 
 /* --- causes --- */
@@ -967,19 +975,8 @@ state_end_causes(struct state *s, int64_t seq, int reason, struct err *err)
 enum rc
 state_next_cause(struct state *s, int64_t from, int64_t *seq, int *reason, struct err *err)
 {
-	sqlite3_stmt *st = s->st[Q_CAUSE];
-	bool row;
-	enum rc rc;
-
-	db_bind_int(st, ":from", from);
-	if ((rc = db_step(st, &row, err)) == RC_OK && row) {
-		*seq = sqlite3_column_int64(st, 0);
-		*reason = sqlite3_column_int(st, 1);
-	} else if (rc == RC_OK) {
-		rc = RC_NOT_FOUND;
-	}
-	db_reset(st);
-	return rc;
+	db_bind_int(s->st[Q_CAUSE], ":from", from);
+	return next_cause(s->st[Q_CAUSE], seq, reason, err);
 }
 
 /* --- sums --- */
