@@ -6,7 +6,9 @@
 #include "engine/value.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,6 +29,29 @@ conflict_name(enum conflict_kind kind)
 {
 	return (size_t)kind < sizeof(names) / sizeof(names[0]) && names[kind] != NULL
 	    ? names[kind] : "unknown";
+}
+
+bool
+conflict_id_parse(struct span text, struct conflict_id *out)
+{
+	const char *dash = text.len == 0 ? NULL : memchr(text.p, '-', text.len);
+	size_t first = dash == NULL ? 0 : (size_t)(dash - text.p);
+	char again[CONFLICT_ID_TEXT];
+	int64_t n;
+
+	if (dash == NULL || !json_int64((struct span){ text.p, first }, &out->seq) ||
+	    !json_int64((struct span){ dash + 1, text.len - first - 1 }, &n) ||
+	    out->seq <= 0 || n <= 0 || n > INT32_MAX)
+		return false;
+	out->n = (int)n;
+	return span_is(text, conflict_id_text(*out, again)); /* one spelling */
+}
+
+char *
+conflict_id_text(struct conflict_id id, char out[CONFLICT_ID_TEXT])
+{
+	snprintf(out, CONFLICT_ID_TEXT, "%" PRId64 "-%d", id.seq, id.n);
+	return out;
 }
 
 /* Room for this much of rows that went with an event is kept for the next one. */

@@ -30,6 +30,16 @@ enum conflict_kind {
 /* The wire's name of a kind: "edit_of_deleted". Static. */
 const char *conflict_name(enum conflict_kind kind);
 
+/* A conflict's id on the wire, "42-1": its event, and which of it. */
+struct conflict_id {
+	int64_t seq;
+	int n;
+};
+#define CONFLICT_ID_TEXT 40
+/* False: it is none, or not in its one spelling. */
+bool conflict_id_parse(struct span text, struct conflict_id *out);
+char *conflict_id_text(struct conflict_id id, char out[CONFLICT_ID_TEXT]);
+
 struct recorder; /* fields are private to conflict.c */
 
 /* Records into a state what an applier does to its tables. Both are borrowed.

@@ -74,12 +74,11 @@ static enum rc
 add_conflict(struct writer *w, const struct state_conflict *c, struct err *err)
 {
 	struct buf *b = w->out;
+	char id[CONFLICT_ID_TEXT];
 	enum rc rc;
 
 	buf_add_str(b, w->count > 0 ? ",{\"id\":\"" : "{\"id\":\"");
-	buf_add_int(b, c->seq);
-	buf_add_byte(b, '-');
-	buf_add_int(b, c->n);
+	buf_add_str(b, conflict_id_text((struct conflict_id){ c->seq, c->n }, id));
 	buf_add_str(b, "\",\"server_seq\":");
 	buf_add_int(b, c->seq);
 	buf_add_str(b, ",\"kind\":\"");

@@ -8,7 +8,6 @@
 #include "engine/digest.h"
 #include "engine/lost.h"
 #include "engine/push.h"
-#include "engine/restore.h"
 #include "engine/value.h"
 
 #include <string.h>

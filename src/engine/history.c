@@ -153,6 +153,7 @@ static enum rc
 add_conflict(void *ctx, const struct state_conflict *c, bool *stop, struct err *err)
 {
 	struct writer *w = ctx;
+	char id[CONFLICT_ID_TEXT];
 
 	(void)err;
 	*stop = c->seq != w->seq;
@@ -160,9 +161,7 @@ add_conflict(void *ctx, const struct state_conflict *c, bool *stop, struct err *
 		return RC_OK;
 	buf_add_str(w->out, w->any_conflict ? ",\"" : ",\"conflicts\":[\"");
 	w->any_conflict = true;
-	buf_add_int(w->out, c->seq);
-	buf_add_byte(w->out, '-');
-	buf_add_int(w->out, c->n);
+	buf_add_str(w->out, conflict_id_text((struct conflict_id){ c->seq, c->n }, id));
 	buf_add_byte(w->out, '"');
 	return RC_OK;
 }

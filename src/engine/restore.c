@@ -15,29 +15,6 @@
 /* Of what the conflict lists, and of the row as it is: more than this is large. */
 #define SMALL_BYTES (1 << 20)
 
-bool
-conflict_id_parse(struct span text, struct conflict_id *out)
-{
-	const char *dash = text.len == 0 ? NULL : memchr(text.p, '-', text.len);
-	size_t first = dash == NULL ? 0 : (size_t)(dash - text.p);
-	char again[CONFLICT_ID_TEXT];
-	int64_t n;
-
-	if (dash == NULL || !json_int64((struct span){ text.p, first }, &out->seq) ||
-	    !json_int64((struct span){ dash + 1, text.len - first - 1 }, &n) ||
-	    out->seq <= 0 || n <= 0 || n > INT32_MAX)
-		return false;
-	out->n = (int)n;
-	return span_is(text, conflict_id_text(*out, again)); /* one spelling */
-}
-
-char *
-conflict_id_text(struct conflict_id id, char out[CONFLICT_ID_TEXT])
-{
-	snprintf(out, CONFLICT_ID_TEXT, "%" PRId64 "-%d", id.seq, id.n);
-	return out;
-}
-
 /* A restore while it is made. */
 struct job {
 	struct follower *f;

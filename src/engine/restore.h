@@ -8,16 +8,8 @@
 #ifndef TDSYNC_ENGINE_RESTORE_H
 #define TDSYNC_ENGINE_RESTORE_H
 
+#include "engine/conflict.h"
 #include "engine/follow.h"
-
-/* A conflict's id on the wire, "42-1": its event, and which of it. */
-struct conflict_id {
-	int64_t seq;
-	int n;
-};
-#define CONFLICT_ID_TEXT 40
-bool conflict_id_parse(struct span text, struct conflict_id *out);
-char *conflict_id_text(struct conflict_id id, char out[CONFLICT_ID_TEXT]);
 
 /* Who puts it back, and when. Borrowed. */
 struct restorer {
