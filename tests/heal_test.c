@@ -576,6 +576,29 @@ START_TEST(what_is_older_than_healing_is_left_alone)
 }
 END_TEST
 
+/* One that was made before there was healing does not say from where on. */
+START_TEST(a_log_that_knows_nothing_of_healing_begins_at_its_head)
+{
+	char path[TEMP_PATH + 32];
+	int64_t from;
+	sqlite3 *db;
+
+	append_all(soft_delete, 2);
+	snprintf(path, sizeof(path), "%s/events.db", log_dir);
+	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_exec(db, "DELETE FROM meta WHERE key = 'heal_from'", NULL, NULL,
+	                              NULL), SQLITE_OK);
+	sqlite3_close(db);
+	heal(true);
+	must(events_heal_from(events, &from, &err));
+	ck_assert_int_eq(from, 3);
+	append_all(soft_delete, 2);
+	heal(true);
+	ck_assert_int_eq(head(), 5);
+	ck_assert_ptr_nonnull(strstr(all_said(), " updated_at 4 "));
+}
+END_TEST
+
 START_TEST(without_notes_a_loss_is_not_told)
 {
 	bool more;
@@ -718,6 +741,7 @@ main(void)
 	tcase_add_test(t, a_client_that_fights_is_answered_once_each_time);
 	tcase_add_test(t, two_who_undo_each_other_are_answered_once_each_time);
 	tcase_add_test(t, what_is_older_than_healing_is_left_alone);
+	tcase_add_test(t, a_log_that_knows_nothing_of_healing_begins_at_its_head);
 	tcase_add_test(t, without_notes_a_loss_is_not_told);
 	tcase_add_test(t, ten_thousand_at_once_are_answered_in_parts);
 	tcase_add_test(t, a_busy_log_is_answered_later);

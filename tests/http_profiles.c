@@ -381,6 +381,36 @@ START_TEST(without_its_profile_a_project_is_read_only)
 }
 END_TEST
 
+/* An edit of what nobody has created, and the same create under two numbers: healing
+ * is td's business. */
+static void
+not_healed(struct world *w)
+{
+	static const char *const profiles[] = { "\"shelf\"", "\"none\"" };
+
+	for (size_t i = 0; i < 2; i++) {
+		ck_assert_int_eq(make_project(w, profiles[i]), 201);
+		push_event(w, WRITER, "d", "10:00:00", "soft_delete places p-1",
+		           "{'previous_data':{'id':'p-1','name':'Hall'}}");
+		for (int k = 0; k < 2; k++) {
+			push_event(w, WRITER, "d", "10:00:01", "create places p-2",
+			           "{'new_data':{'id':'p-2','name':'Loft'}}");
+			ck_assert_int_eq(ask(w, WRITER, "GET", "/v1/projects/{p}/sync/pull", NULL, NULL),
+			                 200);
+		}
+		ck_assert_int_eq(ask(w, WRITER, "GET", "/v1/projects/{p}/sync/status", NULL, NULL),
+		                 200);
+		ck_assert_int_eq(answer_number(w, "event_count"), 3);
+	}
+}
+
+START_TEST(what_is_not_td_s_is_not_healed)
+{
+	write_shelf("shelf");
+	with_profiles("heal = on\n", not_healed);
+}
+END_TEST
+
 TCase *
 profiles_case(void)
 {
@@ -393,5 +423,6 @@ profiles_case(void)
 	tcase_add_test(tc, a_profile_that_is_not_there_makes_no_project);
 	tcase_add_test(tc, a_project_of_no_profile_takes_any_type);
 	tcase_add_test(tc, without_its_profile_a_project_is_read_only);
+	tcase_add_test(tc, what_is_not_td_s_is_not_healed);
 	return tc;
 }
