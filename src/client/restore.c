@@ -1,22 +1,12 @@
 /* Putting back what a conflict took: the server does it, see tdsync.h. */
 #include "client/work.h"
 
-#include <string.h>
+#include "engine/conflict.h"
 
 struct restore {
 	const char *id;
 	bool done;        /* the server has done it: not twice, whatever else fails */
 };
-
-/* Whether it looks like a conflict's name, "42-1". */
-static bool
-is_id(const char *id)
-{
-	size_t n = strlen(id), digits = strspn(id, "0123456789");
-
-	return digits > 0 && id[digits] == '-' && n < 40 &&
-	    strspn(id + digits + 1, "0123456789") == n - digits - 1 && n > digits + 1;
-}
 
 static enum tdsync_rc
 ask_server(struct work *w, const char *id)
@@ -63,8 +53,9 @@ enum tdsync_rc
 tdsync_restore(struct tdsync *t, const char *id, struct tdsync_result *out)
 {
 	struct restore r = { .id = id };
+	struct conflict_id unused;
 
-	if (id == NULL || !is_id(id)) {
+	if (id == NULL || !conflict_id_parse(span_of(id), &unused)) {
 		err_set(&t->err, RC_INVALID, "conflicts have names like 42-1: see `td-sync conflicts`");
 		return TDSYNC_INVALID;
 	}

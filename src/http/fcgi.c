@@ -20,7 +20,7 @@
  * all, but let the library wait for it to hang up. */
 #define DRAIN_BYTES 65536
 
-/* How long an idle worker may take to see a request. */
+/* How often a worker that lets time pass looks whether it is wanted. */
 #define MOMENT_US 2000
 
 static volatile sig_atomic_t stop;   /* leave after this request */
@@ -225,8 +225,7 @@ io_finish(void *ctx)
 
 /*
  * Where no other worker of the pool is idle, the next request will wait for this one;
- * and one that is still in the socket's queue a moment later does: an idle worker
- * would have taken it.
+ * without a pool nobody knows of others, so one that is in the socket's queue does.
  */
 static bool
 io_wanted(void *ctx, int ms)
@@ -234,18 +233,12 @@ io_wanted(void *ctx, int ms)
 	const struct connection *c = ctx;
 	struct pollfd queue = { STDIN_FILENO, POLLIN, 0 };
 	int64_t end = clock_mono_ms() + ms;
-	bool waits = false;
 
 	for (;; usleep(MOMENT_US)) {
-		if (c->board != NULL && board_count(c->board, SLOT_IDLE) == 0)
+		if (c->board != NULL ? board_count(c->board, SLOT_IDLE) == 0
+		                     : poll(&queue, 1, 0) > 0)
 			return true;
-		if (poll(&queue, 1, 0) <= 0)
-			waits = false;
-		else if (waits)
-			return true;
-		else
-			waits = true;
-		if (!waits && clock_mono_ms() >= end)
+		if (clock_mono_ms() >= end)
 			return false;
 	}
 }
