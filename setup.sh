@@ -152,6 +152,8 @@ cpus() {
 	getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1
 }
 
+with_tests=no # the demo is built without them where check is not installed
+
 # build_tree SPARE: configure and make. Sets `build` to the folder that holds
 # the commands: build/ below the sources; the sources themselves where somebody
 # configured them there; where they can't be written to, a copy of
@@ -188,6 +190,13 @@ build_tree() {
 			"it ended with an error" \
 			"install what it names; $build/config.log says more" "$log"
 	fi
+	if [ "$with_tests" = yes ] && grep -q '^S\["HAVE_CHECK_FALSE"\]=""' "$build/config.status"; then
+		note "configuring again, now with the unit tests"
+		(cd "$build" && logged "$log" ./config.status --recheck &&
+			logged "$log" ./config.status) || fail "configure failed" \
+			"it ended with an error" \
+			"install what it names; $build/config.log says more" "$log"
+	fi
 	note "compiling (make -j$(cpus))"
 	logged "$log" make -C "$build" -j"$(cpus)" || fail "the build failed" \
 		"make ended with an error" \
@@ -202,6 +211,7 @@ check_run() {
 	# shellcheck disable=SC2086 # lists of words
 	install_packages $packages_build $packages_run $packages_check
 	step "Building"
+	with_tests=yes
 	build_tree "${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/td-sync"
 	step "Running the tests (make check)"
 	find "$build" -name '*.trs' -type f -exec rm -f -- {} +

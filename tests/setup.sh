@@ -236,4 +236,31 @@ is "the first demo ran all the time" answers first
 is "and can be stopped" demo stop --dir "$top/first"
 is "no process is left" not works_in "$top"
 
+echo "# a build that was made before check was installed"
+mkdir "$tmp/copy"
+(cd "$src" && tar -cf - --exclude=./.git --exclude=./build --exclude='./build-[!a]*' --exclude=./demo \
+	--exclude=./config.status .) | (cd "$tmp/copy" && tar -xf - && chmod -R u+w .)
+cat >"$tmp/pkg-config" <<TEXT
+#!/bin/sh
+case " \$* " in
+*" check "*) [ -e '$tmp/installed' ] || exit 1 ;;
+esac
+exec pkg-config "\$@"
+TEXT
+chmod +x "$tmp/pkg-config"
+mkdir "$tmp/copy/build"
+configured() { grep -q '^S\["HAVE_CHECK_TRUE"\]=""' "$tmp/copy/build/config.status"; }
+units_run() { make -C "$tmp/copy/build" check-local >"$tmp/out" 2>&1; }
+check_there() { (cd "$tmp/copy" && MAKEFLAGS=n ./setup.sh check) >"$tmp/out" 2>&1; }
+(cd "$tmp/copy/build" && ../configure -q PKG_CONFIG="$tmp/pkg-config") >"$tmp/out" 2>&1
+is "it has no unit tests" not configured
+is "make check fails" not units_run
+is "with what to do" said 'configure found no check'
+: >"$tmp/installed"
+check_there || true
+is "setup.sh check configures it again" said 'configuring again, now with the unit tests'
+is "so it has them" configured
+check_there || true
+is "and once is enough" not said 'configuring again'
+
 totals

@@ -223,8 +223,19 @@ io_finish(void *ctx)
 	limit_stop();
 }
 
+/* Whether a signal is held that waits for the end of this request. */
+static bool
+is_told(void)
+{
+	sigset_t pending;
+
+	return sigpending(&pending) == 0 &&
+	       (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGUSR1) == 1 ||
+	        sigismember(&pending, SIGINT) == 1 || sigismember(&pending, SIGHUP) == 1);
+}
+
 /*
- * Where no other worker of the pool is idle, the next request will wait for this one;
+ * Where it was told to leave, or no other worker of the pool is idle, the next request will wait for this one;
  * without a pool nobody knows of others, so one that is in the socket's queue does.
  */
 static bool
@@ -235,8 +246,8 @@ io_wanted(void *ctx, int ms)
 	int64_t end = clock_mono_ms() + ms;
 
 	for (;; usleep(MOMENT_US)) {
-		if (c->board != NULL ? board_count(c->board, SLOT_IDLE) == 0
-		                     : poll(&queue, 1, 0) > 0)
+		if (is_told() || (c->board != NULL ? board_count(c->board, SLOT_IDLE) == 0
+		                                   : poll(&queue, 1, 0) > 0))
 			return true;
 		if (clock_mono_ms() >= end)
 			return false;

@@ -23,7 +23,7 @@ struct io {
 	 * Ends the limit. */
 	void (*finish)(void *ctx);
 	/* After the answer: let so many milliseconds pass; true, and at once: another
-	 * request waits for this process. */
+	 * request waits for this process, or it was told to end. */
 	bool (*wanted)(void *ctx, int ms);
 };
 

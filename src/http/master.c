@@ -439,13 +439,27 @@ wait_for_news(struct master *m, int ms)
 		board_clear(m->board);
 }
 
+/* Whether workers are being replaced: some leave, start or are of an older generation. */
+static bool
+is_rolling(const struct master *m)
+{
+	for (int i = 0; i < m->options->max_workers; i++) {
+		const struct worker *w = &m->workers[i];
+
+		if (w->pid != 0 && (w->leaving_ms != 0 || w->generation != m->generation ||
+		                    board_state(m->board, i) == SLOT_STARTING))
+			return true;
+	}
+	return false;
+}
+
 /* How long to wait: shorter where something is about to happen. */
 static int
 next_wait(const struct master *m)
 {
 	int64_t left = m->next_start_ms - clock_mono_ms();
 
-	if (count(m) != count_staying(m))
+	if (is_rolling(m))
 		return 50;
 	return left > 0 && left < TICK_MS ? (int)left : TICK_MS;
 }
