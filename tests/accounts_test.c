@@ -823,7 +823,7 @@ START_TEST(tokens_are_listed_as_made_and_revoked_once)
 	is(token_revoke(a, "ak_2", &err), RC_CONFLICT);
 	is(token_revoke(a, "ak_9", &err), RC_NOT_FOUND);
 	ck_assert_str_eq(err.text, "token not found");
-	ok(token_list(a, keep_token, &next, &err));
+	ok(token_list(a, NULL, keep_token, &next, &err));
 	ck_assert_int_eq(next - rows, 2);
 	ck_assert_str_eq(rows[0].id, "ak_2");
 	ck_assert_str_eq(rows[0].user_id, u.id);

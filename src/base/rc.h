@@ -17,6 +17,7 @@ enum rc {
 	RC_NOT_FOUND,    /* no such thing, or deleted */
 	RC_CONFLICT,     /* it is there already, or not in the needed state */
 	RC_LAST_OWNER,   /* a project would be left without an owner */
+	RC_EXPIRED,      /* it could be had until a moment that has passed */
 	RC_DUPLICATE,    /* the event is already in the log, under an earlier seq */
 	RC_LOG_CHANGED,  /* the caller's last event is not in this log */
 	RC_CURSOR_AHEAD, /* the caller's cursor is beyond the head */

@@ -72,7 +72,7 @@ key_rotate_run(struct admin *a)
 	char kid[40];
 	enum rc rc;
 
-	rc = token_list(a->accounts, latest_expiry, &latest, &a->err);
+	rc = token_list(a->accounts, NULL, latest_expiry, &latest, &a->err);
 	overlap = a->days < 0 ? latest - now : a->days * DAY;
 	if (rc == RC_OK)
 		rc = dir != NULL ? keyring_rotate(dir, overlap, kid, &a->err)

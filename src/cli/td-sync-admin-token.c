@@ -71,35 +71,19 @@ find_projects(struct admin *a, char (**out)[ID_MAX], size_t *n)
 	return rc;
 }
 
-/* Find the row of a token that was just made. */
-struct find {
-	const char *id;
-	struct token_row row;
-};
-
-static enum rc
-keep_row(void *ctx, const struct token_row *t)
-{
-	struct find *f = ctx;
-
-	if (strcmp(t->id, f->id) == 0)
-		f->row = *t;
-	return RC_OK;
-}
-
 /* A token that nobody got to see must not stay. */
 static int
 show_token(struct admin *a, const char *id, const char *email, struct buf *token)
 {
-	struct find find = { .id = id };
+	struct token_row row;
 	struct buf line = { 0 };
 	enum rc rc;
 
 	if (a->json) {
-		rc = token_list(a->accounts, keep_row, &find, &a->err);
+		rc = token_get(a->accounts, id, &row, &a->err);
 		if (rc != RC_OK)
 			return admin_fail(a, rc);
-		show_json(&find.row, email, token->p);
+		show_json(&row, email, token->p);
 	} else {
 		buf_add_span(&line, buf_span(token));
 		out_line(&line);
@@ -190,7 +174,7 @@ show_one(void *ctx, const struct token_row *t)
 int
 token_list_run(struct admin *a)
 {
-	enum rc rc = token_list(a->accounts, show_one, a, &a->err);
+	enum rc rc = token_list(a->accounts, NULL, show_one, a, &a->err);
 
 	return rc == RC_OK ? 0 : admin_fail(a, rc);
 }

@@ -132,6 +132,7 @@ exit_code(enum rc rc)
 		return EXIT_NOT_FOUND;
 	case RC_CONFLICT:
 	case RC_LAST_OWNER:
+	case RC_EXPIRED:
 		return EXIT_CONFLICT;
 	case RC_INVALID:
 	case RC_TOO_LARGE:

@@ -31,6 +31,7 @@ static const struct {
 	[RC_NOT_FOUND]    = { 404, "not_found" },
 	[RC_CONFLICT]     = { 409, "conflict" },
 	[RC_LAST_OWNER]   = { 409, "last_owner" },
+	[RC_EXPIRED]      = { 410, "expired" },
 	[RC_DUPLICATE]    = { 409, "conflict" },
 	[RC_LOG_CHANGED]  = { 409, "log_changed",
 	    "The server's log is not the one this device last saw: it was restored "

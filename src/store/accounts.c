@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 
 /* The format this code reads and writes; kept in meta. */
-#define FORMAT 1
+#define FORMAT 2
 
 /* "tdsA": whose file it is, in SQLite's header. */
 #define APPLICATION_ID 0x74647341
@@ -69,6 +69,77 @@ static const char schema[] =
 	"  revoked_at INTEGER NOT NULL DEFAULT 0"    /* 0: not revoked */
 	");";
 
+/* What each format has beside the one before it: [1] makes 2 of 1, and so on. A new
+ * server.db is made of `schema` and of all these. */
+static const char *const additions[FORMAT] = {
+	[1] =
+	"ALTER TABLE project ADD COLUMN public INTEGER NOT NULL DEFAULT 0;" /* 1: all may read */
+	"ALTER TABLE project ADD COLUMN purged_at INTEGER NOT NULL DEFAULT 0;" /* its files went */
+	"ALTER TABLE token ADD COLUMN link INTEGER REFERENCES project (n);" /* a share link's */
+	"ALTER TABLE token ADD COLUMN made_by INTEGER REFERENCES user (n);" /* who shared it */
+	"CREATE INDEX token_user ON token (user) WHERE user IS NOT NULL;"
+	"CREATE INDEX token_link ON token (link) WHERE link IS NOT NULL;"
+	"CREATE INDEX token_made_by ON token (made_by) WHERE made_by IS NOT NULL;"
+	"CREATE INDEX member_invited_by ON member (invited_by) WHERE invited_by IS NOT NULL;"
+	"CREATE TABLE invitation ("
+	"  n INTEGER PRIMARY KEY,"
+	"  id TEXT NOT NULL UNIQUE,"   /* inv_ + 16 hex */
+	"  project INTEGER NOT NULL REFERENCES project (n),"
+	"  email TEXT NOT NULL COLLATE NOCASE," /* in lower case */
+	"  role INTEGER NOT NULL CHECK (role BETWEEN 1 AND 3),"
+	"  invited_by TEXT NOT NULL,"  /* a user's id */
+	"  status INTEGER NOT NULL DEFAULT 0," /* enum invitation_status */
+	"  created_at INTEGER NOT NULL,"
+	"  expires_at INTEGER NOT NULL,"
+	"  accepted_at INTEGER NOT NULL DEFAULT 0"
+	");"
+	"CREATE INDEX invitation_project ON invitation (project);"
+	"CREATE INDEX invitation_email ON invitation (email);"
+	/* Logins in progress: of secrets only the SHA-256. */
+	"CREATE TABLE login ("
+	"  n INTEGER PRIMARY KEY,"
+	"  code BLOB NOT NULL UNIQUE," /* of the code that the device polls with */
+	"  email TEXT NOT NULL COLLATE NOCASE,"
+	"  selector TEXT UNIQUE,"      /* the first half of a mailed link; NULL: by code */
+	"  secret BLOB,"               /* of its second half */
+	"  challenge TEXT,"            /* PKCE, S256 */
+	"  user_code TEXT UNIQUE,"     /* what a person types in; NULL: by link */
+	"  device TEXT NOT NULL,"      /* what it calls itself */
+	"  address TEXT NOT NULL,"     /* where it asked from */
+	"  created_at INTEGER NOT NULL,"
+	"  expires_at INTEGER NOT NULL,"
+	"  verified_at INTEGER NOT NULL DEFAULT 0,"
+	"  issued_at INTEGER NOT NULL DEFAULT 0"
+	");"
+	"CREATE INDEX login_email ON login (email, created_at);"
+	"CREATE INDEX login_expires ON login (expires_at);"
+	/* Who did what, from where; ids stay when what they name has gone. */
+	"CREATE TABLE audit ("
+	"  n INTEGER PRIMARY KEY,"
+	"  at INTEGER NOT NULL,"
+	"  user TEXT NOT NULL,"        /* who did it; \"\": the operator, or nobody known */
+	"  token TEXT NOT NULL,"       /* by which token; \"\": by none */
+	"  address TEXT NOT NULL,"     /* from where; \"\": this machine's command line */
+	"  action TEXT NOT NULL,"      /* as \"token.create\" */
+	"  project TEXT NOT NULL,"     /* in which project; \"\": in none */
+	"  subject TEXT NOT NULL,"     /* to what or whom: an id */
+	"  detail TEXT NOT NULL"       /* a few words; never a secret */
+	");"
+	"CREATE INDEX audit_at ON audit (at);",
+};
+
+#define TOKEN_SELECT \
+	"SELECT t.id, u.id, t.name, t.scope, t.projects, t.created_at, t.expires_at," \
+	" t.last_used_at, t.revoked_at, l.id, b.id" \
+	" FROM token t LEFT JOIN user u ON u.n = t.user" \
+	" LEFT JOIN project l ON l.n = t.link LEFT JOIN user b ON b.n = t.made_by"
+#define INVITATION_SELECT \
+	"SELECT i.id, p.id, i.email, i.role, i.invited_by, i.status, i.created_at," \
+	" i.expires_at, i.accepted_at FROM invitation i JOIN project p ON p.n = i.project"
+#define LOGIN_SELECT \
+	"SELECT n, email, secret, challenge, device, address, created_at, expires_at," \
+	" verified_at, issued_at FROM login"
+
 static const char *const queries[Q__MAX] = {
 	[Q_META] =
 	    "SELECT value FROM meta WHERE key = :key",
@@ -83,7 +154,7 @@ static const char *const queries[Q__MAX] = {
 	[Q_ACCESS] =
 	    "SELECT t.n IS NOT NULL, t.revoked_at, t.expires_at, t.last_used_at,"
 	    " t.n IS NOT NULL AND t.user IS u.n AND (u.n IS NOT NULL OR :user = ''),"
-	    " p.n IS NOT NULL, p.deleted_at, m.role"
+	    " p.n IS NOT NULL, p.deleted_at, m.role, p.public"
 	    " FROM (SELECT 1)"
 	    " LEFT JOIN token t ON t.id = :token"
 	    " LEFT JOIN user u ON u.id = :user"
@@ -98,27 +169,52 @@ static const char *const queries[Q__MAX] = {
 	    "SELECT id, email, created_at FROM user WHERE id = :id",
 	[Q_USER_LIST] =
 	    "SELECT id, email, created_at FROM user ORDER BY n",
+	/* What refers to a user, before he goes. */
+	[Q_USER_FORGET_TOKENS] =
+	    "DELETE FROM token WHERE user = (SELECT n FROM user WHERE id = :id)",
+	[Q_USER_FORGET_LINKS] =
+	    "UPDATE token SET made_by = NULL"
+	    " WHERE made_by = (SELECT n FROM user WHERE id = :id)",
+	[Q_USER_FORGET_INVITED] =
+	    "UPDATE member SET invited_by = NULL"
+	    " WHERE invited_by = (SELECT n FROM user WHERE id = :id)",
+	[Q_USER_FORGET_MEMBER] =
+	    "DELETE FROM member WHERE user = (SELECT n FROM user WHERE id = :id)",
+	[Q_USER_FORGET_LOGINS] =
+	    "DELETE FROM login WHERE email = (SELECT email FROM user WHERE id = :id)",
+	[Q_USER_REMOVE] =
+	    "DELETE FROM user WHERE id = :id",
+	/* A live project that would have no owner without him. */
+	[Q_USER_SOLE_OWNER] =
+	    "SELECT p.id FROM user u JOIN member m ON m.user = u.n AND m.role = 3"
+	    " JOIN project p ON p.n = m.project AND p.deleted_at = 0"
+	    " WHERE u.id = :id AND NOT EXISTS (SELECT 1 FROM member o"
+	    "  WHERE o.project = p.n AND o.role = 3 AND o.user <> u.n) LIMIT 1",
 
 	[Q_PROJECT_ADD] =
 	    "INSERT INTO project (id, name, description, slug, created_at, updated_at)"
 	    " VALUES (:id, :name, :description, :slug, :now, :now)",
 	[Q_PROJECT_BY_ID] =
-	    "SELECT id, name, description, slug, created_at, updated_at, deleted_at"
+	    "SELECT id, name, description, slug, created_at, updated_at, deleted_at, public, purged_at"
 	    " FROM project WHERE id = :id",
 	[Q_PROJECT_BY_SLUG] =
-	    "SELECT id, name, description, slug, created_at, updated_at, deleted_at"
+	    "SELECT id, name, description, slug, created_at, updated_at, deleted_at, public, purged_at"
 	    " FROM project WHERE slug = :slug",
 	[Q_PROJECT_CHANGE] =
 	    "UPDATE project SET name = :name, description = :description,"
 	    " updated_at = :now WHERE id = :id",
 	[Q_PROJECT_DELETE] =
 	    "UPDATE project SET deleted_at = :now, updated_at = :now WHERE id = :id",
+	[Q_PROJECT_PUBLIC] =
+	    "UPDATE project SET public = :public, updated_at = :now WHERE id = :id",
+	[Q_PROJECT_PURGED] =
+	    "UPDATE project SET purged_at = :now, public = 0 WHERE id = :id",
 	[Q_PROJECT_LIST] =
-	    "SELECT id, name, description, slug, created_at, updated_at, deleted_at"
+	    "SELECT id, name, description, slug, created_at, updated_at, deleted_at, public, purged_at"
 	    " FROM project ORDER BY n",
 	[Q_PROJECT_LIST_OF] =
 	    "SELECT p.id, p.name, p.description, p.slug, p.created_at, p.updated_at,"
-	    " p.deleted_at"
+	    " p.deleted_at, p.public, p.purged_at"
 	    " FROM user u JOIN member m ON m.user = u.n JOIN project p ON p.n = m.project"
 	    " WHERE u.id = :user AND p.deleted_at = 0 ORDER BY p.n",
 
@@ -150,19 +246,72 @@ static const char *const queries[Q__MAX] = {
 	    " WHERE p.id = :project AND m.role = 3 AND u.id <> :user LIMIT 1",
 
 	[Q_TOKEN_ADD] =
-	    "INSERT INTO token (id, user, name, scope, projects, created_at, expires_at)"
+	    "INSERT INTO token (id, user, name, scope, projects, created_at, expires_at,"
+	    " link, made_by)"
 	    " VALUES (:id, (SELECT n FROM user WHERE id = :user), :name, :scope,"
-	    " :projects, :created_at, :expires_at)",
+	    " :projects, :created_at, :expires_at, (SELECT n FROM project WHERE id = :link),"
+	    " (SELECT n FROM user WHERE id = :made_by))",
 	[Q_TOKEN_GET] =
-	    "SELECT revoked_at FROM token WHERE id = :id",
+	    TOKEN_SELECT " WHERE t.id = :id",
 	[Q_TOKEN_REVOKE] =
 	    "UPDATE token SET revoked_at = :now WHERE id = :id",
 	[Q_TOKEN_LIST] =
-	    "SELECT t.id, u.id, t.name, t.scope, t.projects, t.created_at, t.expires_at,"
-	    " t.last_used_at, t.revoked_at"
-	    " FROM token t LEFT JOIN user u ON u.n = t.user ORDER BY t.n",
+	    TOKEN_SELECT " ORDER BY t.n",
+	[Q_TOKEN_LIST_OF] =
+	    TOKEN_SELECT " WHERE u.id = :user ORDER BY t.n",
+	[Q_TOKEN_LINKS] =
+	    TOKEN_SELECT " WHERE l.id = :project ORDER BY t.n",
 	[Q_TOKEN_USED] =
 	    "UPDATE token SET last_used_at = :now WHERE id = :id",
+
+	[Q_INVITATION_ADD] =
+	    "INSERT INTO invitation (id, project, email, role, invited_by, created_at,"
+	    " expires_at) SELECT :id, n, :email, :role, :by, :now, :expires"
+	    " FROM project WHERE id = :project",
+	[Q_INVITATION_GET] =
+	    INVITATION_SELECT " WHERE i.id = :id AND p.deleted_at = 0",
+	[Q_INVITATION_LIST] =
+	    INVITATION_SELECT " WHERE p.id = :project ORDER BY i.n DESC",
+	/* Those of an address that wait. */
+	[Q_INVITATION_LIST_OF] =
+	    INVITATION_SELECT " WHERE i.email = :email AND i.status = 0"
+	    " AND i.expires_at > :now AND p.deleted_at = 0 ORDER BY i.n DESC",
+	[Q_INVITATION_STATUS] =
+	    "UPDATE invitation SET status = :status, accepted_at = :accepted WHERE id = :id",
+	[Q_INVITATION_REMOVE] =
+	    "DELETE FROM invitation WHERE id = :id",
+
+	[Q_LOGIN_ADD] =
+	    "INSERT INTO login (code, email, selector, secret, challenge, user_code, device,"
+	    " address, created_at, expires_at) VALUES (:code, :email, :selector, :secret,"
+	    " :challenge, :user_code, :device, :address, :now, :expires)",
+	[Q_LOGIN_SINCE] =
+	    "SELECT 1 FROM login WHERE email = :email AND selector IS NOT NULL"
+	    " AND created_at > :since LIMIT 1",
+	[Q_LOGIN_BY_CODE] =
+	    LOGIN_SELECT " WHERE code = :code",
+	[Q_LOGIN_BY_SELECTOR] =
+	    LOGIN_SELECT " WHERE selector = :selector",
+	[Q_LOGIN_BY_USER_CODE] =
+	    LOGIN_SELECT " WHERE user_code = :user_code",
+	[Q_LOGIN_VERIFIED] =
+	    "UPDATE login SET verified_at = :now WHERE n = :n AND verified_at = 0"
+	    " AND expires_at > :now",
+	[Q_LOGIN_ISSUED] =
+	    "UPDATE login SET issued_at = :now WHERE n = :n AND issued_at = 0"
+	    " AND verified_at <> 0",
+	[Q_LOGIN_CLEAN] =
+	    "DELETE FROM login WHERE expires_at <= :before",
+
+	[Q_AUDIT_ADD] =
+	    "INSERT INTO audit (at, user, token, address, action, project, subject, detail)"
+	    " VALUES (:now, :user, :token, :address, :action, :project, :subject, :detail)",
+	[Q_AUDIT_CLEAN] =
+	    "DELETE FROM audit WHERE at < :before",
+	[Q_AUDIT_LIST] =
+	    "SELECT n, at, user, token, address, action, project, subject, detail FROM audit"
+	    " WHERE at >= :since AND (:user = '' OR user = :user OR subject = :user)"
+	    " AND (:project = '' OR project = :project) ORDER BY n",
 };
 
 /* --- roles --- */
@@ -462,23 +611,59 @@ check_owner(struct accounts *a, struct err *err)
 	return err_set(err, RC_UNAVAILABLE, "%s was not made by td-sync", a->path);
 }
 
-/* Whether the format is one that we know; reads the server's id. */
+/* The number of the format, if it is one that we know. */
+static enum rc
+read_format(struct accounts *a, struct conn *c, int *out, struct err *err)
+{
+	char format[ID_MAX];
+	enum rc rc = meta_get(c, "format", format, err);
+
+	*out = rc == RC_OK ? atoi(format) : 0;
+	if (*out > FORMAT)
+		return err_set(err, RC_UNAVAILABLE, "%s has format %d, made by a newer"
+		    " td-sync; this one knows formats up to %d", a->path, *out, FORMAT);
+	if (rc == RC_NOT_FOUND || (rc == RC_OK && *out < 1))
+		return err_set(err, RC_UNAVAILABLE, "%s has no usable format or server id",
+		    a->path);
+	return rc;
+}
+
+/* Add what the formats after that one have; needs acc_begin(). */
+static enum rc
+add_formats(struct accounts *a, struct err *err)
+{
+	char sql[80];
+	int format;
+	enum rc rc = read_format(a, &a->wr, &format, err);
+
+	for (; rc == RC_OK && format < FORMAT; format++)
+		rc = db_exec(a->wr.db, additions[format], err);
+	if (rc != RC_OK)
+		return rc;
+	snprintf(sql, sizeof(sql), "UPDATE meta SET value = '%d' WHERE key = 'format'", FORMAT);
+	return db_exec(a->wr.db, sql, err);
+}
+
+/* Reads the format and the server's id; an older format is brought up to ours. */
 static enum rc
 read_meta(struct accounts *a, struct err *err)
 {
-	char format[ID_MAX];
-	enum rc rc;
+	int format;
+	enum rc rc = read_format(a, &a->rd, &format, err);
 
-	rc = meta_get(&a->rd, "format", format, err);
-	if (rc == RC_OK && atoi(format) > FORMAT)
-		return err_set(err, RC_UNAVAILABLE, "%s has format %d, made by a newer"
-		    " td-sync; this one knows formats up to %d", a->path, atoi(format),
-		    FORMAT);
+	if (rc == RC_OK && format < FORMAT) {
+		rc = acc_begin(a, err);
+		if (rc == RC_OK)
+			rc = acc_finish(a, add_formats(a, err), err);
+		/* A process that waited for that is not told to come again. */
+		if (rc == RC_BUSY)
+			rc = err_set(err, RC_UNAVAILABLE, "%s is being brought to format %d", a->path,
+			    FORMAT);
+	}
 	if (rc == RC_OK)
 		rc = meta_get(&a->rd, "server_id", a->server_id, err);
-	if (rc == RC_NOT_FOUND || (rc == RC_OK && atoi(format) < 1))
-		return err_set(err, RC_UNAVAILABLE, "%s has no usable format or server id",
-		    a->path);
+	if (rc == RC_NOT_FOUND)
+		rc = err_set(err, RC_UNAVAILABLE, "%s has no usable format or server id", a->path);
 	return rc;
 }
 
@@ -544,6 +729,8 @@ make_schema(struct accounts *a, struct err *err)
 	if (rc != RC_OK)
 		return err_set(err, rc, "the system gives no random bytes");
 	rc = db_exec(a->wr.db, schema, err);
+	for (int f = 1; f < FORMAT && rc == RC_OK; f++)
+		rc = db_exec(a->wr.db, additions[f], err);
 	if (rc == RC_OK)
 		rc = db_exec(a->wr.db, pragma, err);
 	if (rc == RC_OK)
@@ -673,6 +860,7 @@ read_access(struct accounts *a, const char *const ids[3], struct access *out,
 	out->project_known = sqlite3_column_int(st, 5) != 0;
 	out->project_deleted = sqlite3_column_int64(st, 6) != 0;
 	out->role = (enum role)sqlite3_column_int(st, 7);
+	out->project_public = sqlite3_column_int(st, 8) != 0;
 	db_reset(st);
 	return RC_OK;
 }

@@ -35,6 +35,8 @@ struct project {
 	char slug[PROJECT_NAME_MAX + 33];
 	int64_t created_at, updated_at; /* seconds since 1970 */
 	int64_t deleted_at;             /* 0: not deleted */
+	bool is_public;                 /* anyone may read it */
+	int64_t purged_at;              /* its files were removed; 0: they are there */
 };
 
 struct member {
@@ -53,6 +55,27 @@ struct token_row {
 	char projects[4096];    /* "*" or ids with blanks between */
 	int64_t created_at, expires_at, last_used_at;
 	int64_t revoked_at;     /* 0: not revoked */
+	char link_id[ID_MAX];   /* a share link's project; "": it is none */
+	char made_by[ID_MAX];   /* a share link's maker, a user's id */
+};
+
+/* Who does something, for the audit log. */
+struct actor {
+	char user_id[ID_MAX];  /* "": the operator, or nobody known */
+	char token_id[ID_MAX]; /* "": by no token */
+	char address[64];      /* from where; "": this machine's command line */
+};
+
+#define DETAIL_MAX 200
+
+/* A line of the audit log. Ids stay when what they name has gone. */
+struct deed_line {
+	int64_t n, at;          /* seconds since 1970 */
+	struct actor by;
+	char action[40];        /* "token.create" */
+	char project_id[ID_MAX];
+	char subject[ACCOUNT_TEXT]; /* to whom or what: an id */
+	char detail[DETAIL_MAX + 1];
 };
 
 struct accounts; /* fields are private to accounts.c */
@@ -87,6 +110,12 @@ const char *accounts_server_id(const struct accounts *a);
 enum rc accounts_ping(struct accounts *a, struct err *err);
 
 /*
+ * Who does what is written from now on, by any of the calls below: each deed goes into
+ * the audit log in the same transaction. NULL: the operator, which is also so at first.
+ */
+void accounts_act_for(struct accounts *a, const struct actor *by);
+
+/*
  * Make every statement ready: proves that the schema fits the code (tests).
  */
 enum rc accounts_prepare(struct accounts *a, struct err *err);
@@ -96,6 +125,12 @@ enum rc accounts_prepare(struct accounts *a, struct err *err);
 enum rc user_add(struct accounts *a, struct span email, struct user *out, struct err *err);
 enum rc user_by_email(struct accounts *a, struct span email, struct user *out, struct err *err);
 enum rc user_by_id(struct accounts *a, const char *id, struct user *out, struct err *err);
+
+/*
+ * Remove a user, his tokens and memberships; what he wrote stays his by his id.
+ * RC_LAST_OWNER: a live project would have no owner (err names it). RC_NOT_FOUND.
+ */
+enum rc user_remove(struct accounts *a, const char *id, struct err *err);
 
 typedef enum rc user_visit(void *ctx, const struct user *u);
 enum rc user_list(struct accounts *a, user_visit *visit, void *ctx, struct err *err);
@@ -128,6 +163,13 @@ enum rc project_by_slug(struct accounts *a, struct span slug, struct project *ou
 enum rc project_change(struct accounts *a, const char *id, const struct span *name,
                        const struct span *description, struct project *out,
                        struct err *err);
+
+/* Let anyone read it, or no longer. RC_NOT_FOUND when there is none or it is deleted. */
+enum rc project_publish(struct accounts *a, const char *id, bool is_public,
+                        struct project *out, struct err *err);
+
+/* A deleted project's files are gone. RC_NOT_FOUND: no such, RC_CONFLICT: not deleted. */
+enum rc project_purged(struct accounts *a, const char *id, struct err *err);
 
 /* Soft delete. RC_NOT_FOUND when there is none or it is deleted already. */
 enum rc project_delete(struct accounts *a, const char *id, struct err *err);
@@ -167,6 +209,7 @@ struct access {
 	bool user_known;        /* the token was made for that user (or for none),
 	                         * who is there */
 	bool project_known, project_deleted;
+	bool project_public;
 	enum role role;         /* of the token's user in the project; ROLE_NONE: none */
 };
 
@@ -181,16 +224,131 @@ enum rc access_get(struct accounts *a, const char *token_id, const char *user_id
 
 /* RC_NOT_FOUND: no such user. */
 enum rc token_add(struct accounts *a, const struct token_row *t, struct err *err);
+/* RC_NOT_FOUND: no such token. */
+enum rc token_get(struct accounts *a, const char *id, struct token_row *out, struct err *err);
 /* RC_NOT_FOUND: no such token. RC_CONFLICT: revoked already. */
 enum rc token_revoke(struct accounts *a, const char *id, struct err *err);
-/* The tokens in the order they were made. */
+
+/* Tokens in the order they were made: all (user_id NULL) or a user's, expired and
+ * revoked ones too. */
 typedef enum rc token_visit(void *ctx, const struct token_row *t);
-enum rc token_list(struct accounts *a, token_visit *visit, void *ctx, struct err *err);
+enum rc token_list(struct accounts *a, const char *user_id, token_visit *visit, void *ctx,
+                   struct err *err);
+/* The share links of a project, likewise. */
+enum rc token_links(struct accounts *a, const char *project_id, token_visit *visit, void *ctx,
+                    struct err *err);
 
 /*
  * Note the use of a token, last known to be used at that time. Writes at most
  * once an hour; skipped when somebody else is writing.
  */
 void token_used(struct accounts *a, const char *id, int64_t last_used_at);
+
+/* --- invitations (protocol.md section 2) --- */
+
+enum invitation_status {
+	INVITATION_PENDING = 0,
+	INVITATION_ACCEPTED,
+	INVITATION_DECLINED,
+	INVITATION_EXPIRED
+};
+
+const char *invitation_status_name(enum invitation_status s); /* "pending"; static */
+
+#define INVITATION_SECONDS (7 * 86400)
+
+struct invitation {
+	char id[ID_MAX], project_id[ID_MAX], invited_by[ID_MAX];
+	char email[ACCOUNT_TEXT];
+	enum role role;
+	enum invitation_status status;
+	int64_t created_at, expires_at, accepted_at; /* accepted_at 0: not accepted */
+};
+
+/* The address is stored in lower case. RC_NOT_FOUND: no such live project. */
+enum rc invitation_add(struct accounts *a, const char *project_id, struct span email,
+                       enum role role, const char *invited_by, struct invitation *out,
+                       struct err *err);
+
+/* Newest first: all of a project, or those that wait for an address. */
+typedef enum rc invitation_visit(void *ctx, const struct invitation *i);
+enum rc invitation_list(struct accounts *a, const char *project_id, invitation_visit *visit,
+                        void *ctx, struct err *err);
+enum rc invitation_list_of(struct accounts *a, struct span email, invitation_visit *visit,
+                           void *ctx, struct err *err);
+
+/* RC_NOT_FOUND: the project has no such invitation. */
+enum rc invitation_remove(struct accounts *a, const char *project_id, const char *id,
+                          struct err *err);
+
+/*
+ * Accept or decline it as the user whose address it is for. Who is a member already
+ * keeps his role; out (may be NULL where it is declined) is what he is then, without
+ * his address. RC_NOT_FOUND: no such, or another's. RC_EXPIRED: it is over,
+ * which is noted: from then on, and where it is not pending, RC_CONFLICT.
+ */
+enum rc invitation_answer(struct accounts *a, const char *id, const char *user_id,
+                          bool accept, struct member *out, struct err *err);
+
+/* --- logins in progress (protocol.md section 2) --- */
+
+#define LOGIN_SECONDS 900    /* so long a login may take */
+#define LOGIN_MAIL_SECONDS 60 /* one mail to an address within */
+#define LOGIN_DEVICE 80      /* bytes of a device's name that are kept */
+
+struct login {
+	int64_t n;
+	char email[ACCOUNT_TEXT];
+	unsigned char secret[32];   /* SHA-256 of a link's second half */
+	char challenge[64];         /* PKCE; "": by code */
+	char device[LOGIN_DEVICE + 1], address[64];
+	int64_t created_at, expires_at;
+	int64_t verified_at, issued_at; /* 0: not yet */
+};
+
+/* What a new login is known by: by a mailed link, or by a code that a person types in. */
+struct login_keys {
+	unsigned char code[32];     /* SHA-256 of what the device polls with */
+	const char *selector;       /* of a link; NULL: by code */
+	unsigned char secret[32];
+	const char *user_code;      /* NULL: by link */
+};
+
+/* Keep a login of l's email, challenge, device and address; logins that are over for an
+ * hour go. RC_BUSY: a link was mailed to that address within the last minute. RC_CONFLICT:
+ * a code is taken. */
+enum rc login_add(struct accounts *a, const struct login_keys *k, const struct login *l,
+                  struct err *err);
+
+/* Find one, whatever became of it. RC_NOT_FOUND: there is none. */
+enum rc login_by_code(struct accounts *a, const unsigned char code[32], struct login *out,
+                      struct err *err);
+enum rc login_by_selector(struct accounts *a, const char *selector, struct login *out,
+                          struct err *err);
+enum rc login_by_user_code(struct accounts *a, const char *user_code, struct login *out,
+                           struct err *err);
+
+/* Its address was proven. Where nobody has it and sign_up says so, a user is made.
+ * RC_CONFLICT: it was verified before, or is over. RC_NOT_FOUND: nobody has the address. */
+enum rc login_verify(struct accounts *a, const struct login *l, bool sign_up, struct err *err);
+
+/* Give it its token, once. RC_CONFLICT: it has one, or was not verified. */
+enum rc login_issue(struct accounts *a, const struct login *l, const struct token_row *t,
+                    struct err *err);
+
+/* --- the audit log --- */
+
+/* Note what is no change of server.db, as "key.rotate". Any text may be "". */
+enum rc audit_note(struct accounts *a, const char *action, const char *project_id,
+                   const char *subject, const char *detail, struct err *err);
+
+/* The lines since a time, oldest first; of a user (by whom, or to whom) and of a project
+ * where these are not "". */
+typedef enum rc audit_visit(void *ctx, const struct deed_line *d);
+enum rc audit_list(struct accounts *a, int64_t since, const char *user_id,
+                   const char *project_id, audit_visit *visit, void *ctx, struct err *err);
+
+/* Forget what is older than that. Skipped when somebody else is writing. */
+void audit_clean(struct accounts *a, int64_t before);
 
 #endif

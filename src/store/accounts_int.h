@@ -21,11 +21,20 @@ enum query {
 	Q_USER_BY_EMAIL,
 	Q_USER_BY_ID,
 	Q_USER_LIST,
+	Q_USER_FORGET_TOKENS,
+	Q_USER_FORGET_LINKS,
+	Q_USER_FORGET_INVITED,
+	Q_USER_FORGET_MEMBER,
+	Q_USER_FORGET_LOGINS,
+	Q_USER_REMOVE,
+	Q_USER_SOLE_OWNER,
 	Q_PROJECT_ADD,
 	Q_PROJECT_BY_ID,
 	Q_PROJECT_BY_SLUG,
 	Q_PROJECT_CHANGE,
 	Q_PROJECT_DELETE,
+	Q_PROJECT_PUBLIC,
+	Q_PROJECT_PURGED,
 	Q_PROJECT_LIST,
 	Q_PROJECT_LIST_OF,
 	Q_MEMBER_ADD,
@@ -38,7 +47,26 @@ enum query {
 	Q_TOKEN_GET,
 	Q_TOKEN_REVOKE,
 	Q_TOKEN_LIST,
+	Q_TOKEN_LIST_OF,
+	Q_TOKEN_LINKS,
 	Q_TOKEN_USED,
+	Q_INVITATION_ADD,
+	Q_INVITATION_GET,
+	Q_INVITATION_LIST,
+	Q_INVITATION_LIST_OF,
+	Q_INVITATION_STATUS,
+	Q_INVITATION_REMOVE,
+	Q_LOGIN_ADD,
+	Q_LOGIN_SINCE,
+	Q_LOGIN_BY_CODE,
+	Q_LOGIN_BY_SELECTOR,
+	Q_LOGIN_BY_USER_CODE,
+	Q_LOGIN_VERIFIED,
+	Q_LOGIN_ISSUED,
+	Q_LOGIN_CLEAN,
+	Q_AUDIT_ADD,
+	Q_AUDIT_CLEAN,
+	Q_AUDIT_LIST,
 	Q__MAX
 };
 
@@ -65,6 +93,7 @@ struct accounts {
 	bool broken;        /* a commit's outcome is unknown */
 	bool making;        /* within accounts_create(): file is not set */
 	char server_id[ID_MAX];
+	struct actor actor; /* who does what is written */
 	struct known *known; /* KNOWN of them, by hash; NULL: none yet */
 	int64_t version;     /* of what is known: rd's data_version */
 };
@@ -102,6 +131,21 @@ enum rc acc_begin_until(struct accounts *a, int64_t deadline_ms, struct err *err
  * rc, or what came of the commit.
  */
 enum rc acc_finish(struct accounts *a, enum rc rc, struct err *err);
+
+/* Note a deed in the audit log, as part of it; needs acc_begin(). Any text may be "". */
+enum rc acc_audit(struct accounts *a, const char *action, const char *project_id,
+                  const char *subject, const char *detail, struct err *err);
+
+/* Record a token; needs acc_begin(). */
+enum rc acc_insert_token(struct accounts *a, const struct token_row *t, struct err *err);
+
+/* Insert a user whose address is free; needs acc_begin(). RC_CONFLICT: it is not. */
+enum rc acc_insert_user(struct accounts *a, struct span email, struct user *out,
+                        struct err *err);
+
+/* A member as he is now. RC_NOT_FOUND: not a member. */
+enum rc acc_find_member(struct conn *c, const char *project_id, const char *user_id,
+                        struct member *out, struct err *err);
 
 /* The user that Q_USER_BY_EMAIL or _BY_ID finds by :email or :id. */
 enum rc acc_find_user(struct conn *c, enum query q, const char *name,

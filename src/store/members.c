@@ -2,6 +2,7 @@
 #include "store/accounts_int.h"
 
 #include <assert.h>
+#include <stdio.h>
 
 static void
 read_member(sqlite3_stmt *st, struct member *out)
@@ -15,9 +16,9 @@ read_member(sqlite3_stmt *st, struct member *out)
 	out->created_at = sqlite3_column_int64(st, 5);
 }
 
-static enum rc
-find_member(struct conn *c, const char *project_id, const char *user_id,
-            struct member *out, struct err *err)
+enum rc
+acc_find_member(struct conn *c, const char *project_id, const char *user_id,
+                struct member *out, struct err *err)
 {
 	sqlite3_stmt *st;
 	enum rc rc = acc_query(c, Q_MEMBER_GET, &st, err);
@@ -41,7 +42,7 @@ enum rc
 member_get(struct accounts *a, const char *project_id, const char *user_id,
            struct member *out, struct err *err)
 {
-	return find_member(&a->rd, project_id, user_id, out, err);
+	return acc_find_member(&a->rd, project_id, user_id, out, err);
 }
 
 enum rc
@@ -58,7 +59,10 @@ acc_insert_member(struct accounts *a, const char *project_id, const char *user_i
 	acc_bind(st, ":by", invited_by == NULL ? "" : invited_by);
 	db_bind_int(st, ":role", role);
 	db_bind_int(st, ":now", acc_now());
-	return db_run(st, err);
+	rc = db_run(st, err);
+	if (rc == RC_OK)
+		rc = acc_audit(a, "member.add", project_id, user_id, role_name(role), err);
+	return rc;
 }
 
 /* Add who is not a member yet; needs acc_begin(). */
@@ -75,14 +79,14 @@ join_member(struct accounts *a, const char *project_id, const char *user_id,
 		rc = acc_find_user(&a->wr, Q_USER_BY_ID, ":id", span_of(user_id), &u, err);
 	if (rc != RC_OK)
 		return rc;
-	rc = find_member(&a->wr, project_id, user_id, out, err);
+	rc = acc_find_member(&a->wr, project_id, user_id, out, err);
 	if (rc == RC_OK)
 		return err_set(err, RC_CONFLICT, "already a member");
 	if (rc != RC_NOT_FOUND)
 		return rc;
 	rc = acc_insert_member(a, project_id, user_id, role, invited_by, err);
 	if (rc == RC_OK)
-		rc = find_member(&a->wr, project_id, user_id, out, err);
+		rc = acc_find_member(&a->wr, project_id, user_id, out, err);
 	return rc;
 }
 
@@ -129,9 +133,10 @@ static enum rc
 set_role(struct accounts *a, const char *project_id, const char *user_id,
          enum role role, struct err *err)
 {
+	char detail[40];
 	struct member m;
 	sqlite3_stmt *st;
-	enum rc rc = find_member(&a->wr, project_id, user_id, &m, err);
+	enum rc rc = acc_find_member(&a->wr, project_id, user_id, &m, err);
 
 	if (rc == RC_OK && m.role == ROLE_OWNER && role != ROLE_OWNER)
 		rc = check_other_owner(a, project_id, user_id, err);
@@ -144,7 +149,13 @@ set_role(struct accounts *a, const char *project_id, const char *user_id,
 	acc_bind(st, ":user", user_id);
 	if (role != ROLE_NONE)
 		db_bind_int(st, ":role", role);
-	return db_run(st, err);
+	rc = db_run(st, err);
+	snprintf(detail, sizeof(detail), role == ROLE_NONE ? "%s" : "%s to %s", role_name(m.role),
+	         role_name(role));
+	if (rc == RC_OK)
+		rc = acc_audit(a, role == ROLE_NONE ? "member.remove" : "member.change", project_id,
+		    user_id, detail, err);
+	return rc;
 }
 
 enum rc

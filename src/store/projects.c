@@ -27,6 +27,8 @@ read_project(sqlite3_stmt *st, struct project *out)
 	out->created_at = sqlite3_column_int64(st, 4);
 	out->updated_at = sqlite3_column_int64(st, 5);
 	out->deleted_at = sqlite3_column_int64(st, 6);
+	out->is_public = sqlite3_column_int(st, 7) != 0;
+	out->purged_at = sqlite3_column_int64(st, 8);
 }
 
 /* The project that one of the two queries finds by :id or :slug. */
@@ -151,6 +153,8 @@ insert_project(struct accounts *a, const char *id, struct span name,
 	db_bind_int(st, ":now", acc_now());
 	rc = db_run(st, err);
 	if (rc == RC_OK)
+		rc = acc_audit(a, "project.create", id, id, slug, err);
+	if (rc == RC_OK)
 		rc = acc_insert_member(a, id, owner_id, ROLE_OWNER, "", err);
 	if (rc == RC_OK)
 		rc = acc_find_live_project(&a->wr, id, out, err);
@@ -196,6 +200,8 @@ update_project(struct accounts *a, const char *id, const struct span *name,
 	db_bind_int(st, ":now", acc_now());
 	rc = db_run(st, err);
 	if (rc == RC_OK)
+		rc = acc_audit(a, "project.change", id, id, "", err);
+	if (rc == RC_OK)
 		rc = acc_find_live_project(&a->wr, id, out, err);
 	return rc;
 }
@@ -236,7 +242,8 @@ mark_deleted(struct accounts *a, const char *id, struct err *err)
 		return rc;
 	acc_bind(st, ":id", id);
 	db_bind_int(st, ":now", acc_now());
-	return db_run(st, err);
+	rc = db_run(st, err);
+	return rc == RC_OK ? acc_audit(a, "project.delete", id, id, "", err) : rc;
 }
 
 enum rc
@@ -245,6 +252,71 @@ project_delete(struct accounts *a, const char *id, struct err *err)
 	enum rc rc = acc_begin(a, err);
 
 	return rc != RC_OK ? rc : acc_finish(a, mark_deleted(a, id, err), err);
+}
+
+/* Let anyone read a live project, or no longer; needs acc_begin(). */
+static enum rc
+mark_public(struct accounts *a, const char *id, bool is_public, struct project *out,
+            struct err *err)
+{
+	sqlite3_stmt *st;
+	enum rc rc = acc_find_live_project(&a->wr, id, out, err);
+
+	if (rc != RC_OK || out->is_public == is_public)
+		return rc;
+	rc = acc_query(&a->wr, Q_PROJECT_PUBLIC, &st, err);
+	if (rc != RC_OK)
+		return rc;
+	acc_bind(st, ":id", id);
+	db_bind_int(st, ":public", is_public);
+	db_bind_int(st, ":now", acc_now());
+	rc = db_run(st, err);
+	if (rc == RC_OK)
+		rc = acc_audit(a, "project.visibility", id, id, is_public ? "public" : "private", err);
+	return rc == RC_OK ? acc_find_live_project(&a->wr, id, out, err) : rc;
+}
+
+enum rc
+project_publish(struct accounts *a, const char *id, bool is_public, struct project *out,
+                struct err *err)
+{
+	enum rc rc;
+
+	*out = (struct project){ 0 };
+	rc = acc_begin(a, err);
+	if (rc == RC_OK)
+		rc = acc_finish(a, mark_public(a, id, is_public, out, err), err);
+	if (rc != RC_OK)
+		*out = (struct project){ 0 };
+	return rc;
+}
+
+/* Note that a deleted project's files are gone; needs acc_begin(). */
+static enum rc
+mark_purged(struct accounts *a, const char *id, struct err *err)
+{
+	struct project p;
+	sqlite3_stmt *st;
+	enum rc rc = find_project(&a->wr, Q_PROJECT_BY_ID, ":id", span_of(id), &p, err);
+
+	if (rc == RC_OK && p.deleted_at == 0)
+		rc = err_set(err, RC_CONFLICT, "the project is not deleted");
+	if (rc == RC_OK)
+		rc = acc_query(&a->wr, Q_PROJECT_PURGED, &st, err);
+	if (rc != RC_OK)
+		return rc;
+	acc_bind(st, ":id", id);
+	db_bind_int(st, ":now", acc_now());
+	rc = db_run(st, err);
+	return rc == RC_OK ? acc_audit(a, "project.purge", id, id, "", err) : rc;
+}
+
+enum rc
+project_purged(struct accounts *a, const char *id, struct err *err)
+{
+	enum rc rc = acc_begin(a, err);
+
+	return rc != RC_OK ? rc : acc_finish(a, mark_purged(a, id, err), err);
 }
 
 enum rc

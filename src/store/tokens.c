@@ -4,9 +4,8 @@
 /* How often the use of a token is noted, in seconds. */
 #define USED_EVERY 3600
 
-/* Record a token; needs acc_begin(). */
-static enum rc
-insert_token(struct accounts *a, const struct token_row *t, struct err *err)
+enum rc
+acc_insert_token(struct accounts *a, const struct token_row *t, struct err *err)
 {
 	struct user u;
 	sqlite3_stmt *st;
@@ -25,7 +24,13 @@ insert_token(struct accounts *a, const struct token_row *t, struct err *err)
 	acc_bind(st, ":projects", t->projects);
 	db_bind_int(st, ":created_at", t->created_at);
 	db_bind_int(st, ":expires_at", t->expires_at);
-	return db_run(st, err);
+	acc_bind(st, ":link", t->link_id);
+	acc_bind(st, ":made_by", t->made_by);
+	rc = db_run(st, err);
+	if (rc == RC_OK)
+		rc = acc_audit(a, t->link_id[0] != '\0' ? "link.create" : "token.create", t->link_id,
+		    t->id, t->scope, err);
+	return rc;
 }
 
 enum rc
@@ -33,7 +38,7 @@ token_add(struct accounts *a, const struct token_row *t, struct err *err)
 {
 	enum rc rc = acc_begin(a, err);
 
-	return rc != RC_OK ? rc : acc_finish(a, insert_token(a, t, err), err);
+	return rc != RC_OK ? rc : acc_finish(a, acc_insert_token(a, t, err), err);
 }
 
 /* Stamp a token with now by one of the two updates; needs acc_begin(). */
@@ -50,37 +55,6 @@ stamp_token(struct accounts *a, enum query q, const char *id, struct err *err)
 	return db_run(st, err);
 }
 
-/* Revoke a token that is not; needs acc_begin(). */
-static enum rc
-mark_revoked(struct accounts *a, const char *id, struct err *err)
-{
-	sqlite3_stmt *st;
-	int64_t revoked_at;
-	enum rc rc = acc_query(&a->wr, Q_TOKEN_GET, &st, err);
-
-	if (rc != RC_OK)
-		return rc;
-	acc_bind(st, ":id", id);
-	rc = acc_row(st, err);
-	if (rc == RC_NOT_FOUND)
-		return err_set(err, rc, "token not found");
-	if (rc != RC_OK)
-		return rc;
-	revoked_at = sqlite3_column_int64(st, 0);
-	db_reset(st);
-	if (revoked_at != 0)
-		return err_set(err, RC_CONFLICT, "the token is revoked already");
-	return stamp_token(a, Q_TOKEN_REVOKE, id, err);
-}
-
-enum rc
-token_revoke(struct accounts *a, const char *id, struct err *err)
-{
-	enum rc rc = acc_begin(a, err);
-
-	return rc != RC_OK ? rc : acc_finish(a, mark_revoked(a, id, err), err);
-}
-
 static void
 read_token(sqlite3_stmt *st, struct token_row *out)
 {
@@ -94,18 +68,75 @@ read_token(sqlite3_stmt *st, struct token_row *out)
 	out->expires_at = sqlite3_column_int64(st, 6);
 	out->last_used_at = sqlite3_column_int64(st, 7);
 	out->revoked_at = sqlite3_column_int64(st, 8);
+	acc_column(st, 9, out->link_id, sizeof(out->link_id));
+	acc_column(st, 10, out->made_by, sizeof(out->made_by));
+}
+
+static enum rc
+find_token(struct conn *c, const char *id, struct token_row *out, struct err *err)
+{
+	sqlite3_stmt *st;
+	enum rc rc = acc_query(c, Q_TOKEN_GET, &st, err);
+
+	*out = (struct token_row){ 0 };
+	if (rc != RC_OK)
+		return rc;
+	acc_bind(st, ":id", id);
+	rc = acc_row(st, err);
+	if (rc == RC_NOT_FOUND)
+		return err_set(err, rc, "token not found");
+	if (rc != RC_OK)
+		return rc;
+	read_token(st, out);
+	db_reset(st);
+	return RC_OK;
 }
 
 enum rc
-token_list(struct accounts *a, token_visit *visit, void *ctx, struct err *err)
+token_get(struct accounts *a, const char *id, struct token_row *out, struct err *err)
+{
+	return find_token(&a->rd, id, out, err);
+}
+
+/* Revoke a token that is not; needs acc_begin(). */
+static enum rc
+mark_revoked(struct accounts *a, const char *id, struct err *err)
+{
+	struct token_row t;
+	enum rc rc = find_token(&a->wr, id, &t, err);
+
+	if (rc == RC_OK && t.revoked_at != 0)
+		rc = err_set(err, RC_CONFLICT, "the token is revoked already");
+	if (rc == RC_OK)
+		rc = stamp_token(a, Q_TOKEN_REVOKE, id, err);
+	if (rc == RC_OK)
+		rc = acc_audit(a, t.link_id[0] != '\0' ? "link.revoke" : "token.revoke", t.link_id,
+		    id, "", err);
+	return rc;
+}
+
+enum rc
+token_revoke(struct accounts *a, const char *id, struct err *err)
+{
+	enum rc rc = acc_begin(a, err);
+
+	return rc != RC_OK ? rc : acc_finish(a, mark_revoked(a, id, err), err);
+}
+
+/* Show the tokens that a query finds, by a project or a user; NULL: by nothing. */
+static enum rc
+list_tokens(struct accounts *a, enum query q, const char *name, const char *id,
+            token_visit *visit, void *ctx, struct err *err)
 {
 	struct token_row t;
 	sqlite3_stmt *st;
 	bool row = true;
-	enum rc rc = acc_query(&a->rd, Q_TOKEN_LIST, &st, err);
+	enum rc rc = acc_query(&a->rd, q, &st, err);
 
 	if (rc != RC_OK)
 		return rc;
+	if (name != NULL)
+		acc_bind(st, name, id);
 	while ((rc = db_step(st, &row, err)) == RC_OK && row) {
 		read_token(st, &t);
 		if ((rc = visit(ctx, &t)) != RC_OK)
@@ -113,6 +144,22 @@ token_list(struct accounts *a, token_visit *visit, void *ctx, struct err *err)
 	}
 	db_reset(st);
 	return rc;
+}
+
+enum rc
+token_list(struct accounts *a, const char *user_id, token_visit *visit, void *ctx,
+           struct err *err)
+{
+	if (user_id == NULL)
+		return list_tokens(a, Q_TOKEN_LIST, NULL, NULL, visit, ctx, err);
+	return list_tokens(a, Q_TOKEN_LIST_OF, ":user", user_id, visit, ctx, err);
+}
+
+enum rc
+token_links(struct accounts *a, const char *project_id, token_visit *visit, void *ctx,
+            struct err *err)
+{
+	return list_tokens(a, Q_TOKEN_LINKS, ":project", project_id, visit, ctx, err);
 }
 
 void

@@ -43,9 +43,8 @@ user_by_id(struct accounts *a, const char *id, struct user *out, struct err *err
 	return acc_find_user(&a->rd, Q_USER_BY_ID, ":id", span_of(id), out, err);
 }
 
-/* Insert a user whose address is free; needs acc_begin(). */
-static enum rc
-insert_user(struct accounts *a, struct span email, struct user *out, struct err *err)
+enum rc
+acc_insert_user(struct accounts *a, struct span email, struct user *out, struct err *err)
 {
 	sqlite3_stmt *st;
 	char id[ID_MAX];
@@ -64,6 +63,8 @@ insert_user(struct accounts *a, struct span email, struct user *out, struct err 
 	db_bind_text(st, ":email", email);
 	db_bind_int(st, ":now", acc_now());
 	rc = db_run(st, err);
+	if (rc == RC_OK)
+		rc = acc_audit(a, "user.add", "", id, "", err);
 	if (rc != RC_OK)
 		return rc;
 	return acc_find_user(&a->wr, Q_USER_BY_ID, ":id", span_of(id), out, err);
@@ -81,10 +82,63 @@ user_add(struct accounts *a, struct span email, struct user *out, struct err *er
 	if (rc == RC_OK)
 		rc = acc_begin(a, err);
 	if (rc == RC_OK)
-		rc = acc_finish(a, insert_user(a, email, out, err), err);
+		rc = acc_finish(a, acc_insert_user(a, email, out, err), err);
 	if (rc != RC_OK)
 		*out = (struct user){ 0 };
 	return rc;
+}
+
+/* Whether no live project would be without an owner; needs acc_begin(). */
+static enum rc
+check_sole_owner(struct accounts *a, const char *id, struct err *err)
+{
+	char project[ID_MAX];
+	sqlite3_stmt *st;
+	enum rc rc = acc_query(&a->wr, Q_USER_SOLE_OWNER, &st, err);
+
+	if (rc != RC_OK)
+		return rc;
+	acc_bind(st, ":id", id);
+	rc = acc_row(st, err);
+	if (rc == RC_NOT_FOUND)
+		return RC_OK;
+	if (rc != RC_OK)
+		return rc;
+	acc_column(st, 0, project, sizeof(project));
+	db_reset(st);
+	return err_set(err, RC_LAST_OWNER, "project %s would have no owner", project);
+}
+
+/* Remove a user and what refers to him; needs acc_begin(). */
+static enum rc
+erase_user(struct accounts *a, const char *id, struct err *err)
+{
+	static const enum query steps[] = {
+		Q_USER_FORGET_TOKENS, Q_USER_FORGET_LINKS, Q_USER_FORGET_INVITED,
+		Q_USER_FORGET_MEMBER, Q_USER_FORGET_LOGINS, Q_USER_REMOVE,
+	};
+	struct user u;
+	sqlite3_stmt *st;
+	enum rc rc = acc_find_user(&a->wr, Q_USER_BY_ID, ":id", span_of(id), &u, err);
+
+	if (rc == RC_OK)
+		rc = check_sole_owner(a, id, err);
+	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]) && rc == RC_OK; i++) {
+		rc = acc_query(&a->wr, steps[i], &st, err);
+		if (rc != RC_OK)
+			break;
+		acc_bind(st, ":id", id);
+		rc = db_run(st, err);
+	}
+	return rc == RC_OK ? acc_audit(a, "user.remove", "", id, "", err) : rc;
+}
+
+enum rc
+user_remove(struct accounts *a, const char *id, struct err *err)
+{
+	enum rc rc = acc_begin(a, err);
+
+	return rc != RC_OK ? rc : acc_finish(a, erase_user(a, id, err), err);
 }
 
 enum rc
