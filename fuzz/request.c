@@ -58,8 +58,9 @@ append_events(struct events *log)
 static void
 make_project(struct auth *auth)
 {
-	char path[TEMP_PATH + 40], id[ID_MAX];
+	char path[TEMP_PATH + 40];
 	struct accounts *accounts;
+	struct token_row row;
 	struct project project;
 	struct events *log;
 	struct user user;
@@ -76,8 +77,10 @@ make_project(struct auth *auth)
 	OK(project_add(accounts, PROJECT, span_of("p"), span_of(""), user.id, &project, &err));
 	buf_reset(&bearer);
 	buf_add_str(&bearer, "Bearer ");
-	OK(auth_issue(auth, user.id, "", SCOPE_READ | SCOPE_WRITE | SCOPE_PROJECT_ADMIN, NULL, 0,
-	              1000000, id, &bearer, &err));
+	OK(auth_issue(auth, &(struct token_plan){
+		.user_id = user.id, .name = "",
+		.scope = SCOPE_READ | SCOPE_WRITE | SCOPE_PROJECT_ADMIN, .lifetime_s = 1000000,
+	}, &row, &bearer, &err));
 	FUZZ_CHECK(buf_cstr(&bearer) != NULL, "no memory");
 }
 

@@ -1072,12 +1072,15 @@ static char *
 bearer(const struct user *u, unsigned scope, const char *project, int64_t lifetime)
 {
 	struct buf b = { 0 };
-	char id[ID_MAX];
+	struct token_row row;
 
 	buf_add_str(&b, "Bearer ");
-	ok(auth_issue(a, u == NULL ? "" : u->id, "test", scope,
-	    project == NULL ? NULL : &project, project != NULL, lifetime, id, &b, &err));
-	ck_assert(id_is(span_of(id), "ak_", 16));
+	ok(auth_issue(a, &(struct token_plan){
+		.user_id = u == NULL ? "" : u->id, .name = "test", .scope = scope,
+		.projects = project == NULL ? NULL : &project, .n_projects = project != NULL,
+		.lifetime_s = lifetime,
+	}, &row, &b, &err));
+	ck_assert(id_is(span_of(row.id), "ak_", 16));
 	ck_assert_ptr_nonnull(buf_cstr(&b));
 	return b.p;
 }
@@ -1473,17 +1476,20 @@ END_TEST
 START_TEST(a_token_is_issued_for_a_known_user_only)
 {
 	struct buf t = { 0 };
-	char id[ID_MAX], name[ACCOUNT_TEXT + 1];
+	struct token_row row;
+	char name[ACCOUNT_TEXT + 1];
+	struct token_plan plan = { .user_id = "u_0000000000000000", .name = "x", .scope = ALL,
+	                           .lifetime_s = 100 };
 
-	is(auth_issue(a, "u_0000000000000000", "x", ALL, NULL, 0, 100, id, &t, &err),
-	    RC_NOT_FOUND);
+	is(auth_issue(a, &plan, &row, &t, &err), RC_NOT_FOUND);
 	ck_assert_uint_eq(t.len, 0);
-	ck_assert_str_eq(id, "");
+	plan.user_id = owner.id;
+	plan.name = name;
 	memset(name, 'n', sizeof(name));
 	name[ACCOUNT_TEXT] = '\0';
-	is(auth_issue(a, owner.id, name, ALL, NULL, 0, 100, id, &t, &err), RC_INVALID);
+	is(auth_issue(a, &plan, &row, &t, &err), RC_INVALID);
 	name[ACCOUNT_TEXT - 1] = '\0';
-	ok(auth_issue(a, owner.id, name, ALL, NULL, 0, 100, id, &t, &err));
+	ok(auth_issue(a, &plan, &row, &t, &err));
 	buf_free(&t);
 }
 END_TEST

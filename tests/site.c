@@ -509,15 +509,20 @@ issue(const struct site *s, const char *user_id, unsigned scope, const char *pro
       int64_t lifetime_s, char id[ID_MAX])
 {
 	struct buf token = { 0 };
-	char ignored[ID_MAX], *text;
+	struct token_row row;
 	struct auth *auth;
 	struct err err;
+	char *text;
 
 	must(auth_open(s->data, &auth, &err), &err);
-	must(auth_issue(auth, user_id, "test", scope, project != NULL ? &project : NULL,
-	                project != NULL, lifetime_s, id != NULL ? id : ignored, &token,
-	                &err), &err);
+	must(auth_issue(auth, &(struct token_plan){
+		.user_id = user_id, .name = "test", .scope = scope,
+		.projects = project != NULL ? &project : NULL, .n_projects = project != NULL,
+		.lifetime_s = lifetime_s,
+	}, &row, &token, &err), &err);
 	auth_close(auth);
+	if (id != NULL)
+		memcpy(id, row.id, ID_MAX);
 	text = span_dup(buf_span(&token));
 	buf_free(&token);
 	return text;

@@ -323,6 +323,7 @@ auth_check(struct auth *a, const char *authorization, const char *project_id,
 	out->scope = claims->scope;
 	out->all_projects = claims->all_projects;
 	out->last_used_at = access.token_last_used_at;
+	out->expires_at = access.token_expires_at;
 	rc = check_scope(claims->scope, scope, role, err);
 	if (rc != RC_OK || project_id == NULL)
 		return rc;
@@ -351,7 +352,7 @@ auth_covers(struct auth *a, const char *authorization, const char *project_id)
 
 /* Fill what server.db keeps of a token. */
 static enum rc
-fill_row(struct token_row *t, const struct claims *c, const char *name,
+fill_row(struct token_row *t, const struct claims *c, const struct token_plan *plan,
          struct err *err)
 {
 	struct buf scope = { 0 }, projects = { 0 };
@@ -366,7 +367,7 @@ fill_row(struct token_row *t, const struct claims *c, const char *name,
 	}
 	if (buf_cstr(&scope) == NULL || buf_cstr(&projects) == NULL)
 		rc = err_set(err, RC_FAULT, "out of memory");
-	else if (strlen(name) >= sizeof(t->name))
+	else if (strlen(plan->name) >= sizeof(t->name))
 		rc = err_set(err, RC_INVALID, "name is too long: at most %zu bytes",
 		    sizeof(t->name) - 1);
 	else if (scope.len >= sizeof(t->scope) || projects.len >= sizeof(t->projects))
@@ -374,73 +375,80 @@ fill_row(struct token_row *t, const struct claims *c, const char *name,
 	if (rc == RC_OK) {
 		memcpy(t->id, c->jti, sizeof(t->id));
 		memcpy(t->user_id, c->sub, sizeof(t->user_id));
-		strcpy(t->name, name);
+		strcpy(t->name, plan->name);
 		strcpy(t->scope, scope.p);
 		strcpy(t->projects, projects.p);
 		t->created_at = c->iat;
 		t->expires_at = c->exp;
+		snprintf(t->link_id, sizeof(t->link_id), "%s", plan->link_id != NULL ? plan->link_id : "");
+		snprintf(t->made_by, sizeof(t->made_by), "%s", plan->made_by != NULL ? plan->made_by : "");
 	}
 	buf_free(&projects);
 	buf_free(&scope);
 	return rc;
 }
 
-/* The claims of a new token; claims_free() them on RC_OK. */
+/* The claims of a new token; claims_free() them in any case. */
 static enum rc
-new_claims(const char *user_id, unsigned scope, const char *const *projects,
-           size_t n_projects, int64_t lifetime_s, struct claims *c, struct err *err)
+new_claims(const struct token_plan *plan, struct claims *c, struct err *err)
 {
 	int64_t now = now_s();
-	enum rc rc;
 
-	*c = (struct claims){ .scope = scope, .all_projects = projects == NULL,
-	                      .iat = now, .nbf = now, .exp = now + lifetime_s };
-	snprintf(c->sub, sizeof(c->sub), "%s", user_id);
-	rc = id_new("ak_", 8, c->jti);
-	if (rc != RC_OK)
-		return err_set(err, rc, "the system gives no random bytes");
-	if (projects == NULL)
+	*c = (struct claims){ .scope = plan->scope, .all_projects = plan->projects == NULL,
+	                      .iat = now, .nbf = now, .exp = now + plan->lifetime_s };
+	snprintf(c->sub, sizeof(c->sub), "%s", plan->user_id);
+	if (id_new("ak_", 8, c->jti) != RC_OK)
+		return err_set(err, RC_FAULT, "the system gives no random bytes");
+	if (plan->projects == NULL)
 		return RC_OK;
-	c->projects = calloc(n_projects + 1, sizeof(*c->projects));
+	c->projects = calloc(plan->n_projects + 1, sizeof(*c->projects));
 	if (c->projects == NULL)
 		return err_set(err, RC_FAULT, "out of memory");
-	for (size_t i = 0; i < n_projects; i++)
-		snprintf(c->projects[c->n_projects++], ID_MAX, "%s", projects[i]);
+	for (size_t i = 0; i < plan->n_projects; i++)
+		snprintf(c->projects[c->n_projects++], ID_MAX, "%s", plan->projects[i]);
 	return RC_OK;
 }
 
 enum rc
-auth_issue(struct auth *a, const char *user_id, const char *name,
-           unsigned scope, const char *const *projects, size_t n_projects,
-           int64_t lifetime_s, char id[ID_MAX], struct buf *out, struct err *err)
+auth_make(struct auth *a, const struct token_plan *plan, struct token_row *row,
+          struct buf *out, struct err *err)
 {
-	struct token_row row = { 0 };
 	struct buf token = { 0 };
 	struct accounts *accounts;
 	struct claims c;
 	enum rc rc;
 
-	assert(scope != 0 && lifetime_s > 0);
-	id[0] = '\0';
+	assert(plan->scope != 0 && plan->lifetime_s > 0);
+	*row = (struct token_row){ 0 };
 	rc = auth_accounts(a, &accounts, err);
 	if (rc == RC_OK)
 		rc = current_keys(a, err);
 	if (rc != RC_OK)
 		return rc;
-	rc = new_claims(user_id, scope, projects, n_projects, lifetime_s, &c, err);
+	rc = new_claims(plan, &c, err);
 	if (rc == RC_OK)
-		rc = fill_row(&row, &c, name, err);
+		rc = fill_row(row, &c, plan, err);
 	if (rc == RC_OK)
 		rc = token_sign(a->keys, accounts_server_id(accounts), &c, &token, err);
-	if (rc == RC_OK && !buf_reserve(out, token.len))
-		rc = err_set(err, RC_FAULT, "out of memory");
 	if (rc == RC_OK)
-		rc = token_add(accounts, &row, err);
-	if (rc == RC_OK) {
 		buf_add_span(out, buf_span(&token));
-		memcpy(id, c.jti, sizeof(c.jti));
-	}
+	if (rc == RC_OK && out->failed)
+		rc = err_set(err, RC_FAULT, "out of memory");
 	buf_free(&token);
 	claims_free(&c);
+	return rc;
+}
+
+enum rc
+auth_issue(struct auth *a, const struct token_plan *plan, struct token_row *row,
+           struct buf *out, struct err *err)
+{
+	size_t before = out->len;
+	enum rc rc = auth_make(a, plan, row, out, err);
+
+	if (rc == RC_OK)
+		rc = token_add(a->accounts, row, err);
+	if (rc != RC_OK)
+		out->len = before; /* a token that nothing knows lets nobody in */
 	return rc;
 }

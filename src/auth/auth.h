@@ -33,6 +33,7 @@ struct caller {
 	enum role role;        /* in the project asked for, as far as the token
 	                        * lets it reach; ROLE_NONE without a project */
 	int64_t last_used_at;  /* of the token, for token_used() after the answer */
+	int64_t expires_at;    /* of the token */
 };
 
 /*
@@ -60,15 +61,27 @@ enum rc auth_check(struct auth *a, const char *authorization, const char *projec
  */
 bool auth_covers(struct auth *a, const char *authorization, const char *project_id);
 
+/* A token to be made. */
+struct token_plan {
+	const char *user_id;          /* "": without a user (a share link) */
+	const char *name;             /* what it is for */
+	unsigned scope;
+	const char *const *projects;  /* NULL: all */
+	size_t n_projects;
+	int64_t lifetime_s;           /* seconds, above 0 */
+	const char *link_id, *made_by; /* a share link's project and maker; NULL: none */
+};
+
 /*
- * Make a token for a user ("" for none): recorded in server.db, signed.
- * `projects` is NULL for all. *id gets its jti; the token is appended to out.
- * RC_NOT_FOUND: no such user. RC_INVALID: too many projects for one token, or
- * a name that is too long.
+ * Make a token: signed, appended to out, and what server.db is to know of it in *row, but
+ * not recorded there yet: until then nobody is let in by it. RC_INVALID: too
+ * many projects for one token, or a name that is too long.
  */
-enum rc auth_issue(struct auth *a, const char *user_id, const char *name,
-                   unsigned scope, const char *const *projects, size_t n_projects,
-                   int64_t lifetime_s, char id[ID_MAX], struct buf *out,
-                   struct err *err);
+enum rc auth_make(struct auth *a, const struct token_plan *plan, struct token_row *row,
+                  struct buf *out, struct err *err);
+
+/* The same, recorded. RC_NOT_FOUND: no such user. */
+enum rc auth_issue(struct auth *a, const struct token_plan *plan, struct token_row *row,
+                   struct buf *out, struct err *err);
 
 #endif

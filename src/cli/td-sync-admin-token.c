@@ -73,35 +73,31 @@ find_projects(struct admin *a, char (**out)[ID_MAX], size_t *n)
 
 /* A token that nobody got to see must not stay. */
 static int
-show_token(struct admin *a, const char *id, const char *email, struct buf *token)
+show_token(struct admin *a, const struct token_row *row, const char *email, struct buf *token)
 {
-	struct token_row row;
 	struct buf line = { 0 };
-	enum rc rc;
 
 	if (a->json) {
-		rc = token_get(a->accounts, id, &row, &a->err);
-		if (rc != RC_OK)
-			return admin_fail(a, rc);
-		show_json(&row, email, token->p);
+		show_json(row, email, token->p);
 	} else {
 		buf_add_span(&line, buf_span(token));
 		out_line(&line);
 	}
 	if (out_flush())
 		return 0;
-	if (token_revoke(a->accounts, id, &a->err) == RC_OK)
-		fprintf(stderr, "td-sync-admin: token %s is revoked again\n", id);
+	if (token_revoke(a->accounts, row->id, &a->err) == RC_OK)
+		fprintf(stderr, "td-sync-admin: token %s is revoked again\n", row->id);
 	return EXIT_ENVIRONMENT;
 }
 
 int
 token_create_run(struct admin *a)
 {
-	char (*ids)[ID_MAX] = NULL, id[ID_MAX];
+	char (*ids)[ID_MAX] = NULL;
 	const char **list = NULL;
 	struct buf token = { 0 };
 	struct auth *auth = NULL;
+	struct token_row row;
 	struct user u;
 	size_t n = 0;
 	enum rc rc;
@@ -120,12 +116,15 @@ token_create_run(struct admin *a)
 	if (rc == RC_OK)
 		rc = auth_open(a->data, &auth, &a->err);
 	if (rc == RC_OK)
-		rc = auth_issue(auth, u.id, a->name != NULL ? a->name : "",
-		    a->scope != 0 ? a->scope : DEFAULT_SCOPE, list, n,
-		    (a->days < 0 ? DEFAULT_DAYS : a->days) * DAY, id, &token, &a->err);
+		rc = auth_issue(auth, &(struct token_plan){
+			.user_id = u.id, .name = a->name != NULL ? a->name : "",
+			.scope = a->scope != 0 ? a->scope : DEFAULT_SCOPE,
+			.projects = list, .n_projects = n,
+			.lifetime_s = (a->days < 0 ? DEFAULT_DAYS : a->days) * DAY,
+		}, &row, &token, &a->err);
 	if (rc == RC_OK && buf_cstr(&token) == NULL)
 		rc = err_set(&a->err, RC_FAULT, "out of memory");
-	code = rc == RC_OK ? show_token(a, id, u.email, &token) : admin_fail(a, rc);
+	code = rc == RC_OK ? show_token(a, &row, u.email, &token) : admin_fail(a, rc);
 	auth_close(auth);
 	buf_free(&token);
 	free(list);
