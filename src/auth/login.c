@@ -269,6 +269,7 @@ login_of_device(struct accounts *a, const char *device_code, struct login *out,
 	enum rc rc = digest(device_code, hash, err);
 
 	*at = LOGIN_UNKNOWN;
+	*out = (struct login){ 0 };
 	if (rc == RC_OK)
 		rc = login_by_code(a, hash, out, err);
 	if (rc == RC_OK)

@@ -64,7 +64,8 @@ enum rc login_approve(struct accounts *a, enum sign_up policy, const struct logi
                       struct err *err);
 
 /* The login that a device polls for. A code that was never given looks pending, and
- * over when one as old would be: it can't be told from one for an unknown address. */
+ * over when one as old would be: it can't be told from one for an unknown address. out
+ * is all zeros where there is no login. */
 enum rc login_of_device(struct accounts *a, const char *device_code, struct login *out,
                         enum login_at *at, struct err *err);
 

@@ -160,6 +160,61 @@ set_conflict_note(const struct loading *l, const char *value, struct err *err)
 	return set_switch(value, &l->config->conflict_note, err);
 }
 
+/* http:// or https://, a host, perhaps a path: what stands in mails and pages. */
+static enum rc
+set_url(const struct loading *l, const char *value, struct err *err)
+{
+	size_t n = strlen(value), scheme;
+
+	scheme = strncmp(value, "https://", 8) == 0 ? 8 : strncmp(value, "http://", 7) == 0 ? 7 : 0;
+	while (n > scheme && value[n - 1] == '/')
+		n--;
+	if (scheme == 0 || n == scheme || value[scheme] == '/' || n >= sizeof(l->config->url) ||
+	    strspn(value, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+	           "-._~:/[]%@+") != strlen(value))
+		return err_set(err, RC_INVALID, "must be https://HOST[:PORT][/PATH], or http://");
+	snprintf(l->config->url, sizeof(l->config->url), "%.*s", (int)n, value);
+	return RC_OK;
+}
+
+static enum rc
+set_signup(const struct loading *l, const char *value, struct err *err)
+{
+	static const char *const names[] = {
+		[SIGN_UP_CLOSED] = "closed", [SIGN_UP_INVITED] = "invited", [SIGN_UP_OPEN] = "open",
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcmp(value, names[i]) == 0) {
+			l->config->sign_up = (enum sign_up)i;
+			return RC_OK;
+		}
+	return err_set(err, RC_INVALID, "must be \"closed\", \"invited\" or \"open\"");
+}
+
+static enum rc
+set_approval(const struct loading *l, const char *value, struct err *err)
+{
+	l->config->approve_by_link = strcmp(value, "link") == 0;
+	if (!l->config->approve_by_link && strcmp(value, "click") != 0)
+		return err_set(err, RC_INVALID, "must be \"click\" or \"link\"");
+	return RC_OK;
+}
+
+static enum rc
+set_code_login(const struct loading *l, const char *value, struct err *err)
+{
+	return set_switch(value, &l->config->code_login, err);
+}
+
+static enum rc
+set_audit_days(const struct loading *l, const char *value, struct err *err)
+{
+	if (!conf_int(value, 0, 36500, &l->config->audit_days))
+		return err_set(err, RC_INVALID, "must be a number from 0 to 36500");
+	return RC_OK;
+}
+
 static const struct {
 	const char *name;
 	set_key *set;
@@ -178,6 +233,11 @@ static const struct {
 	{ "unknown_entities", set_unknown_entities },
 	{ "heal",             set_heal },
 	{ "conflict_note",    set_conflict_note },
+	{ "url",              set_url },
+	{ "signup",           set_signup },
+	{ "approval",         set_approval },
+	{ "code_login",       set_code_login },
+	{ "audit_days",       set_audit_days },
 };
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
 
@@ -226,6 +286,7 @@ config_load(const char *file, const char *data, struct config *out, struct err *
 		.max_push_bytes = 64 << 20, .max_large_bodies = 4,
 		.transfer_seconds = 60, .max_waiting = 16, .page_cache_bytes = 1 << 30,
 		.max_replay_events = 200000, .heal = true, .conflict_note = true,
+		.audit_days = 90,
 	};
 	if (named == NULL)
 		named = getenv(ENV_PREFIX "DATA");

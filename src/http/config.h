@@ -6,6 +6,7 @@
 #ifndef TDSYNC_HTTP_CONFIG_H
 #define TDSYNC_HTTP_CONFIG_H
 
+#include "auth/login.h"
 #include "base/buf.h"
 #include "base/rc.h"
 
@@ -29,6 +30,11 @@ struct config {
 	int64_t max_replay_events; /* for a snapshot of the past */
 	bool heal;                 /* answer where stock devices would disagree */
 	bool conflict_note;        /* and tell of lost values */
+	char url[1024];            /* where clients find us, without a last '/'; "" */
+	enum sign_up sign_up;      /* who may get an account by logging in */
+	bool approve_by_link;      /* a GET of the mailed link approves a login */
+	bool code_login;           /* the older flow is there, too */
+	int64_t audit_days;        /* the audit log is kept so long; 0: for ever */
 	bool refuse_unknown;       /* unknown entity types: refused, not parked */
 };
 

@@ -4,9 +4,8 @@
 #include "http/body.h"
 #include "http/reply.h"
 
-/* The member object of protocol.md section 2. */
-static void
-add_member(struct buf *out, const struct member *m, const char *email)
+void
+member_add_object(struct buf *out, const struct member *m, const char *email)
 {
 	char text[TIME_TEXT];
 
@@ -26,7 +25,7 @@ list_member(void *ctx, const struct member *m)
 
 	if (out->len > 1)
 		buf_add_byte(out, ',');
-	add_member(out, m, m->email);
+	member_add_object(out, m, m->email);
 	return out->failed ? RC_FAULT : RC_OK;
 }
 
@@ -36,7 +35,7 @@ members_list_run(struct request *r)
 	struct accounts *accounts;
 	enum rc rc;
 
-	if ((rc = server_accounts(r->server, &accounts, &r->err)) != RC_OK)
+	if ((rc = request_accounts(r, &accounts)) != RC_OK)
 		return rc;
 	r->status = 200;
 	buf_add_byte(&r->out, '[');
@@ -78,7 +77,7 @@ add(struct request *r, struct buf *user_id, const struct buf *email, enum role r
 	struct user u;
 	enum rc rc;
 
-	if ((rc = server_accounts(r->server, &accounts, &r->err)) != RC_OK)
+	if ((rc = request_accounts(r, &accounts)) != RC_OK)
 		return rc;
 	if (user_id->len > 0) {
 		if (buf_cstr(user_id) == NULL)
@@ -99,7 +98,7 @@ add(struct request *r, struct buf *user_id, const struct buf *email, enum role r
 	if (rc != RC_OK)
 		return rc;
 	r->status = 201;
-	add_member(&r->out, &m, user_id->len > 0 ? "" : u.email);
+	member_add_object(&r->out, &m, user_id->len > 0 ? "" : u.email);
 	buf_add_byte(&r->out, '\n');
 	return RC_OK;
 }
@@ -151,7 +150,7 @@ member_patch_run(struct request *r)
 	if (rc == RC_OK)
 		rc = take_role(r, &role_text, &role);
 	if (rc == RC_OK)
-		rc = server_accounts(r->server, &accounts, &r->err);
+		rc = request_accounts(r, &accounts);
 	if (rc == RC_OK)
 		rc = not_a_member(r, member_change(accounts, r->project_id, r->user_id,
 		                                   role, &r->err));
@@ -169,7 +168,7 @@ member_delete_run(struct request *r)
 	struct accounts *accounts;
 	enum rc rc;
 
-	if ((rc = server_accounts(r->server, &accounts, &r->err)) != RC_OK)
+	if ((rc = request_accounts(r, &accounts)) != RC_OK)
 		return rc;
 	rc = not_a_member(r, member_remove(accounts, r->project_id, r->user_id, &r->err));
 	if (rc == RC_OK)

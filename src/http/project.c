@@ -64,7 +64,7 @@ projects_list_run(struct request *r)
 	struct accounts *accounts;
 	enum rc rc;
 
-	if ((rc = server_accounts(r->server, &accounts, &r->err)) != RC_OK ||
+	if ((rc = request_accounts(r, &accounts)) != RC_OK ||
 	    (rc = server_auth(r->server, &l.auth, &r->err)) != RC_OK)
 		return rc;
 	r->status = 200;
@@ -96,7 +96,7 @@ create(struct request *r, struct span name, struct span description,
 	char id[ID_MAX];
 	enum rc rc;
 
-	if ((rc = server_accounts(r->server, &accounts, &r->err)) != RC_OK)
+	if ((rc = request_accounts(r, &accounts)) != RC_OK)
 		return rc;
 	if (id_new("p_", 8, id) != RC_OK)
 		return err_set(&r->err, RC_FAULT, "no random bytes");
@@ -166,7 +166,7 @@ project_get_run(struct request *r)
 	struct project p;
 	enum rc rc;
 
-	if ((rc = server_accounts(r->server, &accounts, &r->err)) != RC_OK ||
+	if ((rc = request_accounts(r, &accounts)) != RC_OK ||
 	    (rc = project_get(accounts, r->project_id, &p, &r->err)) != RC_OK)
 		return rc;
 	return answer_project(r, 200, &p);
@@ -190,7 +190,7 @@ project_patch_run(struct request *r)
 	if (rc == RC_OK)
 		rc = check_text(r, &name, &description);
 	if (rc == RC_OK)
-		rc = server_accounts(r->server, &accounts, &r->err);
+		rc = request_accounts(r, &accounts);
 	new_name = buf_span(&name);
 	new_description = buf_span(&description);
 	if (rc == RC_OK)
@@ -210,7 +210,7 @@ project_delete_run(struct request *r)
 	struct accounts *accounts;
 	enum rc rc;
 
-	if ((rc = server_accounts(r->server, &accounts, &r->err)) != RC_OK ||
+	if ((rc = request_accounts(r, &accounts)) != RC_OK ||
 	    (rc = project_delete(accounts, r->project_id, &r->err)) != RC_OK)
 		return rc;
 	r->status = 204;

@@ -229,15 +229,17 @@ log_line(struct request *r)
 		log_access(buf_span(b));
 }
 
-/* When a token was used last is noted once an hour. */
+/* When a token was used last is noted once an hour; as often, old lines of the audit log go. */
 static void
 note_token(struct request *r)
 {
+	int64_t days = r->server->config->audit_days;
 	struct accounts *accounts;
 
 	if (r->caller.token_id[0] != '\0' && r->status != 401 &&
-	    server_accounts(r->server, &accounts, NULL) == RC_OK)
-		token_used(accounts, r->caller.token_id, r->caller.last_used_at);
+	    server_accounts(r->server, &accounts, NULL) == RC_OK &&
+	    token_used(accounts, r->caller.token_id, r->caller.last_used_at) && days > 0)
+		audit_clean(accounts, r->now_us / 1000000 - days * 86400);
 }
 
 void
@@ -297,11 +299,17 @@ decode(struct span text, struct buf *out)
 	return true;
 }
 
-bool
-request_query(const struct request *r, const char *name, struct buf *out)
+/* The first value of that name in "a=b&c=d". */
+static bool
+find_pair(struct span pairs, const char *name, struct buf *out)
 {
-	for (const char *p = r->query; *p != '\0'; p += *p == '&') {
-		size_t len = strcspn(p, "&"), key = strcspn(p, "=&");
+	const char *p = pairs.p, *end = pairs.p + pairs.len;
+
+	while (p < end) {
+		const char *amp = memchr(p, '&', (size_t)(end - p));
+		size_t len = (size_t)((amp != NULL ? amp : end) - p);
+		const char *eq = memchr(p, '=', len);
+		size_t key = eq != NULL ? (size_t)(eq - p) : len;
 		struct span value = { p + key + 1, len > key ? len - key - 1 : 0 };
 
 		buf_reset(out);
@@ -311,10 +319,38 @@ request_query(const struct request *r, const char *name, struct buf *out)
 			if (decode(value, out))
 				return true;
 		}
-		p += len;
+		p += len + 1;
 	}
 	buf_reset(out);
 	return false;
+}
+
+bool
+request_query(const struct request *r, const char *name, struct buf *out)
+{
+	return find_pair(span_of(r->query), name, out);
+}
+
+bool
+request_form(const struct request *r, const char *name, struct buf *out)
+{
+	return find_pair(buf_span(&r->body), name, out);
+}
+
+enum rc
+request_accounts(struct request *r, struct accounts **out)
+{
+	const char *address = param(r, "REMOTE_ADDR");
+	struct actor by = { .address = "" };
+	enum rc rc = server_accounts(r->server, out, &r->err);
+
+	if (rc != RC_OK)
+		return rc;
+	memcpy(by.user_id, r->caller.user_id, ID_MAX);
+	memcpy(by.token_id, r->caller.token_id, ID_MAX);
+	snprintf(by.address, sizeof(by.address), "%.63s", address[0] != '\0' ? address : "unknown");
+	accounts_act_for(*out, &by);
+	return RC_OK;
 }
 
 enum rc

@@ -56,6 +56,8 @@ struct request {
 	char project_id[ID_MAX];      /* from the path; "" for none */
 	char user_id[ID_MAX];         /* a member's, from the path */
 	char conflict_id[ID_MAX];     /* a conflict's, likewise */
+	char token_id[ID_MAX];        /* a token's, likewise */
+	char invitation_id[ID_MAX];   /* an invitation's, likewise */
 	struct span entity_type;      /* of an entity, likewise: as it came */
 	struct span entity_id;
 	struct caller caller;
@@ -118,6 +120,15 @@ const char *request_authorization(const struct request *r);
  * does: pairs with a bad escape or a ';' don't count. False: there is none.
  */
 bool request_query(const struct request *r, const char *name, struct buf *out);
+
+/* The same of a form that is the body (application/x-www-form-urlencoded). */
+bool request_form(const struct request *r, const char *name, struct buf *out);
+
+/*
+ * The accounts, for a handler: what it writes there is the caller's deed in the audit
+ * log. Borrowed until the next call. Outcomes as server_accounts().
+ */
+enum rc request_accounts(struct request *r, struct accounts **out);
 
 /*
  * A query parameter that is a decimal integer, sign allowed; absent or empty

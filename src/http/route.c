@@ -14,7 +14,37 @@
  * of the token, role in the project, body, handler. */
 static const struct route routes[] = {
 	{ METHOD_GET,    "/healthz",
-	  0, ROLE_NONE, BODY_NONE, health_run },
+	  SCOPE_NONE, ROLE_NONE, BODY_NONE, health_run },
+	{ METHOD_POST,   "/v1/auth/device/start",
+	  SCOPE_NONE, ROLE_NONE, BODY_SMALL, device_start_run },
+	{ METHOD_POST,   "/v1/auth/device/poll",
+	  SCOPE_NONE, ROLE_NONE, BODY_SMALL, device_poll_run },
+	{ METHOD_GET,    "/auth/device/approve",
+	  SCOPE_NONE, ROLE_NONE, BODY_NONE, approve_page_run },
+	{ METHOD_POST,   "/auth/device/approve",
+	  SCOPE_NONE, ROLE_NONE, BODY_SMALL, approve_run },
+	{ METHOD_POST,   "/v1/auth/login/start",
+	  SCOPE_NONE, ROLE_NONE, BODY_SMALL, code_start_run },
+	{ METHOD_POST,   "/v1/auth/login/poll",
+	  SCOPE_NONE, ROLE_NONE, BODY_SMALL, code_poll_run },
+	{ METHOD_GET,    "/auth/verify",
+	  SCOPE_NONE, ROLE_NONE, BODY_NONE, verify_page_run },
+	{ METHOD_POST,   "/auth/verify",
+	  SCOPE_NONE, ROLE_NONE, BODY_SMALL, verify_run },
+	{ METHOD_GET,    "/v1/tokens/self",
+	  SCOPE_ANY, ROLE_NONE, BODY_NONE, token_self_run },
+	{ METHOD_GET,    "/v1/tokens",
+	  SCOPE_PROJECT_ADMIN, ROLE_NONE, BODY_NONE, tokens_list_run },
+	{ METHOD_POST,   "/v1/tokens",
+	  SCOPE_PROJECT_ADMIN, ROLE_NONE, BODY_SMALL, tokens_create_run },
+	{ METHOD_DELETE, "/v1/tokens/{key}",
+	  SCOPE_ANY, ROLE_NONE, BODY_NONE, token_delete_run },
+	{ METHOD_GET,    "/v1/invitations",
+	  SCOPE_READ, ROLE_NONE, BODY_NONE, own_invitations_run },
+	{ METHOD_POST,   "/v1/invitations/{invitation}/accept",
+	  SCOPE_WRITE, ROLE_NONE, BODY_NONE, invitation_accept_run },
+	{ METHOD_POST,   "/v1/invitations/{invitation}/decline",
+	  SCOPE_WRITE, ROLE_NONE, BODY_NONE, invitation_decline_run },
 	{ METHOD_GET,    "/v1/projects",
 	  SCOPE_READ, ROLE_NONE, BODY_NONE, projects_list_run },
 	{ METHOD_POST,   "/v1/projects",
@@ -33,6 +63,12 @@ static const struct route routes[] = {
 	  SCOPE_PROJECT_ADMIN, ROLE_OWNER, BODY_SMALL, member_patch_run },
 	{ METHOD_DELETE, "/v1/projects/{id}/members/{user}",
 	  SCOPE_PROJECT_ADMIN, ROLE_OWNER, BODY_NONE, member_delete_run },
+	{ METHOD_GET,    "/v1/projects/{id}/invitations",
+	  SCOPE_PROJECT_ADMIN, ROLE_OWNER, BODY_NONE, invitations_list_run },
+	{ METHOD_POST,   "/v1/projects/{id}/invitations",
+	  SCOPE_PROJECT_ADMIN, ROLE_OWNER, BODY_SMALL, invitations_create_run },
+	{ METHOD_DELETE, "/v1/projects/{id}/invitations/{invitation}",
+	  SCOPE_PROJECT_ADMIN, ROLE_OWNER, BODY_NONE, invitation_delete_run },
 	{ METHOD_POST,   "/v1/projects/{id}/sync/push",
 	  SCOPE_WRITE, ROLE_WRITER, BODY_PUSH, push_run },
 	{ METHOD_GET,    "/v1/projects/{id}/sync/pull",
@@ -93,7 +129,9 @@ take(const char *pattern, const char *end, const char *path, struct request *r)
 {
 	switch (pattern[1]) {
 	case 'i':
-		return take_id(path, r->project_id);
+		return take_id(path, pattern[2] == 'd' ? r->project_id : r->invitation_id);
+	case 'k':
+		return take_id(path, r->token_id);
 	case 'u':
 		return take_id(path, r->user_id);
 	case 'c':
@@ -131,6 +169,7 @@ static void
 forget_ids(struct request *r)
 {
 	r->project_id[0] = r->user_id[0] = r->conflict_id[0] = '\0';
+	r->token_id[0] = r->invitation_id[0] = '\0';
 	r->entity_type = r->entity_id = (struct span){ NULL, 0 };
 }
 
@@ -224,7 +263,7 @@ judge_caller(struct request *r)
 	struct auth *auth;
 	enum rc rc;
 
-	if (r->route->scope == 0)
+	if (r->route->scope == SCOPE_NONE)
 		return RC_OK;
 	if ((rc = server_auth(r->server, &auth, &r->err)) != RC_OK)
 		return rc;

@@ -21,12 +21,16 @@ enum body {
  */
 typedef enum rc handler(struct request *r);
 
+#define SCOPE_NONE (1u << 30) /* no token is asked for */
+#define SCOPE_ANY 0u          /* any token will do */
+
 struct route {
 	enum method method; /* METHOD_GET means HEAD, too */
-	/* "{id}" is a project's id, "{user}" a user's, "{conflict}" a conflict's;
-	 * "{type}" an entity's type, "{entity}" its id, which may hold anything. */
+	/* "{id}" is a project's id, "{user}" a user's, "{conflict}" a conflict's,
+	 * "{key}" a token's, "{invitation}" an invitation's; "{type}" an entity's type,
+	 * "{entity}" its id, which may hold anything. */
 	const char *path;
-	unsigned scope;     /* what the token must be good for; 0: no token */
+	unsigned scope;     /* what the token must be good for, or one of these */
 	enum role role;     /* the least role in the project; only with {id} */
 	enum body body;
 	handler *run;

@@ -146,6 +146,10 @@ static const char *const queries[Q__MAX] = {
 	[Q_META_ADD] =
 	    "INSERT INTO meta (key, value) VALUES (:key, :value)",
 
+	[Q_META_SET] =
+	    "INSERT INTO meta (key, value) VALUES (:key, :value)"
+	    " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+
 	/* Another number once somebody else has committed something. */
 	[Q_VERSION] =
 	    "PRAGMA data_version",

@@ -240,9 +240,9 @@ enum rc token_links(struct accounts *a, const char *project_id, token_visit *vis
 
 /*
  * Note the use of a token, last known to be used at that time. Writes at most
- * once an hour; skipped when somebody else is writing.
+ * once an hour; skipped when somebody else is writing. Whether it wrote.
  */
-void token_used(struct accounts *a, const char *id, int64_t last_used_at);
+bool token_used(struct accounts *a, const char *id, int64_t last_used_at);
 
 /* --- invitations (protocol.md section 2) --- */
 
@@ -319,6 +319,15 @@ struct login_keys {
  * a code is taken. */
 enum rc login_add(struct accounts *a, const struct login_keys *k, const struct login *l,
                   struct err *err);
+
+#define LOGIN_PACE_MIN 1000  /* ms: what takes no longer is not noted */
+#define LOGIN_PACE_MAX 15000
+
+/* How long it takes to begin a login and mail its link, in ms, as far as it is more than
+ * LOGIN_PACE_MIN: for an unknown address it must seem to take as long. Written only when
+ * it changes by a quarter. */
+int64_t login_pace(struct accounts *a);
+void login_note_pace(struct accounts *a, int64_t ms);
 
 /* Find one, whatever became of it. RC_NOT_FOUND: there is none. */
 enum rc login_by_code(struct accounts *a, const unsigned char code[32], struct login *out,

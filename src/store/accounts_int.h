@@ -15,6 +15,7 @@
 enum query {
 	Q_META,
 	Q_META_ADD,
+	Q_META_SET,
 	Q_VERSION,
 	Q_ACCESS,
 	Q_USER_ADD,

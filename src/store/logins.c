@@ -228,3 +228,38 @@ login_issue(struct accounts *a, const struct login *l, const struct token_row *t
 
 	return rc != RC_OK ? rc : acc_finish(a, issue(a, l, t, err), err);
 }
+
+int64_t
+login_pace(struct accounts *a)
+{
+	sqlite3_stmt *st;
+	int64_t ms = 0;
+
+	if (acc_query(&a->rd, Q_META, &st, NULL) != RC_OK)
+		return 0;
+	acc_bind(st, ":key", "login_pace_ms");
+	if (acc_row(st, NULL) == RC_OK) {
+		ms = sqlite3_column_int64(st, 0);
+		db_reset(st);
+	}
+	return ms < LOGIN_PACE_MAX ? ms : LOGIN_PACE_MAX;
+}
+
+void
+login_note_pace(struct accounts *a, int64_t ms)
+{
+	int64_t known = login_pace(a);
+	sqlite3_stmt *st;
+	enum rc rc;
+
+	if ((ms < LOGIN_PACE_MIN && known == 0) || (ms > known * 4 / 5 && ms < known * 5 / 4) ||
+	    acc_begin(a, NULL) != RC_OK)
+		return;
+	rc = acc_query(&a->wr, Q_META_SET, &st, NULL);
+	if (rc == RC_OK) {
+		acc_bind(st, ":key", "login_pace_ms");
+		db_bind_int(st, ":value", ms < LOGIN_PACE_MIN ? 0 : ms);
+		rc = db_run(st, NULL);
+	}
+	acc_finish(a, rc, NULL);
+}

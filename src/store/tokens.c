@@ -162,13 +162,12 @@ token_links(struct accounts *a, const char *project_id, token_visit *visit, void
 	return list_tokens(a, Q_TOKEN_LINKS, ":project", project_id, visit, ctx, err);
 }
 
-void
+bool
 token_used(struct accounts *a, const char *id, int64_t last_used_at)
 {
 	int64_t since = acc_now() - last_used_at;
 
-	if (since >= 0 && since < USED_EVERY)
-		return;
-	if (acc_begin_until(a, 0, NULL) == RC_OK)
-		acc_finish(a, stamp_token(a, Q_TOKEN_USED, id, NULL), NULL);
+	if ((since >= 0 && since < USED_EVERY) || acc_begin_until(a, 0, NULL) != RC_OK)
+		return false;
+	return acc_finish(a, stamp_token(a, Q_TOKEN_USED, id, NULL), NULL) == RC_OK;
 }

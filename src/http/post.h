@@ -1,0 +1,17 @@
+/* Mail that handlers send. */
+#ifndef TDSYNC_HTTP_POST_H
+#define TDSYNC_HTTP_POST_H
+
+#include "http/request.h"
+
+/* Append `before` and at most n bytes of somebody's text, as one line without control
+ * characters, and without anything that a mail program would make a link of. */
+void post_clean(struct buf *out, const char *before, const char *text, size_t n);
+
+/*
+ * Hand a mail over to the configured mailer. False: it failed, which the error log
+ * tells; the caller of a request never learns of it.
+ */
+bool post_send(struct request *r, const char *to, struct buf *subject, struct buf *text);
+
+#endif
