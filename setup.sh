@@ -19,7 +19,8 @@ packages_build='gcc libc6-dev make autoconf automake libtool pkgconf
 	libfcgi-dev libsqlite3-dev libjson-c-dev libjwt-dev libssl-dev
 	libcurl4-openssl-dev zlib1g-dev'
 packages_run='nginx sqlite3 curl'
-packages_check='check valgrind mandoc xz-utils chromium chromium-driver'
+packages_check='check valgrind mandoc xz-utils chromium chromium-driver openssl'
+packages_mail='exim4-daemon-light'
 
 usage() {
 	cat <<'TEXT'
@@ -95,8 +96,9 @@ as_root() {
 	fi
 }
 
-# Run as root: install packages, without starting nginx's own service, which
-# Debian would put on port 80 of every address (only its program is wanted).
+# Run as root: install packages, without starting the services of nginx, which
+# Debian would put on port 80 of every address, and of exim4 (only their programs
+# are wanted).
 # shellcheck disable=SC2016 # expanded by the inner shell
 install_script='
 	export DEBIAN_FRONTEND=noninteractive
@@ -112,7 +114,17 @@ install_script='
 		exit
 	case " $* " in *" nginx "*)
 		update-rc.d nginx disable ;;
+	esac
+	case " $* " in *" exim4-daemon-light "*)
+		update-rc.d exim4 disable ;;
 	esac'
+
+# The package that is this machine's mail server, if any but ours: there can be one
+# only, and ours would take its place.
+other_mail_server() {
+	dpkg-query -W -f '${db:Status-Status} ${Package} ${Provides}\n' 2>/dev/null | awk -v ours="$packages_mail" '
+		$1 == "installed" && $2 != ours && / mail-transport-agent(,|$)/ { print $2; exit }'
+}
 
 # install_packages PACKAGE...: those of them that are missing.
 install_packages() {
@@ -208,8 +220,13 @@ build_tree() {
 
 check_run() {
 	[ $# = 0 ] || fail "check: unknown argument: $1" "it takes none" "./setup.sh check"
+	mail_server=$(other_mail_server) || mail_server=
+	if [ -n "$mail_server" ]; then
+		note "$mail_server stays this machine's mail server: tests that need exim4 are skipped"
+		packages_mail=
+	fi
 	# shellcheck disable=SC2086 # lists of words
-	install_packages $packages_build $packages_run $packages_check
+	install_packages $packages_build $packages_run $packages_check $packages_mail
 	step "Building"
 	with_tests=yes
 	build_tree "${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/td-sync"

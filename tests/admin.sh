@@ -99,7 +99,7 @@ for words in init 'user add' 'user list' 'project add' 'project list' 'project v
 	'project rebuild' 'project conflicts' 'project skipped' 'profile check' \
 	'profile list' 'member set' \
 	'member remove' 'member list' 'token create' 'token list' 'token revoke' \
-	'key create' 'key rotate' 'key list'; do
+	'key create' 'key rotate' 'key list' 'mail test'; do
 	out "^  $words "
 done
 run 0 token create --help
@@ -390,6 +390,43 @@ err 'k_broken.json'
 on 1 token create --user bob@example.com
 on 0 user list
 rm "$data/keys/k_broken.json"
+
+# --- mail (whoever takes it over, mail_test has) ---
+
+conf=$data/td-sync.conf
+to=anna@example.com
+on 2 mail test
+on 2 mail test "$to" other@example.com
+echo 'mail = off' >"$conf"
+on 1 mail test "$to"
+err 'mail is off$'
+printf '%s\n' 'mail = file' 'mail_from = td-sync@example.com' 'mail_file = mails' >"$conf"
+on 0 mail test "$to"
+out "^a mail to $to was taken over by the file $data/mails; it comes from td-sync@example.com\$"
+is "$(grep -c "^To: <$to>\$" "$data/mails")" 1 'the mail'
+on 0 --json mail test "$to"
+out "^\{\"to\":\"$to\",\"from\":\"td-sync@example.com\",\"by\":\"the file $data/mails\"\}\$"
+is "$(grep -c "^To: <$to>\$" "$data/mails")" 2 'the mails'
+for wrong in '' anna "$to,$to" "-C@example.com" 'ann\303\244@example.com' 'a@example.com\nBcc: b@example.com'; do
+	on 5 mail test -- "$(printf %b "$wrong")"
+	err 'not an address'
+done
+is "$(grep -c '^To: ' "$data/mails")" 2 'nothing was sent'
+mv "$conf" "$tmp/other.conf"
+sed "s,= mails,= $tmp/mails," "$tmp/other.conf" >"$tmp/third.conf"
+on 0 mail test "$to" --config "$tmp/third.conf"
+is "$(grep -c "^To: <$to>\$" "$tmp/mails")" 1 'the mail of another configuration'
+on 5 mail test "$to" --config "$tmp/none.conf"
+printf '%s\n' 'mail = command' 'mail_from = td-sync@example.com' >"$conf"
+on 5 mail test "$to"
+err 'td-sync.conf: mail = command needs the key mail_command'
+echo 'mail_command = echo "no mail today" >&2; exit 75' >>"$conf"
+on 1 mail test "$to"
+err '^td-sync-admin: mail_command failed \(exit status 75\): no mail today$'
+echo 'mail_command = cat >/dev/null' >>"$conf"
+on 0 mail test "$to"
+out 'taken over by the command: cat >/dev/null; it comes'
+rm "$conf"
 
 # --- what else may be in the way ---
 

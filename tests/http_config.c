@@ -59,6 +59,26 @@ static const struct {
 	{ "data =\n", ":1: data: must be a folder" },
 	{ "profiles =\n", ":1: profiles: must be a folder" },
 	{ "error_log =\n", ":1: error_log" },
+	{ "mail = post\n", ":1: mail: must be \"auto\", \"off\"" },
+	{ "mail_from = td-sync\n", ":1: mail_from: must be one address" },
+	{ "mail_from = a@example.com, b@example.com\n", ":1: mail_from: must be one address" },
+	{ "mail_seconds = 0\n", "mail_seconds: must be a number from 1 to 120" },
+	{ "mail_seconds = 121\n", "mail_seconds: must be a number from 1 to 120" },
+	{ "mail_command =\n", ":1: mail_command: must not be empty" },
+	{ "mail_file =\n", ":1: mail_file: must be a file" },
+	{ "sendmail =\n", ":1: sendmail: must be a file" },
+	{ "smtp_url = mail.example.com\n", ":1: smtp_url: must be smtp://HOST" },
+	{ "smtp_tls = maybe\n", ":1: smtp_tls: must be \"on\" or \"off\"" },
+	{ "smtp_user =\n", ":1: smtp_user: must not be empty" },
+	{ "smtp_password_file =\n", ":1: smtp_password_file: must be a file" },
+	{ "smtp_ca_file =\n", ":1: smtp_ca_file: must be a file" },
+	{ "smtp_program =\n", ":1: smtp_program: must be a file" },
+	{ "mail = sendmail\n", ": mail = sendmail needs the key mail_from" },
+	{ "mail = smtp\nmail_from = a@b\n", ": mail = smtp needs the key smtp_url" },
+	{ "mail = command\nmail_from = a@b\n", ": mail = command needs the key mail_command" },
+	{ "mail = file\nmail_from = a@b\n", ": mail = file needs the key mail_file" },
+	{ "smtp_user = a\n", ": smtp_user needs smtp_password_file" },
+	{ "smtp_password_file = a\n", ": smtp_user needs smtp_password_file" },
 	{ "nonsense\n", ":1:" },
 };
 
@@ -84,9 +104,9 @@ START_TEST(a_number_may_be_at_either_end_of_its_range)
 {
 	static const char *const right[] = {
 		"max_push_bytes = 1024\nmax_large_bodies = 1\ntransfer_seconds = 1\n"
-		"max_waiting = 1\n",
+		"max_waiting = 1\nmail_seconds = 1\n",
 		"max_push_bytes = 1073741824\nmax_large_bodies = 1024\ntransfer_seconds = 3600\n"
-		"max_waiting = 1024\n",
+		"max_waiting = 1024\nmail_seconds = 120\n",
 	};
 	static struct config c;
 	struct err err;
@@ -97,6 +117,68 @@ START_TEST(a_number_may_be_at_either_end_of_its_range)
 	}
 	ck_assert_int_eq(c.max_push_bytes, 1 << 30);
 	ck_assert_int_eq(c.transfer_seconds, 3600);
+	ck_assert_int_eq(c.mail.seconds, 120);
+}
+END_TEST
+
+/* A line "KEY = " and n times 'x', and whether it is taken. */
+static bool
+takes_long(const char *key, int n)
+{
+	static struct config c;
+	struct buf line = { 0 };
+	bool taken;
+
+	buf_addf(&line, "%s = %0*d\n", key, n, 0);
+	write_file(buf_cstr(&line));
+	taken = config_load(NULL, dir, &c, NULL) == RC_OK;
+	buf_free(&line);
+	return taken;
+}
+
+START_TEST(a_text_may_be_as_long_as_its_place)
+{
+	ck_assert(takes_long("mail_command", 1023));
+	ck_assert(!takes_long("mail_command", 1024));
+	ck_assert(!takes_long("mail_file", PATH_MAX));
+	ck_assert(takes_long("smtp_user = x\nsmtp_password_file = x\nsmtp_user", 255));
+	ck_assert(!takes_long("smtp_user = x\nsmtp_password_file = x\nsmtp_user", 256));
+}
+END_TEST
+
+START_TEST(mail_goes_where_the_keys_say)
+{
+	static struct config c;
+	struct err err;
+	char want[TEMP_PATH + 32];
+
+	write_file("mail = smtp\nmail_from = td-sync@example.com\nsmtp_url = smtps://mail.example.com\n"
+	           "smtp_user = u\nsmtp_password_file = secret\nsmtp_tls = off\n"
+	           "mail_file = mails\nsmtp_ca_file = /etc/ca.pem\n");
+	snprintf(want, sizeof(want), "%s/td-sync.conf", dir);
+	ck_assert_msg(config_load(want, dir, &c, &err) == RC_OK, "%s", err.text);
+	ck_assert_int_eq(c.mail.way, MAIL_SMTP);
+	ck_assert_str_eq(c.mail.from, "td-sync@example.com");
+	ck_assert_str_eq(c.mail.smtp_url, "smtps://mail.example.com");
+	ck_assert_str_eq(c.mail.smtp_user, "u");
+	ck_assert(!c.mail.smtp_tls);
+	snprintf(want, sizeof(want), "%s/secret", dir);
+	ck_assert_str_eq(c.mail.smtp_password_file, want);
+	snprintf(want, sizeof(want), "%s/mails", dir);
+	ck_assert_str_eq(c.mail.file, want);
+	ck_assert_str_eq(c.mail.smtp_ca_file, "/etc/ca.pem");
+	write_file("mail = off\nsendmail = /bin/mailer\nmail_command = msmtp -t  --read-envelope-from\n"
+	           "smtp_program = /opt/smtp\n");
+	ck_assert_msg(config_load(NULL, dir, &c, &err) == RC_OK, "%s", err.text);
+	ck_assert_int_eq(c.mail.way, MAIL_OFF);
+	ck_assert_str_eq(c.mail.sendmail, "/bin/mailer");
+	ck_assert_str_eq(c.mail.command, "msmtp -t  --read-envelope-from");
+	ck_assert_str_eq(c.mail.smtp_program, "/opt/smtp");
+	write_file("");
+	ck_assert_int_eq(config_load(NULL, dir, &c, &err), RC_OK);
+	ck_assert_int_eq(c.mail.way, MAIL_AUTO);
+	ck_assert_str_eq(c.mail.from, "");
+	ck_assert_str_eq(c.mail.smtp_program, LIBEXECDIR "/td-sync-smtp");
 }
 END_TEST
 
@@ -132,6 +214,10 @@ START_TEST(the_shipped_file_holds_the_defaults)
 	ck_assert_int_eq(shipped.max_waiting, defaults.max_waiting);
 	ck_assert_int_eq(shipped.page_cache_bytes, defaults.page_cache_bytes);
 	ck_assert(shipped.refuse_unknown == defaults.refuse_unknown);
+	ck_assert_int_eq(shipped.mail.way, defaults.mail.way);
+	ck_assert_int_eq(shipped.mail.seconds, defaults.mail.seconds);
+	ck_assert_str_eq(shipped.mail.sendmail, defaults.mail.sendmail);
+	ck_assert(shipped.mail.smtp_tls == defaults.mail.smtp_tls);
 	buf_free(&text);
 	buf_free(&on);
 }
@@ -255,6 +341,8 @@ config_case(void)
 	tcase_add_checked_fixture(tc, set_up, tear_down);
 	tcase_add_test(tc, a_mistake_is_named_with_file_and_line);
 	tcase_add_test(tc, a_number_may_be_at_either_end_of_its_range);
+	tcase_add_test(tc, a_text_may_be_as_long_as_its_place);
+	tcase_add_test(tc, mail_goes_where_the_keys_say);
 	tcase_add_test(tc, the_shipped_file_holds_the_defaults);
 	tcase_add_test(tc, environment_beats_file_and_arguments_beat_both);
 	tcase_add_test(tc, the_command_line_is_judged);

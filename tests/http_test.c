@@ -332,6 +332,7 @@ main(void)
 	suite_add_tcase(s, conflicts_case());
 	suite_add_tcase(s, state_case());
 	suite_add_tcase(s, heal_case());
+	suite_add_tcase(s, login_case());
 	suite_add_tcase(s, pages_case());
 	suite_add_tcase(s, snapshot_case());
 	suite_add_tcase(s, profiles_case());

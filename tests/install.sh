@@ -7,7 +7,7 @@ root=$tmp/root
 # A prefix of its own, so that the list has one form everywhere.
 make_there() {
 	make -C "$TD_SYNC_BUILD" "$1" DESTDIR="$root" prefix=/p exec_prefix=/p \
-		bindir=/p/bin libdir=/p/lib includedir=/p/include datarootdir=/p/share \
+		bindir=/p/bin libdir=/p/lib libexecdir=/p/libexec includedir=/p/include datarootdir=/p/share \
 		datadir=/p/share mandir=/p/share/man docdir=/p/share/doc/td-sync
 }
 files() { (cd "$root" && find . ! -type d | LC_ALL=C sort); }
@@ -24,6 +24,7 @@ is "exactly these files are installed" same "$(files)" "./p/bin/td-sync
 ./p/lib/libtdsync.so
 ./p/lib/libtdsync.so.0
 ./p/lib/libtdsync.so.0.0.0
+./p/libexec/td-sync/td-sync-smtp
 ./p/share/doc/td-sync/CHANGELOG.md
 ./p/share/doc/td-sync/LICENSE
 ./p/share/doc/td-sync/README.md

@@ -6,7 +6,7 @@ LC_ALL=C
 export LC_ALL
 
 # The layers whose headers a layer may include: itself and those below it.
-# client stands beside auth and http; cli stands on top. (The harness and the
+# mail stands beside store to engine, client beside auth and http; cli stands on top. (The harness and the
 # tests may include everything.)
 allowed() {
 	case $1 in
@@ -14,10 +14,11 @@ allowed() {
 	store)    echo "base store" ;;
 	profiles) echo "base store profiles" ;;
 	engine)   echo "base store profiles engine" ;;
-	auth)     echo "base store profiles engine auth" ;;
-	http)     echo "base store profiles engine auth http" ;;
+	mail)     echo "base mail" ;;
+	auth)     echo "base store profiles engine mail auth" ;;
+	http)     echo "base store profiles engine mail auth http" ;;
 	client)   echo "base store profiles engine client tdsync.h" ;;
-	cli)      echo "base store profiles engine auth http client cli tdsync.h" ;;
+	cli)      echo "base store profiles engine mail auth http client cli tdsync.h" ;;
 	include)  echo "" ;; # the public header stands alone
 	*)        return 1 ;;
 	esac
@@ -32,7 +33,7 @@ includes() {
 		kind = substr(name, 1, 1)
 		name = substr(name, 2)
 		sub(/[">].*/, "", name)
-		if (kind == "<" && name !~ /^(base|store|profiles|engine|auth|http|client|cli)\// &&
+		if (kind == "<" && name !~ /^(base|store|profiles|engine|mail|auth|http|client|cli)\// &&
 		    name != "tdsync.h")
 			next
 		print NR ":" (kind == "<" || kind == "\"" ? name : "(computed)")
@@ -116,6 +117,8 @@ selftest() {
 		src/profiles/bad.c|#include "engine/apply.h"
 		src/engine/bad.c|#include "auth/auth.h"
 		src/engine/bad.c|#include "client/client.h"
+		src/mail/bad.c|#include "store/db.h"
+		src/engine/bad.c|#include "mail/mail.h"
 		src/auth/bad.c|#include "http/request.h"
 		src/http/bad.c|#include "client/client.h"
 		src/http/bad.c|#include "tdsync.h"

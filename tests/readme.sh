@@ -43,7 +43,7 @@ is "all of them work" env HOME="$tmp/home" sh -c "cd '$tmp/checkout' && sh ../sc
 # shellcheck disable=SC2016 # backquotes of Markdown
 is "README names the packages that setup.sh installs" same \
 	"$(sed -n 's/^| \(`[a-z].*`\) |.*/\1/p' "$src/README.md" | grep -v / | tr -d '`,' | tr ' ' '\n' | LC_ALL=C sort)" \
-	"$(sed -n "/^packages_/,/'\$/p" "$src/setup.sh" | sed "s/packages_[a-z]*=//; s/'//g" | tr -s ' \t' '\n' | grep . | LC_ALL=C sort)"
+	"$(awk "/^packages_/ { on = 1 } on; /'\$/ { on = 0 }" "$src/setup.sh" | sed "s/packages_[a-z]*=//; s/'//g" | tr -s ' \t' '\n' | grep . | LC_ALL=C sort)"
 
 # The table that README shows is the one that the demo prints.
 sed -n '/^==> What happened/,/identical/p' "$src/README.md" >"$tmp/shown"

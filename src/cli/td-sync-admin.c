@@ -35,6 +35,7 @@ enum option_id {
 	O_DAYS,
 	O_NAME,
 	O_OVERLAP,
+	O_CONFIG,
 	O_COMMON, /* the ones from here on go with every command */
 	O_DATA = O_COMMON,
 	O_JSON,
@@ -60,6 +61,8 @@ static const struct {
 	[O_NAME] = { "name", "TEXT", "what the token is for" },
 	[O_OVERLAP] = { "overlap", "DAYS", "how long the old keys still verify, 0 to 3650"
 	    " (default: until the last token expires)" },
+	[O_CONFIG] = { "config", "FILE", "the server's configuration (default: td-sync.conf in"
+	    " the data folder)" },
 	[O_DATA] = { "data", "DIR", "the server's data folder (else TD_SYNC_SERVER_DATA)" },
 	[O_JSON] = { "json", NULL, "print one JSON object a line" },
 	[O_HELP] = { "help", NULL, "show this help, or a command's" },
@@ -117,6 +120,8 @@ static const struct command commands[] = {
 	{ "key", "rotate", "", 0, BIT(O_OVERLAP), 0,
 	  "make a new key and retire the others; prints its id", key_rotate_run },
 	{ "key", "list", "", 0, 0, 0, "list keys", key_list_run },
+	{ "mail", "test", "ADDRESS", 1, BIT(O_CONFIG), 0,
+	  "send a test mail with the server's configuration", mail_test_run },
 };
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
@@ -282,6 +287,9 @@ set_option(struct admin *a, enum option_id o, const char *value)
 		break;
 	case O_PROFILES:
 		a->profiles = value;
+		break;
+	case O_CONFIG:
+		a->config = value;
 		break;
 	case O_USER:
 		a->user = value;

@@ -33,6 +33,7 @@ struct admin {
 	const char *name;
 	const char *profile;
 	const char *profiles;
+	const char *config;
 	const char **projects;   /* every --project; owned */
 	size_t n_projects;
 	unsigned scope;          /* all --scope together; 0: none was given */
@@ -125,6 +126,7 @@ int member_list_run(struct admin *a);
 int token_create_run(struct admin *a);
 int token_list_run(struct admin *a);
 int token_revoke_run(struct admin *a);
+int mail_test_run(struct admin *a);
 int key_create_run(struct admin *a);
 int key_rotate_run(struct admin *a);
 int key_list_run(struct admin *a);

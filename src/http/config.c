@@ -166,6 +166,9 @@ set_url(const struct loading *l, const char *value, struct err *err)
 {
 	size_t n = strlen(value), scheme;
 
+	l->config->url[0] = '\0';
+	if (n == 0) /* none */
+		return RC_OK;
 	scheme = strncmp(value, "https://", 8) == 0 ? 8 : strncmp(value, "http://", 7) == 0 ? 7 : 0;
 	while (n > scheme && value[n - 1] == '/')
 		n--;
@@ -215,6 +218,124 @@ set_audit_days(const struct loading *l, const char *value, struct err *err)
 	return RC_OK;
 }
 
+/* --- mail --- */
+
+static enum rc
+set_mail(const struct loading *l, const char *value, struct err *err)
+{
+	static const char *const ways[] = {
+		[MAIL_AUTO] = "auto", [MAIL_OFF] = "off", [MAIL_SENDMAIL] = "sendmail",
+		[MAIL_SMTP] = "smtp", [MAIL_COMMAND] = "command", [MAIL_FILE] = "file",
+	};
+
+	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++)
+		if (strcmp(value, ways[i]) == 0) {
+			l->config->mail.way = (enum mail_way)i;
+			return RC_OK;
+		}
+	return err_set(err, RC_INVALID, "must be \"auto\", \"off\", \"sendmail\", \"smtp\","
+	               " \"command\" or \"file\"");
+}
+
+static enum rc
+set_mail_seconds(const struct loading *l, const char *value, struct err *err)
+{
+	if (!conf_int(value, 1, 120, &l->config->mail.seconds))
+		return err_set(err, RC_INVALID, "must be a number from 1 to 120");
+	return RC_OK;
+}
+
+static enum rc
+set_mail_from(const struct loading *l, const char *value, struct err *err)
+{
+	if (!mail_address_ok(value))
+		return err_set(err, RC_INVALID, "must be one address, as td-sync@example.com");
+	snprintf(l->config->mail.from, sizeof(l->config->mail.from), "%s", value);
+	return RC_OK;
+}
+
+/* Store a text that must be there. */
+static enum rc
+set_text(char *out, size_t size, const char *value, struct err *err)
+{
+	int n;
+
+	if (value[0] == '\0')
+		return err_set(err, RC_INVALID, "must not be empty");
+	n = snprintf(out, size, "%s", value);
+	return (size_t)n < size ? RC_OK
+	       : err_set(err, RC_INVALID, "must not be longer than %zu bytes", size - 1);
+}
+
+static enum rc
+set_mail_command(const struct loading *l, const char *value, struct err *err)
+{
+	return set_text(l->config->mail.command, sizeof(l->config->mail.command), value, err);
+}
+
+static enum rc
+set_smtp_user(const struct loading *l, const char *value, struct err *err)
+{
+	return set_text(l->config->mail.smtp_user, sizeof(l->config->mail.smtp_user), value, err);
+}
+
+static enum rc
+set_smtp_url(const struct loading *l, const char *value, struct err *err)
+{
+	if (!mail_smtp_url_ok(value))
+		return err_set(err, RC_INVALID, "must be smtp://HOST, smtps://HOST, or one of them"
+		               " with a port, as smtp://mail.example.com:587");
+	snprintf(l->config->mail.smtp_url, sizeof(l->config->mail.smtp_url), "%s", value);
+	return RC_OK;
+}
+
+/* A file that must be named where the key is. */
+static enum rc
+set_file(const struct loading *l, char out[PATH_MAX], const char *value, struct err *err)
+{
+	if (value[0] == '\0')
+		return err_set(err, RC_INVALID, "must be a file");
+	return set_path(l, out, value, err);
+}
+
+static enum rc
+set_mail_file(const struct loading *l, const char *value, struct err *err)
+{
+	return set_file(l, l->config->mail.file, value, err);
+}
+
+static enum rc
+set_sendmail(const struct loading *l, const char *value, struct err *err)
+{
+	return set_file(l, l->config->mail.sendmail, value, err);
+}
+
+static enum rc
+set_smtp_program(const struct loading *l, const char *value, struct err *err)
+{
+	return set_file(l, l->config->mail.smtp_program, value, err);
+}
+
+static enum rc
+set_smtp_password_file(const struct loading *l, const char *value, struct err *err)
+{
+	return set_file(l, l->config->mail.smtp_password_file, value, err);
+}
+
+static enum rc
+set_smtp_ca_file(const struct loading *l, const char *value, struct err *err)
+{
+	return set_file(l, l->config->mail.smtp_ca_file, value, err);
+}
+
+static enum rc
+set_smtp_tls(const struct loading *l, const char *value, struct err *err)
+{
+	return set_switch(value, &l->config->mail.smtp_tls, err);
+}
+
+/* --- all keys --- */
+
 static const struct {
 	const char *name;
 	set_key *set;
@@ -238,6 +359,18 @@ static const struct {
 	{ "approval",         set_approval },
 	{ "code_login",       set_code_login },
 	{ "audit_days",       set_audit_days },
+	{ "mail",             set_mail },
+	{ "mail_from",        set_mail_from },
+	{ "mail_seconds",     set_mail_seconds },
+	{ "mail_command",     set_mail_command },
+	{ "mail_file",        set_mail_file },
+	{ "sendmail",         set_sendmail },
+	{ "smtp_url",         set_smtp_url },
+	{ "smtp_tls",         set_smtp_tls },
+	{ "smtp_user",        set_smtp_user },
+	{ "smtp_password_file", set_smtp_password_file },
+	{ "smtp_ca_file",     set_smtp_ca_file },
+	{ "smtp_program",     set_smtp_program },
 };
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
 
@@ -279,6 +412,7 @@ config_load(const char *file, const char *data, struct config *out, struct err *
 	struct loading here = { out, "" };
 	char path[PATH_MAX + sizeof("/" CONFIG_FILE)];
 	const char *named = data;
+	struct err why;
 	enum rc rc;
 
 	*out = (struct config){
@@ -287,6 +421,10 @@ config_load(const char *file, const char *data, struct config *out, struct err *
 		.transfer_seconds = 60, .max_waiting = 16, .page_cache_bytes = 1 << 30,
 		.max_replay_events = 200000, .heal = true, .conflict_note = true,
 		.audit_days = 90,
+		.mail = {
+			.way = MAIL_AUTO, .seconds = 10, .sendmail = "/usr/sbin/sendmail",
+			.smtp_program = LIBEXECDIR "/td-sync-smtp", .smtp_tls = true,
+		},
 	};
 	if (named == NULL)
 		named = getenv(ENV_PREFIX "DATA");
@@ -304,6 +442,8 @@ config_load(const char *file, const char *data, struct config *out, struct err *
 	if (rc == RC_OK && out->data[0] == '\0')
 		rc = err_set(err, RC_INVALID,
 		             "no data folder: give --data DIR, or set `data` in %s", path);
+	if (rc == RC_OK && mail_check(&out->mail, &why) != RC_OK)
+		rc = err_set(err, RC_INVALID, "%s: %s", path, why.text);
 	return rc;
 }
 

@@ -9,6 +9,7 @@
 #include "auth/login.h"
 #include "base/buf.h"
 #include "base/rc.h"
+#include "mail/mail.h"
 
 #include <limits.h>
 
@@ -36,6 +37,7 @@ struct config {
 	bool code_login;           /* the older flow is there, too */
 	int64_t audit_days;        /* the audit log is kept so long; 0: for ever */
 	bool refuse_unknown;       /* unknown entity types: refused, not parked */
+	struct mail_settings mail; /* mail_check() is RC_OK */
 };
 
 /* The name of the i-th key, NULL past the last. */
