@@ -23,6 +23,9 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Nobody else waits for this server: it may take its time, as under a sanitizer. */
+#define PATIENCE_MS (10 * LOCK_WAIT_MS)
+
 #define PROJECTS "/v1/projects"
 
 struct direct {
@@ -183,7 +186,7 @@ follow(struct direct *d, struct err *err)
 static enum rc
 heal(struct direct *d, struct err *err)
 {
-	int64_t until = clock_mono_ms() + LOCK_WAIT_MS;
+	int64_t until = clock_mono_ms() + PATIENCE_MS;
 	struct follow_limits limits = { until, until, false };
 	struct heal_rules rules = { true, clock_now_us() };
 	bool more = true;
@@ -211,7 +214,7 @@ do_push(struct direct *d, const struct transport_request *rq, struct transport_r
 		rc = push_find_known(p, d->follower, d->log, &err);
 	if (rc == RC_OK)
 		rc = push_append(p, d->log, span_of(d->user), clock_now_us(),
-		                 clock_mono_ms() + LOCK_WAIT_MS, &re->body, NULL, &err);
+		                 clock_mono_ms() + PATIENCE_MS, &re->body, NULL, &err);
 	push_free(p);
 	buf_free(&body);
 	answer_rc(re, rc, &err);
@@ -261,7 +264,7 @@ hold(struct direct *d, struct err *err)
 
 	if ((rc = follow(d, err)) != RC_OK || (rc = events_head(d->log, &head, err)) != RC_OK)
 		return rc;
-	return follower_hold(d->follower, d->log, head.visible, clock_mono_ms() + LOCK_WAIT_MS,
+	return follower_hold(d->follower, d->log, head.visible, clock_mono_ms() + PATIENCE_MS,
 	                     err);
 }
 
@@ -334,7 +337,7 @@ do_restore(struct direct *d, const struct transport_request *rq, const char *id,
 		rc = err_set(&err, RC_NOT_FOUND, "no such conflict");
 	if (rc == RC_OK)
 		rc = restore_conflict(d->follower, d->log, which, &by, true,
-		                      clock_mono_ms() + LOCK_WAIT_MS, &re->body, &err);
+		                      clock_mono_ms() + PATIENCE_MS, &re->body, &err);
 	if (rc == RC_CONFLICT)
 		answer_error(re, 409, "conflict", err.text);
 	else
@@ -358,7 +361,7 @@ static enum rc
 make_snapshot(struct direct *d, int64_t seq, const struct events_head *head,
               const char *path, struct transport_reply *re, struct err *err)
 {
-	int64_t deadline = clock_mono_ms() + 10 * LOCK_WAIT_MS;
+	int64_t deadline = clock_mono_ms() + PATIENCE_MS;
 	struct snapshot s;
 	char digest[2 * EVENT_DIGEST_LEN + 1];
 	enum rc rc = follow(d, err);

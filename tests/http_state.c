@@ -891,7 +891,8 @@ push_on(void *ctx)
 		call.body = buf_span(&body);
 		b->failed += !web_call(&call, &answer) || answer.status != 200;
 		buf_free(&body);
-		usleep(10000); /* or the log grows faster than it is read */
+		/* Ever slower, or the log grows faster than it is read. */
+		usleep(10000 + 1000 * (useconds_t)b->pushes);
 	}
 	web_free(&answer);
 	return NULL;
