@@ -138,7 +138,8 @@ place_start_with(struct bench *b, struct place *p, const char *idle_seconds,
 	}
 	p->port = atoi(strrchr(p->site.url, ':') + 1);
 	site_user(&p->site, "bench@example.com", p->user);
-	p->token = site_token(&p->site, p->user, SCOPE_READ | SCOPE_WRITE, NULL, NULL);
+	p->token = site_token(&p->site, p->user,
+	                      SCOPE_READ | SCOPE_WRITE | SCOPE_PROJECT_ADMIN, NULL, NULL);
 	return true;
 }
 

@@ -144,5 +144,6 @@ void fair_rows(struct bench *b);
 void memory_rows(struct bench *b);
 void state_rows(struct bench *b);
 void snapshot_rows(struct bench *b);
+void accounts_rows(struct bench *b);
 
 #endif

@@ -52,6 +52,7 @@ static const struct {
 	{ "state", state_rows },
 	{ "snapshot", snapshot_rows },
 	{ "heal", heal_rows },
+	{ "accounts", accounts_rows },
 };
 
 enum { O_ONLY = 1, O_DIR, O_JSON, O_COMMIT, O_ROUNDS, O_MIXED, O_QUICK, O_COMPARE,
