@@ -34,12 +34,9 @@ void exim_stop(struct exim *e);
 /*
  * Whether a mail to this address was delivered, or is within some ms. Its file goes
  * to out (NULL: not needed): "Return-path: " and "Envelope-to: " lines, then what
- * was sent.
+ * was sent, with "X-Protocol: " (as "esmtpsa") behind its headers.
  */
 bool exim_delivered(const struct exim *e, const char *to, int ms, struct buf *out);
-
-/* Whether its log has the text. */
-bool exim_logged(const struct exim *e, const char *text);
 
 /* A port of 127.0.0.1 that was free just now; a socket that listens on one. */
 int exim_free_port(void);
