@@ -146,7 +146,7 @@ configure(const struct exim *e)
 		"  maildir_format\n"
 		"  return_path_add\n"
 		"  envelope_to_add\n"
-		"  headers_add = X-Protocol: $received_protocol\n"
+		"  headers_add = X-Protocol: $received_protocol${if def:sender_helo_name{ $sender_helo_name}}\n"
 		"  user = %d\n"
 		"  group = %d\n"
 		"begin authenticators\n"

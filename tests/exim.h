@@ -34,7 +34,8 @@ void exim_stop(struct exim *e);
 /*
  * Whether a mail to this address was delivered, or is within some ms. Its file goes
  * to out (NULL: not needed): "Return-path: " and "Envelope-to: " lines, then what
- * was sent, with "X-Protocol: " (as "esmtpsa") behind its headers.
+ * was sent, with "X-Protocol: " (as "esmtpsa") and the name of who brought
+ * it behind its headers.
  */
 bool exim_delivered(const struct exim *e, const char *to, int ms, struct buf *out);
 

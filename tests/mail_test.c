@@ -326,7 +326,7 @@ START_TEST(an_smtp_url_is_a_host_and_a_port)
 	};
 	static const char *const wrong[] = {
 		"", "smtp://", "mail.example.com:25", "http://a", "SMTP://a", "smtp://a:", "smtp://a:0",
-		"smtp://a:65536", "smtp://a:99999999999999999999", "smtp://a:2x", "smtp://a/b",
+		"smtp://a:65536", "smtp://a:99999999999999999999", "smtp://a:000025", "smtp://a:2x", "smtp://a/b",
 		"smtp://a:25/", "smtp://u:p@a", "smtp://a b", "smtp://a\nb", "smtp://a?x", "smtp://[::1]",
 	};
 
@@ -682,7 +682,7 @@ send_mail(const char *to, const char *subject, const char *text)
 }
 
 /* A mail was delivered to this address, as it was written but for date and id; it
- * came by this protocol (s: TLS, a: authenticated). */
+ * came by this protocol (s: TLS, a: authenticated), from who calls himself so. */
 static void
 ck_delivered(const char *to, const char *by, const char *subject, const char *encoding,
              const char *text)
@@ -713,9 +713,9 @@ START_TEST(a_mail_arrives_by_starttls)
 {
 	use_smtp("smtp", exim.port);
 	ck_sent(send_mail("starttls@example.com", "Test", ODD));
-	ck_delivered("starttls@example.com", "esmtpsa", "Test", "7bit", ODD "\n");
+	ck_delivered("starttls@example.com", "esmtpsa sync.example.com", "Test", "7bit", ODD "\n");
 	ck_sent(send_mail("utf8@example.com", "Gr\xc3\xbc\xc3\x9f""e", "From \xc3\xbc\n.\n"));
-	ck_delivered("utf8@example.com", "esmtpsa", "=?UTF-8?Q?Gr=C3=BC=C3=9Fe?=", "quoted-printable",
+	ck_delivered("utf8@example.com", "esmtpsa sync.example.com", "=?UTF-8?Q?Gr=C3=BC=C3=9Fe?=", "quoted-printable",
 	             "=46rom =C3=BC\n.\n");
 }
 END_TEST
@@ -724,7 +724,7 @@ START_TEST(a_mail_arrives_by_smtps)
 {
 	use_smtp("smtps", exim.port_tls);
 	ck_sent(send_mail("smtps@example.com", "Test", ODD));
-	ck_delivered("smtps@example.com", "esmtpsa", "Test", "7bit", ODD "\n");
+	ck_delivered("smtps@example.com", "esmtpsa sync.example.com", "Test", "7bit", ODD "\n");
 }
 END_TEST
 
@@ -735,7 +735,7 @@ START_TEST(a_mail_arrives_in_plain_text_where_that_is_said)
 	ck_assert_ptr_nonnull(strstr(err.text, ": the server offers no TLS; nothing was sent"));
 	s.smtp_tls = false;
 	ck_sent(send_mail("plain@example.com", "Test", "only this\n"));
-	ck_delivered("plain@example.com", "esmtpa", "Test", "7bit", "only this\n");
+	ck_delivered("plain@example.com", "esmtpa sync.example.com", "Test", "7bit", "only this\n");
 }
 END_TEST
 
@@ -747,7 +747,7 @@ START_TEST(a_large_mail_arrives_whole)
 		buf_addf(&text, "Line %d\n.\n", i);
 	use_smtp("smtp", exim.port);
 	ck_sent(send_mail("large@example.com", "Test", buf_cstr(&text)));
-	ck_delivered("large@example.com", "esmtpsa", "Test", "7bit", text.p);
+	ck_delivered("large@example.com", "esmtpsa sync.example.com", "Test", "7bit", text.p);
 	buf_free(&text);
 }
 END_TEST
