@@ -78,6 +78,7 @@ make_certificates(const struct exim *e)
 	buf_addf(&script, "cd '%s' && exec 2>said && set -e\n"
 	         "key='-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes'\n"
 	         "openssl req -x509 $key -keyout ca.key -out ca.pem -subj '/CN=Test CA' -days 2\n"
+	         "openssl req -x509 $key -keyout other.key -out other.pem -subj '/CN=Other CA' -days 2\n"
 	         "openssl req $key -keyout server.key -out server.csr -subj /CN=localhost\n"
 	         "echo subjectAltName=DNS:localhost >ext\n"
 	         "openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial"
@@ -132,8 +133,8 @@ configure(const struct exim *e)
 		"data:\n"
 		"  deny message = this is spam\n"
 		"       condition = ${if match{$message_body}{buy this}}\n"
-		"  accept\n", (int)geteuid(), (int)getegid(), e->dir, e->dir, e->dir, e->port, e->port_tls, e->port_plain, e->port_tls,
-		e->port_plain, e->dir, e->dir);
+		"  accept\n", (int)geteuid(), (int)getegid(), e->dir, e->dir, e->dir,
+		e->port, e->port_tls, e->port_plain, e->port_tls, e->port_plain, e->dir, e->dir);
 	buf_addf(&text,
 		"begin routers\n"
 		"all:\n"

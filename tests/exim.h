@@ -27,7 +27,7 @@ struct exim {
 bool exim_can_run(void);
 
 /* Start it, and wait until it listens. dir/ca.pem is who signed its certificate,
- * dir/sendmail its sendmail. Aborts where that fails. */
+ * dir/other.pem another authority, dir/sendmail its sendmail. Aborts where that fails. */
 void exim_start(struct exim *e);
 void exim_stop(struct exim *e);
 

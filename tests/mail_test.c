@@ -457,11 +457,11 @@ START_TEST(a_mailer_that_hangs_is_killed_with_its_children)
 	int64_t start = clock_mono_ms();
 	char command[3 * TEMP_PATH];
 
-	s.seconds = 1;
+	s.seconds = 3; /* for it to say so, on a busy machine */
 	snprintf(command, sizeof(command), "trap '' TERM HUP; (echo $$ >'%s'; exec sleep 1000) &"
 	         " echo $! >'%s'; echo waiting; sleep 1000", in_dir("one"), in_dir("two"));
-	ck_unsent(send_to(command, ""), "mail_command did not end within 1 s and was killed: waiting");
-	ck_assert_int_ge(clock_mono_ms() - start, 1000);
+	ck_unsent(send_to(command, ""), "mail_command did not end within 3 s and was killed: waiting");
+	ck_assert_int_ge(clock_mono_ms() - start, 3000);
 	ck_assert_int_lt(clock_mono_ms() - start, SOON_MS);
 	ck_assert(ends_soon(in_dir("one")));
 	ck_assert(ends_soon(in_dir("two")));
@@ -681,6 +681,14 @@ send_mail(const char *to, const char *subject, const char *text)
 	return mail_send(&s, &m, &err);
 }
 
+/* It was not sent, and this is in the sentence. */
+static void
+ck_says(const char *to, const char *what)
+{
+	ck_assert_int_eq(send_mail(to, "Test", "x"), RC_UNAVAILABLE);
+	ck_assert_msg(strstr(err.text, what) != NULL, "%s", err.text);
+}
+
 /* A mail was delivered to this address, as it was written but for date and id; it
  * came by this protocol (s: TLS, a: authenticated), from who calls himself so. */
 static void
@@ -715,8 +723,8 @@ START_TEST(a_mail_arrives_by_starttls)
 	ck_sent(send_mail("starttls@example.com", "Test", ODD));
 	ck_delivered("starttls@example.com", "esmtpsa sync.example.com", "Test", "7bit", ODD "\n");
 	ck_sent(send_mail("utf8@example.com", "Gr\xc3\xbc\xc3\x9f""e", "From \xc3\xbc\n.\n"));
-	ck_delivered("utf8@example.com", "esmtpsa sync.example.com", "=?UTF-8?Q?Gr=C3=BC=C3=9Fe?=", "quoted-printable",
-	             "=46rom =C3=BC\n.\n");
+	ck_delivered("utf8@example.com", "esmtpsa sync.example.com",
+	             "=?UTF-8?Q?Gr=C3=BC=C3=9Fe?=", "quoted-printable", "=46rom =C3=BC\n.\n");
 }
 END_TEST
 
@@ -731,8 +739,7 @@ END_TEST
 START_TEST(a_mail_arrives_in_plain_text_where_that_is_said)
 {
 	use_smtp("smtp", exim.port_plain);
-	ck_assert_int_eq(send_mail("plain@example.com", "Test", "x"), RC_UNAVAILABLE);
-	ck_assert_ptr_nonnull(strstr(err.text, ": the server offers no TLS; nothing was sent"));
+	ck_says("plain@example.com", ": the server offers no TLS; nothing was sent");
 	s.smtp_tls = false;
 	ck_sent(send_mail("plain@example.com", "Test", "only this\n"));
 	ck_delivered("plain@example.com", "esmtpa sync.example.com", "Test", "7bit", "only this\n");
@@ -788,22 +795,24 @@ END_TEST
 
 START_TEST(a_certificate_must_be_trusted)
 {
+	static const char to[] = "trust@example.com", not_trusted[] = "certificate is not trusted: ";
+
 	use_smtp("smtp", exim.port);
-	s.smtp_ca_file[0] = '\0'; /* the system's list has no such authority */
-	ck_assert_int_eq(send_mail("trust@example.com", "Test", "x"), RC_UNAVAILABLE);
-	ck_assert_ptr_nonnull(strstr(err.text, "the server's certificate is not trusted: "));
+	snprintf(s.smtp_ca_file, sizeof(s.smtp_ca_file), "%s/other.pem", exim.dir);
+	ck_says(to, not_trusted);
 	use_smtp("smtps", exim.port_tls);
-	s.smtp_ca_file[0] = '\0';
-	ck_assert_int_eq(send_mail("trust@example.com", "Test", "x"), RC_UNAVAILABLE);
-	ck_assert_ptr_nonnull(strstr(err.text, "the server's certificate is not trusted: "));
+	snprintf(s.smtp_ca_file, sizeof(s.smtp_ca_file), "%s/other.pem", exim.dir);
+	ck_says(to, not_trusted);
 	use_smtp("smtp", exim.port); /* signed, but for another name */
 	snprintf(s.smtp_url, sizeof(s.smtp_url), "smtp://127.0.0.1:%d", exim.port);
-	ck_assert_int_eq(send_mail("trust@example.com", "Test", "x"), RC_UNAVAILABLE);
-	ck_assert_ptr_nonnull(strstr(err.text, "the server's certificate is not trusted: "));
+	ck_says(to, not_trusted);
 	snprintf(s.smtp_ca_file, sizeof(s.smtp_ca_file), "/nonexistent/ca.pem");
-	ck_assert_int_eq(send_mail("trust@example.com", "Test", "x"), RC_UNAVAILABLE);
-	ck_assert_ptr_nonnull(strstr(err.text, "smtp_ca_file can't be used: /nonexistent/ca.pem"));
-	ck_assert(!exim_delivered(&exim, "trust@example.com", 0, NULL));
+	ck_says(to, "smtp_ca_file can't be used: /nonexistent/ca.pem");
+	use_smtp("smtp", exim.port);
+	s.smtp_ca_file[0] = '\0'; /* the system's list, where there is one, doesn't have it */
+	ck_says(to, access("/etc/ssl/certs/ca-certificates.crt", R_OK) == 0
+	            ? not_trusted : "list of certificate authorities can't be used");
+	ck_assert(!exim_delivered(&exim, to, 0, NULL));
 }
 END_TEST
 
@@ -814,16 +823,15 @@ START_TEST(a_sendmail_takes_a_mail_over)
 	ck_sent(send_mail("sendmail@example.com", "Test", ODD));
 	ck_delivered("sendmail@example.com", "local", "Test", "7bit", ODD "\n");
 	ck_sent(send_mail("o'neil+a=b@example.com", "Gr\xc3\xbc\xc3\x9f""e", "\xc3\xbc"));
-	ck_delivered("o'neil+a=b@example.com", "local", "=?UTF-8?Q?Gr=C3=BC=C3=9Fe?=", "quoted-printable",
-	             "=C3=BC\n");
+	ck_delivered("o'neil+a=b@example.com", "local", "=?UTF-8?Q?Gr=C3=BC=C3=9Fe?=",
+	             "quoted-printable", "=C3=BC\n");
 	/* As any program that reads the recipient from the message. */
 	s.way = MAIL_COMMAND;
 	snprintf(s.command, sizeof(s.command), "'%s/sendmail' -t -i -f " FROM, exim.dir);
 	ck_sent(send_mail("command@example.com", "Test", ODD));
 	ck_delivered("command@example.com", "local", "Test", "7bit", ODD "\n");
 	snprintf(s.command, sizeof(s.command), "'%s/sendmail' -bogus", exim.dir);
-	ck_assert_int_eq(send_mail("command@example.com", "Test", "x"), RC_UNAVAILABLE);
-	ck_assert_ptr_nonnull(strstr(err.text, "mail_command failed (exit status 1): "));
+	ck_says("command@example.com", "mail_command failed (exit status 1): ");
 }
 END_TEST
 
@@ -834,12 +842,9 @@ START_TEST(a_server_that_is_not_there_is_told)
 	int fd, port = exim_free_port();
 
 	use_smtp("smtp", port);
-	ck_assert_int_eq(send_mail(TO, "Test", "x"), RC_UNAVAILABLE);
-	ck_assert_msg(strstr(err.text, ": no connection: ") != NULL, "%s", err.text);
+	ck_says(TO, ": no connection: ");
 	snprintf(s.smtp_url, sizeof(s.smtp_url), "smtp://nowhere.invalid:25");
-	ck_assert_int_eq(send_mail(TO, "Test", "x"), RC_UNAVAILABLE);
-	ck_assert_msg(strstr(err.text, "smtp://nowhere.invalid:25: the host is not known") != NULL,
-	              "%s", err.text);
+	ck_says(TO, "smtp://nowhere.invalid:25: the host is not known");
 	/* One that takes the connection and says nothing. */
 	fd = exim_listen(port);
 	use_smtp("smtp", port);
@@ -856,20 +861,15 @@ START_TEST(a_password_that_others_may_read_is_refused)
 {
 	use_smtp("smtp", exim_free_port());
 	ck_assert_int_eq(chmod(s.smtp_password_file, 0640), 0);
-	ck_assert_int_eq(send_mail(TO, "Test", "x"), RC_UNAVAILABLE);
-	ck_assert_ptr_nonnull(strstr(err.text, "only its owner may read (mode 0600): /"));
+	ck_says(TO, "only its owner may read (mode 0600): /");
 	ck_assert_int_eq(chmod(s.smtp_password_file, 0604), 0);
-	ck_assert_int_eq(send_mail(TO, "Test", "x"), RC_UNAVAILABLE);
-	ck_assert_ptr_nonnull(strstr(err.text, "only its owner may read (mode 0600): /"));
+	ck_says(TO, "only its owner may read (mode 0600): /");
 	ck_assert_int_eq(chmod(s.smtp_password_file, 0400), 0);
-	ck_assert_int_eq(send_mail(TO, "Test", "x"), RC_UNAVAILABLE);
-	ck_assert_ptr_nonnull(strstr(err.text, ": no connection: "));
+	ck_says(TO, ": no connection: ");
 	ck_assert_int_eq(fs_write(s.smtp_password_file, span_of("\n"), 0600, NULL), RC_OK);
-	ck_assert_int_eq(send_mail(TO, "Test", "x"), RC_UNAVAILABLE);
-	ck_assert_ptr_nonnull(strstr(err.text, "smtp_password_file is empty: /"));
+	ck_says(TO, "smtp_password_file is empty: /");
 	ck_assert_int_eq(unlink(s.smtp_password_file), 0);
-	ck_assert_int_eq(send_mail(TO, "Test", "x"), RC_UNAVAILABLE);
-	ck_assert_ptr_nonnull(strstr(err.text, "can't read smtp_password_file: /"));
+	ck_says(TO, "can't read smtp_password_file: /");
 	snprintf(s.smtp_program, sizeof(s.smtp_program), "/nonexistent/td-sync-smtp");
 	ck_unsent(send_mail(TO, "Test", "x"),
 	          "can't run /nonexistent/td-sync-smtp: No such file or directory");

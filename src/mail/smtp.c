@@ -188,7 +188,10 @@ explain(const struct order *o, CURL *c, CURLcode code, const char *why,
 		return err_set(err, RC_UNAVAILABLE, "%s: the server's certificate is not trusted: %s",
 		               o->url, why);
 	case CURLE_SSL_CACERT_BADFILE:
-		return err_set(err, RC_UNAVAILABLE, "smtp_ca_file can't be used: %s", o->ca_file);
+		return o->ca_file != NULL
+		       ? err_set(err, RC_UNAVAILABLE, "smtp_ca_file can't be used: %s", o->ca_file)
+		       : err_set(err, RC_UNAVAILABLE, "the system's list of certificate authorities"
+		                 " can't be used (Debian: ca-certificates), and there is no smtp_ca_file");
 	case CURLE_USE_SSL_FAILED:
 		return err_set(err, RC_UNAVAILABLE, "%s: the server offers no TLS; nothing was sent",
 		               o->url);
