@@ -74,7 +74,7 @@ check_taken(const struct config *c)
 	check_number("page_cache_bytes", c->page_cache_bytes, 0, INT64_C(1) << 50);
 	check_number("snapshot_lag", c->snapshot_lag, 0, INT64_C(1) << 50);
 	check_number("max_replay_events", c->max_replay_events, 0, INT64_C(1) << 50);
-	check_number("mail_seconds", c->mail.seconds, 1, 120);
+	check_number("mail_seconds", c->mail.seconds, 1, 30);
 	FUZZ_CHECK(mail_check(&c->mail, NULL) == RC_OK &&
 	           (c->mail.from[0] == '\0' || mail_address_ok(c->mail.from)) &&
 	           (c->mail.smtp_url[0] == '\0' || mail_smtp_url_ok(c->mail.smtp_url)),

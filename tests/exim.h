@@ -27,19 +27,17 @@ struct exim {
 bool exim_can_run(void);
 
 /* Start it, and wait until it listens. dir/ca.pem is who signed its certificate,
- * dir/sendmail its sendmail. Aborts where that fails. */
+ * dir/other.pem another authority, dir/sendmail its sendmail. Aborts where that fails. */
 void exim_start(struct exim *e);
 void exim_stop(struct exim *e);
 
 /*
  * Whether a mail to this address was delivered, or is within some ms. Its file goes
  * to out (NULL: not needed): "Return-path: " and "Envelope-to: " lines, then what
- * was sent.
+ * was sent, with "X-Protocol: " (as "esmtpsa") and the name of who brought
+ * it behind its headers.
  */
 bool exim_delivered(const struct exim *e, const char *to, int ms, struct buf *out);
-
-/* Whether its log has the text. */
-bool exim_logged(const struct exim *e, const char *text);
 
 /* A port of 127.0.0.1 that was free just now; a socket that listens on one. */
 int exim_free_port(void);

@@ -62,8 +62,8 @@ static const struct {
 	{ "mail = post\n", ":1: mail: must be \"auto\", \"off\"" },
 	{ "mail_from = td-sync\n", ":1: mail_from: must be one address" },
 	{ "mail_from = a@example.com, b@example.com\n", ":1: mail_from: must be one address" },
-	{ "mail_seconds = 0\n", "mail_seconds: must be a number from 1 to 120" },
-	{ "mail_seconds = 121\n", "mail_seconds: must be a number from 1 to 120" },
+	{ "mail_seconds = 0\n", "mail_seconds: must be a number from 1 to 30" },
+	{ "mail_seconds = 31\n", "mail_seconds: must be a number from 1 to 30" },
 	{ "mail_command =\n", ":1: mail_command: must not be empty" },
 	{ "mail_file =\n", ":1: mail_file: must be a file" },
 	{ "sendmail =\n", ":1: sendmail: must be a file" },
@@ -106,7 +106,7 @@ START_TEST(a_number_may_be_at_either_end_of_its_range)
 		"max_push_bytes = 1024\nmax_large_bodies = 1\ntransfer_seconds = 1\n"
 		"max_waiting = 1\nmail_seconds = 1\n",
 		"max_push_bytes = 1073741824\nmax_large_bodies = 1024\ntransfer_seconds = 3600\n"
-		"max_waiting = 1024\nmail_seconds = 120\n",
+		"max_waiting = 1024\nmail_seconds = 30\n",
 	};
 	static struct config c;
 	struct err err;
@@ -117,7 +117,7 @@ START_TEST(a_number_may_be_at_either_end_of_its_range)
 	}
 	ck_assert_int_eq(c.max_push_bytes, 1 << 30);
 	ck_assert_int_eq(c.transfer_seconds, 3600);
-	ck_assert_int_eq(c.mail.seconds, 120);
+	ck_assert_int_eq(c.mail.seconds, 30);
 }
 END_TEST
 

@@ -326,7 +326,7 @@ START_TEST(an_smtp_url_is_a_host_and_a_port)
 	};
 	static const char *const wrong[] = {
 		"", "smtp://", "mail.example.com:25", "http://a", "SMTP://a", "smtp://a:", "smtp://a:0",
-		"smtp://a:65536", "smtp://a:99999999999999999999", "smtp://a:2x", "smtp://a/b",
+		"smtp://a:65536", "smtp://a:99999999999999999999", "smtp://a:000025", "smtp://a:2x", "smtp://a/b",
 		"smtp://a:25/", "smtp://u:p@a", "smtp://a b", "smtp://a\nb", "smtp://a?x", "smtp://[::1]",
 	};
 
@@ -457,11 +457,11 @@ START_TEST(a_mailer_that_hangs_is_killed_with_its_children)
 	int64_t start = clock_mono_ms();
 	char command[3 * TEMP_PATH];
 
-	s.seconds = 1;
+	s.seconds = 3; /* for it to say so, on a busy machine */
 	snprintf(command, sizeof(command), "trap '' TERM HUP; (echo $$ >'%s'; exec sleep 1000) &"
 	         " echo $! >'%s'; echo waiting; sleep 1000", in_dir("one"), in_dir("two"));
-	ck_unsent(send_to(command, ""), "mail_command did not end within 1 s and was killed: waiting");
-	ck_assert_int_ge(clock_mono_ms() - start, 1000);
+	ck_unsent(send_to(command, ""), "mail_command did not end within 3 s and was killed: waiting");
+	ck_assert_int_ge(clock_mono_ms() - start, 3000);
 	ck_assert_int_lt(clock_mono_ms() - start, SOON_MS);
 	ck_assert(ends_soon(in_dir("one")));
 	ck_assert(ends_soon(in_dir("two")));
@@ -681,9 +681,19 @@ send_mail(const char *to, const char *subject, const char *text)
 	return mail_send(&s, &m, &err);
 }
 
-/* A mail was delivered to this address, and is what follows the date to the byte. */
+/* It was not sent, and this is in the sentence. */
 static void
-ck_delivered(const char *to, const char *subject, const char *encoding, const char *text)
+ck_says(const char *to, const char *what)
+{
+	ck_assert_int_eq(send_mail(to, "Test", "x"), RC_UNAVAILABLE);
+	ck_assert_msg(strstr(err.text, what) != NULL, "%s", err.text);
+}
+
+/* A mail was delivered to this address, as it was written but for date and id; it
+ * came by this protocol (s: TLS, a: authenticated), from who calls himself so. */
+static void
+ck_delivered(const char *to, const char *by, const char *subject, const char *encoding,
+             const char *text)
 {
 	struct buf got = { 0 }, want = { 0 };
 	char *date;
@@ -697,7 +707,8 @@ ck_delivered(const char *to, const char *subject, const char *encoding, const ch
 	buf_addf(&want, "Return-path: <%s>\nEnvelope-to: %s\nDate: \nFrom: <%s>\nTo: <%s>\n"
 	         "Subject: %s\nMessage-ID: <@sync.example.com>\nMIME-Version: 1.0\n"
 	         "Content-Type: text/plain; charset=UTF-8\nContent-Transfer-Encoding: %s\n"
-	         "Auto-Submitted: auto-generated\n\n%s", FROM, to, FROM, to, subject, encoding, text);
+	         "Auto-Submitted: auto-generated\nX-Protocol: %s\n\n%s", FROM, to, FROM, to, subject,
+	         encoding, by, text);
 	ck_assert_str_eq(got.p, buf_cstr(&want));
 	buf_free(&want);
 	buf_free(&got);
@@ -710,11 +721,10 @@ START_TEST(a_mail_arrives_by_starttls)
 {
 	use_smtp("smtp", exim.port);
 	ck_sent(send_mail("starttls@example.com", "Test", ODD));
-	ck_delivered("starttls@example.com", "Test", "7bit", ODD "\n");
-	ck_assert(exim_logged(&exim, "P=esmtpsa"));
+	ck_delivered("starttls@example.com", "esmtpsa sync.example.com", "Test", "7bit", ODD "\n");
 	ck_sent(send_mail("utf8@example.com", "Gr\xc3\xbc\xc3\x9f""e", "From \xc3\xbc\n.\n"));
-	ck_delivered("utf8@example.com", "=?UTF-8?Q?Gr=C3=BC=C3=9Fe?=", "quoted-printable",
-	             "=46rom =C3=BC\n.\n");
+	ck_delivered("utf8@example.com", "esmtpsa sync.example.com",
+	             "=?UTF-8?Q?Gr=C3=BC=C3=9Fe?=", "quoted-printable", "=46rom =C3=BC\n.\n");
 }
 END_TEST
 
@@ -722,18 +732,17 @@ START_TEST(a_mail_arrives_by_smtps)
 {
 	use_smtp("smtps", exim.port_tls);
 	ck_sent(send_mail("smtps@example.com", "Test", ODD));
-	ck_delivered("smtps@example.com", "Test", "7bit", ODD "\n");
+	ck_delivered("smtps@example.com", "esmtpsa sync.example.com", "Test", "7bit", ODD "\n");
 }
 END_TEST
 
 START_TEST(a_mail_arrives_in_plain_text_where_that_is_said)
 {
 	use_smtp("smtp", exim.port_plain);
-	ck_assert_int_eq(send_mail("plain@example.com", "Test", "x"), RC_UNAVAILABLE);
-	ck_assert_ptr_nonnull(strstr(err.text, ": the server offers no TLS; nothing was sent"));
+	ck_says("plain@example.com", ": the server offers no TLS; nothing was sent");
 	s.smtp_tls = false;
 	ck_sent(send_mail("plain@example.com", "Test", "only this\n"));
-	ck_delivered("plain@example.com", "Test", "7bit", "only this\n");
+	ck_delivered("plain@example.com", "esmtpa sync.example.com", "Test", "7bit", "only this\n");
 }
 END_TEST
 
@@ -745,7 +754,7 @@ START_TEST(a_large_mail_arrives_whole)
 		buf_addf(&text, "Line %d\n.\n", i);
 	use_smtp("smtp", exim.port);
 	ck_sent(send_mail("large@example.com", "Test", buf_cstr(&text)));
-	ck_delivered("large@example.com", "Test", "7bit", text.p);
+	ck_delivered("large@example.com", "esmtpsa sync.example.com", "Test", "7bit", text.p);
 	buf_free(&text);
 }
 END_TEST
@@ -786,22 +795,24 @@ END_TEST
 
 START_TEST(a_certificate_must_be_trusted)
 {
+	static const char to[] = "trust@example.com", not_trusted[] = "certificate is not trusted: ";
+
 	use_smtp("smtp", exim.port);
-	s.smtp_ca_file[0] = '\0'; /* the system's list has no such authority */
-	ck_assert_int_eq(send_mail("trust@example.com", "Test", "x"), RC_UNAVAILABLE);
-	ck_assert_ptr_nonnull(strstr(err.text, "the server's certificate is not trusted: "));
+	snprintf(s.smtp_ca_file, sizeof(s.smtp_ca_file), "%s/other.pem", exim.dir);
+	ck_says(to, not_trusted);
 	use_smtp("smtps", exim.port_tls);
-	s.smtp_ca_file[0] = '\0';
-	ck_assert_int_eq(send_mail("trust@example.com", "Test", "x"), RC_UNAVAILABLE);
-	ck_assert_ptr_nonnull(strstr(err.text, "the server's certificate is not trusted: "));
+	snprintf(s.smtp_ca_file, sizeof(s.smtp_ca_file), "%s/other.pem", exim.dir);
+	ck_says(to, not_trusted);
 	use_smtp("smtp", exim.port); /* signed, but for another name */
 	snprintf(s.smtp_url, sizeof(s.smtp_url), "smtp://127.0.0.1:%d", exim.port);
-	ck_assert_int_eq(send_mail("trust@example.com", "Test", "x"), RC_UNAVAILABLE);
-	ck_assert_ptr_nonnull(strstr(err.text, "the server's certificate is not trusted: "));
+	ck_says(to, not_trusted);
 	snprintf(s.smtp_ca_file, sizeof(s.smtp_ca_file), "/nonexistent/ca.pem");
-	ck_assert_int_eq(send_mail("trust@example.com", "Test", "x"), RC_UNAVAILABLE);
-	ck_assert_ptr_nonnull(strstr(err.text, "smtp_ca_file can't be used: /nonexistent/ca.pem"));
-	ck_assert(!exim_delivered(&exim, "trust@example.com", 0, NULL));
+	ck_says(to, "smtp_ca_file can't be used: /nonexistent/ca.pem");
+	use_smtp("smtp", exim.port);
+	s.smtp_ca_file[0] = '\0'; /* the system's list, where there is one, doesn't have it */
+	ck_says(to, access("/etc/ssl/certs/ca-certificates.crt", R_OK) == 0
+	            ? not_trusted : "list of certificate authorities can't be used");
+	ck_assert(!exim_delivered(&exim, to, 0, NULL));
 }
 END_TEST
 
@@ -810,18 +821,17 @@ START_TEST(a_sendmail_takes_a_mail_over)
 	s.way = MAIL_SENDMAIL;
 	snprintf(s.sendmail, sizeof(s.sendmail), "%s/sendmail", exim.dir);
 	ck_sent(send_mail("sendmail@example.com", "Test", ODD));
-	ck_delivered("sendmail@example.com", "Test", "7bit", ODD "\n");
+	ck_delivered("sendmail@example.com", "local", "Test", "7bit", ODD "\n");
 	ck_sent(send_mail("o'neil+a=b@example.com", "Gr\xc3\xbc\xc3\x9f""e", "\xc3\xbc"));
-	ck_delivered("o'neil+a=b@example.com", "=?UTF-8?Q?Gr=C3=BC=C3=9Fe?=", "quoted-printable",
-	             "=C3=BC\n");
+	ck_delivered("o'neil+a=b@example.com", "local", "=?UTF-8?Q?Gr=C3=BC=C3=9Fe?=",
+	             "quoted-printable", "=C3=BC\n");
 	/* As any program that reads the recipient from the message. */
 	s.way = MAIL_COMMAND;
 	snprintf(s.command, sizeof(s.command), "'%s/sendmail' -t -i -f " FROM, exim.dir);
 	ck_sent(send_mail("command@example.com", "Test", ODD));
-	ck_delivered("command@example.com", "Test", "7bit", ODD "\n");
+	ck_delivered("command@example.com", "local", "Test", "7bit", ODD "\n");
 	snprintf(s.command, sizeof(s.command), "'%s/sendmail' -bogus", exim.dir);
-	ck_assert_int_eq(send_mail("command@example.com", "Test", "x"), RC_UNAVAILABLE);
-	ck_assert_ptr_nonnull(strstr(err.text, "mail_command failed (exit status 1): "));
+	ck_says("command@example.com", "mail_command failed (exit status 1): ");
 }
 END_TEST
 
@@ -832,12 +842,9 @@ START_TEST(a_server_that_is_not_there_is_told)
 	int fd, port = exim_free_port();
 
 	use_smtp("smtp", port);
-	ck_assert_int_eq(send_mail(TO, "Test", "x"), RC_UNAVAILABLE);
-	ck_assert_msg(strstr(err.text, ": no connection: ") != NULL, "%s", err.text);
+	ck_says(TO, ": no connection: ");
 	snprintf(s.smtp_url, sizeof(s.smtp_url), "smtp://nowhere.invalid:25");
-	ck_assert_int_eq(send_mail(TO, "Test", "x"), RC_UNAVAILABLE);
-	ck_assert_msg(strstr(err.text, "smtp://nowhere.invalid:25: the host is not known") != NULL,
-	              "%s", err.text);
+	ck_says(TO, "smtp://nowhere.invalid:25: the host is not known");
 	/* One that takes the connection and says nothing. */
 	fd = exim_listen(port);
 	use_smtp("smtp", port);
@@ -854,20 +861,15 @@ START_TEST(a_password_that_others_may_read_is_refused)
 {
 	use_smtp("smtp", exim_free_port());
 	ck_assert_int_eq(chmod(s.smtp_password_file, 0640), 0);
-	ck_assert_int_eq(send_mail(TO, "Test", "x"), RC_UNAVAILABLE);
-	ck_assert_ptr_nonnull(strstr(err.text, "only its owner may read (mode 0600): /"));
+	ck_says(TO, "only its owner may read (mode 0600): /");
 	ck_assert_int_eq(chmod(s.smtp_password_file, 0604), 0);
-	ck_assert_int_eq(send_mail(TO, "Test", "x"), RC_UNAVAILABLE);
-	ck_assert_ptr_nonnull(strstr(err.text, "only its owner may read (mode 0600): /"));
+	ck_says(TO, "only its owner may read (mode 0600): /");
 	ck_assert_int_eq(chmod(s.smtp_password_file, 0400), 0);
-	ck_assert_int_eq(send_mail(TO, "Test", "x"), RC_UNAVAILABLE);
-	ck_assert_ptr_nonnull(strstr(err.text, ": no connection: "));
+	ck_says(TO, ": no connection: ");
 	ck_assert_int_eq(fs_write(s.smtp_password_file, span_of("\n"), 0600, NULL), RC_OK);
-	ck_assert_int_eq(send_mail(TO, "Test", "x"), RC_UNAVAILABLE);
-	ck_assert_ptr_nonnull(strstr(err.text, "smtp_password_file is empty: /"));
+	ck_says(TO, "smtp_password_file is empty: /");
 	ck_assert_int_eq(unlink(s.smtp_password_file), 0);
-	ck_assert_int_eq(send_mail(TO, "Test", "x"), RC_UNAVAILABLE);
-	ck_assert_ptr_nonnull(strstr(err.text, "can't read smtp_password_file: /"));
+	ck_says(TO, "can't read smtp_password_file: /");
 	snprintf(s.smtp_program, sizeof(s.smtp_program), "/nonexistent/td-sync-smtp");
 	ck_unsent(send_mail(TO, "Test", "x"),
 	          "can't run /nonexistent/td-sync-smtp: No such file or directory");

@@ -240,8 +240,8 @@ set_mail(const struct loading *l, const char *value, struct err *err)
 static enum rc
 set_mail_seconds(const struct loading *l, const char *value, struct err *err)
 {
-	if (!conf_int(value, 1, 120, &l->config->mail.seconds))
-		return err_set(err, RC_INVALID, "must be a number from 1 to 120");
+	if (!conf_int(value, 1, 30, &l->config->mail.seconds))
+		return err_set(err, RC_INVALID, "must be a number from 1 to 30");
 	return RC_OK;
 }
 

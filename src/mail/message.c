@@ -87,7 +87,7 @@ mail_smtp_url_ok(const char *url)
 	if (colon == NULL)
 		return is_host(span_of(host));
 	for (const char *p = colon + 1; *p != '\0'; p++) {
-		if (!isdigit((unsigned char)*p) || port > 6553)
+		if (!isdigit((unsigned char)*p) || p - colon > 5)
 			return false;
 		port = port * 10 + (*p - '0');
 	}

@@ -188,7 +188,10 @@ explain(const struct order *o, CURL *c, CURLcode code, const char *why,
 		return err_set(err, RC_UNAVAILABLE, "%s: the server's certificate is not trusted: %s",
 		               o->url, why);
 	case CURLE_SSL_CACERT_BADFILE:
-		return err_set(err, RC_UNAVAILABLE, "smtp_ca_file can't be used: %s", o->ca_file);
+		return o->ca_file != NULL
+		       ? err_set(err, RC_UNAVAILABLE, "smtp_ca_file can't be used: %s", o->ca_file)
+		       : err_set(err, RC_UNAVAILABLE, "the system's list of certificate authorities"
+		                 " can't be used (Debian: ca-certificates), and there is no smtp_ca_file");
 	case CURLE_USE_SSL_FAILED:
 		return err_set(err, RC_UNAVAILABLE, "%s: the server offers no TLS; nothing was sent",
 		               o->url);
@@ -208,11 +211,15 @@ send_message(const struct order *o, const char *password, struct span message,
 {
 	struct session s = { .left = message };
 	char why[CURL_ERROR_SIZE] = "", from[MAIL_ADDRESS_MAX + 3], to[MAIL_ADDRESS_MAX + 3];
+	char url[1024];
 	struct curl_slist *recipients;
 	CURL *c = curl_easy_init();
 	CURLcode code;
 	enum rc rc;
 
+	/* curl takes the name for EHLO from the path: the host's own is often none
+	 * that a mail server would believe. */
+	snprintf(url, sizeof(url), "%s/%s", o->url, strchr(o->from, '@') + 1);
 	snprintf(from, sizeof(from), "<%s>", o->from);
 	snprintf(to, sizeof(to), "<%s>", o->to);
 	recipients = curl_slist_append(NULL, to);
@@ -220,7 +227,7 @@ send_message(const struct order *o, const char *password, struct span message,
 		rc = err_set(err, RC_FAULT, "out of memory");
 		goto done;
 	}
-	curl_easy_setopt(c, CURLOPT_URL, o->url);
+	curl_easy_setopt(c, CURLOPT_URL, url);
 	curl_easy_setopt(c, CURLOPT_USE_SSL, (long)(o->plain ? CURLUSESSL_NONE : CURLUSESSL_ALL));
 	if (o->ca_file != NULL)
 		curl_easy_setopt(c, CURLOPT_CAINFO, o->ca_file);
