@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/metrics.h"
 #include "engine/digest.h"
 
 #include <inttypes.h>
@@ -830,6 +831,16 @@ write_answer(const struct push *p, struct buf *b)
 	return accepted;
 }
 
+static size_t
+count_duplicates(const struct push *p)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < p->n; i++)
+		n += p->items[i].duplicate;
+	return n;
+}
+
 static bool
 all_settled(const struct push *p)
 {
@@ -867,9 +878,13 @@ push_append(struct push *p, struct events *log, struct span user, int64_t now_us
 		rc = events_commit(log, err);
 	else if (write)
 		events_rollback(log);
-	if (rc != RC_OK)
+	if (rc != RC_OK) {
 		buf_reset(answer);
-	else if (accepted != NULL)
+		return rc;
+	}
+	metrics_add(METRIC_EVENTS_ACCEPTED, n);
+	metrics_add(METRIC_EVENTS_DUPLICATE, count_duplicates(p));
+	if (accepted != NULL)
 		*accepted = n;
-	return rc;
+	return RC_OK;
 }

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/lock.h"
+#include "base/metrics.h"
 #include "http/handlers.h"
 #include "http/reply.h"
 
@@ -15,6 +16,8 @@
 static const struct route routes[] = {
 	{ METHOD_GET,    "/healthz",
 	  SCOPE_NONE, ROLE_NONE, BODY_NONE, health_run },
+	{ METHOD_GET,    "/metrics",
+	  SCOPE_NONE, ROLE_NONE, BODY_NONE, metrics_run },
 	{ METHOD_POST,   "/v1/auth/device/start",
 	  SCOPE_NONE, ROLE_NONE, BODY_SMALL, device_start_run },
 	{ METHOD_POST,   "/v1/auth/device/poll",
@@ -86,6 +89,34 @@ static const struct route routes[] = {
 	{ METHOD_GET,    "/v1/projects/{id}/entities/{type}/{entity}/history",
 	  SCOPE_READ, ROLE_READER, BODY_NONE, history_run },
 };
+#define ROUTES (sizeof(routes) / sizeof(routes[0]))
+_Static_assert(ROUTES < METRIC_ROUTES, "more routes than can be counted");
+
+size_t
+route_number(const struct route *route)
+{
+	return route == NULL ? 0 : (size_t)(route - routes) + 1;
+}
+
+const struct route *
+route_at(size_t number)
+{
+	return number > 0 && number <= ROUTES ? &routes[number - 1] : NULL;
+}
+
+/* FNV-1a over methods and paths. */
+uint64_t
+route_table(void)
+{
+	uint64_t h = 14695981039346656037u;
+
+	for (size_t i = 0; i < ROUTES; i++) {
+		h = (h ^ (uint64_t)routes[i].method) * 1099511628211u;
+		for (const char *p = routes[i].path; *p != '\0'; p++)
+			h = (h ^ (unsigned char)*p) * 1099511628211u;
+	}
+	return h;
+}
 
 /* Copy an id out of a path: one segment of letters, digits, '_' and '-'. */
 static size_t
@@ -181,7 +212,7 @@ find(struct request *r, unsigned *allow)
 	enum method asked = r->method == METHOD_HEAD ? METHOD_GET : r->method;
 
 	*allow = 0;
-	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
+	for (size_t i = 0; i < ROUTES; i++) {
 		const struct route *route = &routes[i];
 
 		forget_ids(r);

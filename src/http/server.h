@@ -3,6 +3,7 @@
 #define TDSYNC_HTTP_SERVER_H
 
 #include "auth/auth.h"
+#include "http/board.h"
 #include "http/config.h"
 #include "http/pages.h"
 #include "http/projects.h"
@@ -14,6 +15,7 @@ struct server {
 	struct pages pages;
 	int max_waiting;             /* requests at one project's lock, in all */
 	int max_large;               /* large bodies in all */
+	const struct board *board;   /* of the pool, borrowed; NULL: there is none */
 };
 
 /*

@@ -6,6 +6,7 @@
 #include "base/id.h"
 #include "base/lock.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "store/db.h"
 
 #include <assert.h>
@@ -746,7 +747,7 @@ settle(struct events *e, struct err *err)
 enum rc
 events_begin(struct events *e, int64_t deadline_ms, struct err *err)
 {
-	int64_t left;
+	int64_t left, start_us;
 	enum rc rc;
 
 	assert(!e->writing && !e->holding);
@@ -754,7 +755,10 @@ events_begin(struct events *e, int64_t deadline_ms, struct err *err)
 		return err_set(err, RC_BUSY, "%s must be opened anew", e->path);
 	if (e->read_only)
 		return err_set(err, RC_UNAVAILABLE, "%s lies on a read-only disk", e->path);
-	if ((rc = lock_take(e->lock, deadline_ms)) != RC_OK)
+	start_us = clock_mono_us();
+	rc = lock_take(e->lock, deadline_ms);
+	metrics_add_time(METRIC_WAIT_LOG, clock_mono_us() - start_us);
+	if (rc != RC_OK)
 		return err_set(err, rc, "the project is busy: try again in a moment");
 	/* A restore may have held the lock that was waited for. (What is locked
 	 * is what lies at its path.) */
@@ -925,8 +929,12 @@ events_commit(struct events *e, struct err *err)
 		db_bind_int(st, ":visible", e->head.visible);
 		rc = db_run(st, err);
 	}
-	if (rc == RC_OK)
+	if (rc == RC_OK) {
+		int64_t start_us = clock_mono_us();
+
 		rc = db_run(e->st[Q_COMMIT], err);
+		metrics_add_time(METRIC_COMMIT_LOG, clock_mono_us() - start_us);
+	}
 	if (rc != RC_OK) {
 		settle(e, NULL);
 		events_rollback(e);
@@ -973,9 +981,11 @@ events_set_heal_from(struct events *e, int64_t seq, struct err *err)
 static void
 checkpoint(struct events *e, int mode)
 {
+	int64_t start_us = clock_mono_us();
 	int log_pages = 0, done = 0;
 	int code = sqlite3_wal_checkpoint_v2(e->db, NULL, mode, &log_pages, &done);
 
+	metrics_add_time(METRIC_CHECKPOINT_LOG, clock_mono_us() - start_us);
 	if (code == SQLITE_OK && log_pages == done)
 		e->wal_pages = 0; /* the next writer starts the WAL anew */
 	else if (code != SQLITE_OK && code != SQLITE_BUSY)
