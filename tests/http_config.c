@@ -55,6 +55,7 @@ static const struct {
 	{ "transfer_seconds = 3601\n", "transfer_seconds: must be a number from 1 to 3600" },
 	{ "max_waiting = 0\n", "max_waiting: must be a number from 1 to 1024" },
 	{ "max_waiting = 1025\n", "max_waiting: must be a number from 1 to 1024" },
+	{ "limits = yes\n", ":1: limits: must be \"on\" or \"off\"" },
 	{ "unknown_entities = maybe\n", "must be \"park\" or \"refuse\"" },
 	{ "data =\n", ":1: data: must be a folder" },
 	{ "profiles =\n", ":1: profiles: must be a folder" },
@@ -218,6 +219,7 @@ START_TEST(the_shipped_file_holds_the_defaults)
 	ck_assert_int_eq(shipped.mail.seconds, defaults.mail.seconds);
 	ck_assert_str_eq(shipped.mail.sendmail, defaults.mail.sendmail);
 	ck_assert(shipped.mail.smtp_tls == defaults.mail.smtp_tls);
+	ck_assert(!shipped.limits && !defaults.limits);
 	buf_free(&text);
 	buf_free(&on);
 }
@@ -232,6 +234,7 @@ START_TEST(environment_beats_file_and_arguments_beat_both)
 	ck_assert_int_eq(config_load(NULL, "/elsewhere", &c, &err), RC_OK);
 	ck_assert_str_eq(c.profiles, DATADIR "/profiles");
 	write_file("data = below\nmax_push_bytes = 2048\nunknown_entities = refuse\nprofiles = p\n"
+	           "limits = on\n"
 	           "error_log = logs/e\naccess_log = off\n");
 	snprintf(want, sizeof(want), "%s/td-sync.conf", dir);
 	ck_assert_int_eq(config_load(want, NULL, &c, &err), RC_OK);
@@ -241,7 +244,7 @@ START_TEST(environment_beats_file_and_arguments_beat_both)
 	ck_assert_str_eq(c.profiles, want);
 	snprintf(want, sizeof(want), "%s/logs/e", dir);
 	ck_assert_str_eq(c.error_log, want);
-	ck_assert(c.refuse_unknown && c.access_log_off);
+	ck_assert(c.refuse_unknown && c.access_log_off && c.limits);
 	ck_assert_int_eq(c.max_push_bytes, 2048);
 	setenv("TD_SYNC_SERVER_MAX_PUSH_BYTES", "4096", 1);
 	setenv("TD_SYNC_SERVER_DATA", dir, 1);

@@ -155,6 +155,12 @@ set_heal(const struct loading *l, const char *value, struct err *err)
 }
 
 static enum rc
+set_limits(const struct loading *l, const char *value, struct err *err)
+{
+	return set_switch(value, &l->config->limits, err);
+}
+
+static enum rc
 set_conflict_note(const struct loading *l, const char *value, struct err *err)
 {
 	return set_switch(value, &l->config->conflict_note, err);
@@ -351,6 +357,7 @@ static const struct {
 	{ "page_cache_bytes", set_page_cache_bytes },
 	{ "snapshot_lag",     set_snapshot_lag },
 	{ "max_replay_events", set_max_replay_events },
+	{ "limits",           set_limits },
 	{ "unknown_entities", set_unknown_entities },
 	{ "heal",             set_heal },
 	{ "conflict_note",    set_conflict_note },

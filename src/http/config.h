@@ -36,6 +36,7 @@ struct config {
 	bool approve_by_link;      /* a GET of the mailed link approves a login */
 	bool code_login;           /* the older flow is there, too */
 	int64_t audit_days;        /* the audit log is kept so long; 0: for ever */
+	bool limits;               /* on how often one may ask, see rates.h */
 	bool refuse_unknown;       /* unknown entity types: refused, not parked */
 	struct mail_settings mail; /* mail_check() is RC_OK */
 };

@@ -196,6 +196,7 @@ reason(int status)
 	case 409: return "Conflict";
 	case 413: return "Content Too Large";
 	case 416: return "Range Not Satisfiable";
+	case 429: return "Too Many Requests";
 	case 500: return "Internal Server Error";
 	case 503: return "Service Unavailable";
 	}

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/lock.h"
 #include "base/metrics.h"
+#include "http/admit.h"
 #include "http/handlers.h"
 #include "http/reply.h"
 
@@ -319,6 +320,8 @@ route_run(struct request *r)
 	enum rc rc;
 
 	rc = find(r, &allow);
+	if (!admit(r))
+		return;
 	if (rc == RC_NOT_FOUND) {
 		if (!redirect(r))
 			reply_error(r, 404, "not_found", "no such path");
