@@ -17,6 +17,7 @@ TCase *snapshot_case(void);   /* http_snapshot.c */
 TCase *limits_case(void);     /* http_limits.c */
 TCase *metrics_case(void);    /* http_metrics.c */
 TCase *rates_case(void);      /* http_rates.c */
+TCase *quotas_case(void);     /* http_quotas.c */
 TCase *config_case(void);     /* http_config.c */
 TCase *profiles_case(void);   /* http_profiles.c */
 TCase *conflicts_case(void);  /* http_conflicts.c */

@@ -27,6 +27,7 @@ static const struct {
 	    "The request took too long to arrive: try again." },
 	[RC_UNAUTHORIZED] = { 401, "unauthorized" },
 	[RC_SCOPE]        = { 403, "insufficient_scope" },
+	[RC_QUOTA]        = { 403, "quota_exceeded" },
 	[RC_FORBIDDEN]    = { 403, "forbidden" },
 	[RC_NOT_FOUND]    = { 404, "not_found" },
 	[RC_CONFLICT]     = { 409, "conflict" },
