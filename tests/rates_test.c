@@ -221,6 +221,35 @@ START_TEST(without_its_file_all_pass_and_the_log_says_so_once)
 }
 END_TEST
 
+START_TEST(the_rates_are_those_of_nginx)
+{
+	static const char *const zones[RATE__MAX] = {
+		[RATE_PUSH] = "push", [RATE_PULL] = "pull", [RATE_OTHER] = "other",
+		[RATE_AUTH] = "auth", [RATE_POLL] = "poll", [RATE_ADDRESS] = "address",
+	};
+	struct buf conf = { 0 };
+
+	ck_assert_int_eq(fs_read(TOP_SRCDIR "/nginx/td-sync.conf.in", 1 << 20, &conf, NULL),
+	                 RC_OK);
+	for (int rate = 0; rate < RATE__MAX; rate++) {
+		const struct rate_limit *l = &rate_limits[rate];
+		int n, burst, delay;
+		const char *p;
+		char zone[40], per;
+
+		snprintf(zone, sizeof(zone), "zone=td_sync_%s:", zones[rate]);
+		ck_assert_ptr_nonnull(p = strstr(buf_cstr(&conf), zone));
+		ck_assert_int_eq(sscanf(p + strlen(zone), "%*s rate=%dr/%c", &n, &per), 2);
+		ck_assert_int_eq(l->each_ms * n, per == 'm' ? 60000 : 1000);
+		snprintf(zone, sizeof(zone), "limit_req zone=td_sync_%s ", zones[rate]);
+		ck_assert_ptr_nonnull(p = strstr(conf.p, zone));
+		n = sscanf(p + strlen(zone), " burst=%d delay=%d", &burst, &delay);
+		ck_assert_int_eq(l->at_once, 1 + (n == 2 ? delay : burst));
+	}
+	buf_free(&conf);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -239,6 +268,7 @@ main(void)
 	tcase_add_test(tc, of_too_many_callers_the_idle_one_gives_way);
 	tcase_add_test(tc, what_is_of_before_the_machine_was_started_gives_way_first);
 	tcase_add_test(tc, without_its_file_all_pass_and_the_log_says_so_once);
+	tcase_add_test(tc, the_rates_are_those_of_nginx);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_NORMAL);
