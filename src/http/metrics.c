@@ -75,16 +75,12 @@ add_head(struct buf *b, const char *name, const char *type, const char *help)
 static void
 label_route(size_t number, char *out, size_t n)
 {
-	static const char *const methods[] = {
-		[METHOD_DELETE] = "DELETE", [METHOD_GET] = "GET", [METHOD_HEAD] = "HEAD",
-		[METHOD_PATCH] = "PATCH",   [METHOD_POST] = "POST",
-	};
 	const struct route *route = route_at(number);
 
 	if (route == NULL)
 		snprintf(out, n, "method=\"\",route=\"none\"");
 	else
-		snprintf(out, n, "method=\"%s\",route=\"%s\"", methods[route->method],
+		snprintf(out, n, "method=\"%s\",route=\"%s\"", method_text(route->method),
 		         route->path);
 }
 

@@ -114,16 +114,23 @@ request_authorization(const struct request *r)
 	return v != NULL ? v : request_header(r, "REDIRECT_HTTP_AUTHORIZATION");
 }
 
+const char *
+method_text(enum method m)
+{
+	static const char *const names[] = {
+		[METHOD_DELETE] = "DELETE", [METHOD_GET] = "GET",   [METHOD_HEAD] = "HEAD",
+		[METHOD_PATCH] = "PATCH",   [METHOD_POST] = "POST", [METHOD_OTHER] = "",
+	};
+
+	return names[m];
+}
+
 static enum method
 find_method(const char *name)
 {
-	static const char *const names[] = {
-		[METHOD_DELETE] = "DELETE", [METHOD_GET] = "GET", [METHOD_HEAD] = "HEAD",
-		[METHOD_PATCH] = "PATCH",   [METHOD_POST] = "POST",
-	};
 	int m;
 
-	for (m = 0; m < METHOD_OTHER && strcmp(name, names[m]) != 0; m++)
+	for (m = 0; m < METHOD_OTHER && strcmp(name, method_text((enum method)m)) != 0; m++)
 		;
 	return (enum method)m;
 }

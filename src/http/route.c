@@ -234,13 +234,12 @@ find(struct request *r, unsigned *allow)
 static void
 refuse_method(struct request *r, unsigned allow)
 {
-	static const char *const names[] = { "DELETE", "GET", "HEAD", "PATCH", "POST" };
 	char list[40] = "";
 
 	for (size_t m = 0; m < METHOD_OTHER; m++)
 		if (allow & 1u << m)
 			snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s",
-			         list[0] == '\0' ? "" : ", ", names[m]);
+			         list[0] == '\0' ? "" : ", ", method_text((enum method)m));
 	reply_header(r, "Allow", list);
 	reply_error(r, 405, "method_not_allowed", "method not allowed");
 }
