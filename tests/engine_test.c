@@ -471,6 +471,98 @@ START_TEST(a_busy_log_writes_nothing)
 }
 END_TEST
 
+/* --- quotas --- */
+
+/* A push of the issues from `first` to `last`, each with so many bytes more. */
+static const char *
+issues(int first, int last, int bytes)
+{
+	buf_reset(&body);
+	buf_add_str(&body, "{\"device_id\":\"d\",\"session_id\":\"s\",\"events\":[");
+	for (int i = first; i <= last; i++)
+		buf_addf(&body, "%s{\"client_action_id\":%d,\"action_type\":\"create\","
+		         "\"entity_type\":\"issues\",\"entity_id\":\"td-%d\",\"payload\":"
+		         "{\"new_data\":{\"id\":\"td-%d\",\"title\":\"%*s\"}}," TIME "}",
+		         i > first ? "," : "", i, i, i, bytes, "");
+	buf_add_str(&body, "]}");
+	return buf_cstr(&body);
+}
+
+static int64_t
+log_bytes(void)
+{
+	int64_t n;
+
+	ck_assert_int_eq(events_bytes(lg, &n, &err), RC_OK);
+	return n;
+}
+
+/* A push within a quota: its outcome, and how many events the log has then. */
+static void
+push_within(struct push_rules rules, const char *text, enum rc want, int64_t head)
+{
+	enum rc rc = push_by("u_1", text, rules);
+
+	ck_assert_msg(rc == want, "%s, not %s: %s", rc_name(rc), rc_name(want), err.text);
+	ck_assert_int_eq(head_seq(), head);
+}
+
+START_TEST(a_log_holds_as_many_events_as_it_may)
+{
+	struct push_rules ten = { .max_events = 10 };
+
+	push_within(ten, issues(1, 11, 0), RC_QUOTA, 0); /* whole */
+	push_within(ten, issues(1, 6, 0), RC_OK, 6);
+	push_within(ten, issues(7, 11, 0), RC_QUOTA, 6);
+	ck_assert_ptr_nonnull(strstr(err.text, "6 of the 10 events"));
+	ck_assert_ptr_nonnull(strstr(err.text, "max_project_events"));
+	ck_assert_uint_lt(strlen(err.text), sizeof(err.text) - 1);
+	push_within(ten, issues(7, 9, 0), RC_OK, 9); /* half of it */
+	push_within(ten, issues(1, 10, 0), RC_OK, 10); /* what is known doesn't count */
+	ck_assert_ptr_nonnull(strstr(answer.p, "{\"accepted\":1,"));
+	push_within(ten, issues(11, 11, 0), RC_QUOTA, 10);
+	push_within(ten, issues(10, 11, 0), RC_QUOTA, 10);
+	/* An ack that was lost is told again; so is what is wrong. */
+	push_within(ten, issues(1, 10, 0), RC_OK, 10);
+	ck_assert_ptr_nonnull(strstr(answer.p, "\"duplicate\",\"server_seq\":10"));
+	ten.lenient = true;
+	push_within(ten, one("\"client_action_id\":1"), RC_OK, 10);
+	push_within((struct push_rules){ .max_events = 5 }, issues(1, 10, 0), RC_OK, 10);
+	push_within((struct push_rules){ .max_events = 11 }, issues(11, 11, 0), RC_OK, 11);
+	push_within((struct push_rules){ 0 }, issues(12, 12, 0), RC_OK, 12);
+}
+END_TEST
+
+START_TEST(a_log_grows_as_large_as_it_may)
+{
+	struct push_rules rules = { .max_bytes = 1 };
+	int64_t before, n, payload;
+
+	push_within(rules, issues(1, 1, 0), RC_QUOTA, 0);
+	push_within((struct push_rules){ 0 }, issues(1, 20, 1000), RC_OK, 20);
+	before = log_bytes();
+	ck_assert_int_gt(before, 20 * 1000);
+	payload = (int64_t)strlen("{\"new_data\":{\"id\":\"td-21\",\"title\":\"\"}}") + 5000;
+	rules.max_bytes = before + 2 * payload - 1;
+	push_within(rules, issues(21, 22, 5000), RC_QUOTA, 20);
+	ck_assert_ptr_nonnull(strstr(err.text, "max_project_bytes"));
+	ck_assert_uint_lt(strlen(err.text), sizeof(err.text) - 1);
+	ck_assert_int_eq(log_bytes(), before);
+	rules.max_bytes++;
+	push_within(rules, issues(1, 20, 1000), RC_OK, 20);
+	push_within(rules, issues(21, 22, 5000), RC_OK, 22);
+	push_within(rules, issues(21, 22, 5000), RC_OK, 22);
+	ck_assert_int_gt(log_bytes(), before + 2 * 5000);
+	/* One payload that is written piece by piece counts before it is written. */
+	n = log_bytes();
+	rules.max_bytes = n + 3000000 - 1;
+	push_within(rules, issues(30, 30, 3000000), RC_QUOTA, 22);
+	ck_assert_int_eq(log_bytes(), n);
+	rules.max_bytes = n + 3000100;
+	push_within(rules, issues(30, 30, 3000000), RC_OK, 23);
+}
+END_TEST
+
 /* --- pages --- */
 
 /* Put n small events into the log. */
@@ -699,6 +791,8 @@ main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, a_push_is_acked_in_order_with_its_seqs);
+	tcase_add_test(t, a_log_holds_as_many_events_as_it_may);
+	tcase_add_test(t, a_log_grows_as_large_as_it_may);
 	tcase_add_test(t, a_push_sent_twice_keeps_its_seq);
 	tcase_add_test(t, what_happened_is_the_key_whoever_sends_it);
 	tcase_add_test(t, without_a_number_device_and_session_join_the_key);

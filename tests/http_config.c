@@ -55,6 +55,10 @@ static const struct {
 	{ "transfer_seconds = 3601\n", "transfer_seconds: must be a number from 1 to 3600" },
 	{ "max_waiting = 0\n", "max_waiting: must be a number from 1 to 1024" },
 	{ "max_waiting = 1025\n", "max_waiting: must be a number from 1 to 1024" },
+	{ "max_project_events = -1\n", "max_project_events: must be a number from 0" },
+	{ "max_project_bytes = 1125899906842625\n", ":1: max_project_bytes" },
+	{ "max_user_projects = many\n", ":1: max_user_projects: must be a number" },
+	{ "limits = yes\n", ":1: limits: must be \"on\" or \"off\"" },
 	{ "unknown_entities = maybe\n", "must be \"park\" or \"refuse\"" },
 	{ "data =\n", ":1: data: must be a folder" },
 	{ "profiles =\n", ":1: profiles: must be a folder" },
@@ -104,9 +108,12 @@ START_TEST(a_number_may_be_at_either_end_of_its_range)
 {
 	static const char *const right[] = {
 		"max_push_bytes = 1024\nmax_large_bodies = 1\ntransfer_seconds = 1\n"
-		"max_waiting = 1\nmail_seconds = 1\n",
+		"max_waiting = 1\nmax_project_events = 0\nmax_project_bytes = 0\n"
+		"max_user_projects = 0\nmail_seconds = 1\n",
 		"max_push_bytes = 1073741824\nmax_large_bodies = 1024\ntransfer_seconds = 3600\n"
-		"max_waiting = 1024\nmail_seconds = 30\n",
+		"max_waiting = 1024\nmax_project_events = 1125899906842624\n"
+		"max_project_bytes = 1125899906842624\nmax_user_projects = 1125899906842624\n"
+		"mail_seconds = 30\n",
 	};
 	static struct config c;
 	struct err err;
@@ -117,6 +124,7 @@ START_TEST(a_number_may_be_at_either_end_of_its_range)
 	}
 	ck_assert_int_eq(c.max_push_bytes, 1 << 30);
 	ck_assert_int_eq(c.transfer_seconds, 3600);
+	ck_assert_int_eq(c.max_project_events, INT64_C(1) << 50);
 	ck_assert_int_eq(c.mail.seconds, 30);
 }
 END_TEST
@@ -218,6 +226,9 @@ START_TEST(the_shipped_file_holds_the_defaults)
 	ck_assert_int_eq(shipped.mail.seconds, defaults.mail.seconds);
 	ck_assert_str_eq(shipped.mail.sendmail, defaults.mail.sendmail);
 	ck_assert(shipped.mail.smtp_tls == defaults.mail.smtp_tls);
+	ck_assert(!shipped.limits && !defaults.limits);
+	ck_assert_int_eq(shipped.max_project_events + shipped.max_project_bytes +
+	                 shipped.max_user_projects, 0);
 	buf_free(&text);
 	buf_free(&on);
 }
@@ -232,6 +243,7 @@ START_TEST(environment_beats_file_and_arguments_beat_both)
 	ck_assert_int_eq(config_load(NULL, "/elsewhere", &c, &err), RC_OK);
 	ck_assert_str_eq(c.profiles, DATADIR "/profiles");
 	write_file("data = below\nmax_push_bytes = 2048\nunknown_entities = refuse\nprofiles = p\n"
+	           "limits = on\n"
 	           "error_log = logs/e\naccess_log = off\n");
 	snprintf(want, sizeof(want), "%s/td-sync.conf", dir);
 	ck_assert_int_eq(config_load(want, NULL, &c, &err), RC_OK);
@@ -241,7 +253,7 @@ START_TEST(environment_beats_file_and_arguments_beat_both)
 	ck_assert_str_eq(c.profiles, want);
 	snprintf(want, sizeof(want), "%s/logs/e", dir);
 	ck_assert_str_eq(c.error_log, want);
-	ck_assert(c.refuse_unknown && c.access_log_off);
+	ck_assert(c.refuse_unknown && c.access_log_off && c.limits);
 	ck_assert_int_eq(c.max_push_bytes, 2048);
 	setenv("TD_SYNC_SERVER_MAX_PUSH_BYTES", "4096", 1);
 	setenv("TD_SYNC_SERVER_DATA", dir, 1);

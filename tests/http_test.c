@@ -338,6 +338,9 @@ main(void)
 	suite_add_tcase(s, profiles_case());
 	suite_add_tcase(s, pool_case());
 	suite_add_tcase(s, limits_case());
+	suite_add_tcase(s, metrics_case());
+	suite_add_tcase(s, rates_case());
+	suite_add_tcase(s, quotas_case());
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_NORMAL);
 	failed = srunner_ntests_failed(sr);

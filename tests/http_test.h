@@ -15,6 +15,9 @@ TCase *pool_case(void);       /* http_pool.c */
 TCase *pages_case(void);      /* http_pages.c */
 TCase *snapshot_case(void);   /* http_snapshot.c */
 TCase *limits_case(void);     /* http_limits.c */
+TCase *metrics_case(void);    /* http_metrics.c */
+TCase *rates_case(void);      /* http_rates.c */
+TCase *quotas_case(void);     /* http_quotas.c */
 TCase *config_case(void);     /* http_config.c */
 TCase *profiles_case(void);   /* http_profiles.c */
 TCase *conflicts_case(void);  /* http_conflicts.c */

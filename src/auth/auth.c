@@ -3,6 +3,7 @@
 
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/metrics.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -193,6 +194,7 @@ find_claims(struct auth *a, struct span token, const struct claims **out,
 	if (rc != RC_OK)
 		return err_set(err, rc, "SHA-256 can't be computed");
 	v = cache_find(a, hash);
+	metrics_add(v != NULL ? METRIC_TOKEN_HIT : METRIC_TOKEN_MISS, 1);
 	if (v == NULL) {
 		rc = token_verify(a->keys, accounts_server_id(a->accounts), token, now,
 		    &claims, err);

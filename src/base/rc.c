@@ -12,6 +12,7 @@ static const char *const names[RC__MAX] = {
 	[RC_SLOW] = "RC_SLOW",
 	[RC_UNAUTHORIZED] = "RC_UNAUTHORIZED",
 	[RC_SCOPE] = "RC_SCOPE",
+	[RC_QUOTA] = "RC_QUOTA",
 	[RC_FORBIDDEN] = "RC_FORBIDDEN",
 	[RC_NOT_FOUND] = "RC_NOT_FOUND",
 	[RC_CONFLICT] = "RC_CONFLICT",

@@ -13,6 +13,7 @@ enum rc {
 	RC_SLOW,         /* the request did not arrive in time */
 	RC_UNAUTHORIZED, /* no token, or one that is not valid (any more) */
 	RC_SCOPE,        /* the token's scope does not cover this */
+	RC_QUOTA,        /* as much as is allowed is there already */
 	RC_FORBIDDEN,    /* not a member, role too low, other project's token */
 	RC_NOT_FOUND,    /* no such thing, or deleted */
 	RC_CONFLICT,     /* it is there already, or not in the needed state */

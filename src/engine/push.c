@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/metrics.h"
 #include "engine/digest.h"
 
 #include <inttypes.h>
@@ -741,7 +742,7 @@ doubt_known(struct push *p, struct events *log, struct err *err)
 	return RC_OK;
 }
 
-/* --- appending --- */
+/* --- quotas --- */
 
 /* Whether nothing is to be appended for it. */
 static bool
@@ -749,6 +750,73 @@ is_settled(const struct item *it)
 {
 	return it->reason != NULL || it->duplicate;
 }
+
+/*
+ * What a push adds to the log: at most, or, with a look at the log for each event,
+ * exactly. (An event that is in the push twice counts twice: whoever sends half of it
+ * is let in.)
+ */
+static enum rc
+growth(const struct push *p, struct events *log, bool exactly, int64_t *events,
+       int64_t *bytes, struct err *err)
+{
+	*events = *bytes = 0;
+	for (size_t i = 0; i < p->n; i++) {
+		const struct item *it = &p->items[i];
+		int64_t seq = 0;
+		enum rc rc;
+
+		if (is_settled(it))
+			continue;
+		if (exactly && (rc = events_find(log, &it->ev, &seq, err)) != RC_OK)
+			return rc;
+		if (seq != 0)
+			continue;
+		++*events;
+		*bytes += (int64_t)it->ev.payload.len;
+	}
+	return RC_OK;
+}
+
+static enum rc
+judge_growth(const struct push_rules *rules, int64_t count, int64_t size, int64_t events,
+             int64_t bytes, struct err *err)
+{
+	if (events > 0 && rules->max_events > 0 && count + events > rules->max_events)
+		return err_set(err, RC_QUOTA, "The project has %" PRId64 " of the %" PRId64
+		               " events that it may have (max_project_events): nothing was taken. "
+		               "Ask whoever runs the server for more room, or begin a new project.",
+		               count, rules->max_events);
+	if (events > 0 && rules->max_bytes > 0 && size + bytes > rules->max_bytes)
+		return err_set(err, RC_QUOTA, "The project has %" PRId64 " of the %" PRId64
+		               " bytes that it may have (max_project_bytes): nothing was taken. "
+		               "Ask whoever runs the server for more room, or begin a new project.",
+		               size, rules->max_bytes);
+	return RC_OK;
+}
+
+/* Whether there is room for it. Under the log's lock; only where there may be too
+ * little of it is each event looked for. */
+static enum rc
+check_quotas(const struct push *p, struct events *log, struct err *err)
+{
+	const struct push_rules *rules = &p->rules;
+	int64_t size, events, bytes;
+	struct events_head head;
+	enum rc rc;
+
+	if (rules->max_events == 0 && rules->max_bytes == 0)
+		return RC_OK;
+	if ((rc = events_head(log, &head, err)) != RC_OK ||
+	    (rc = events_bytes(log, &size, err)) != RC_OK ||
+	    (rc = growth(p, log, false, &events, &bytes, err)) != RC_OK ||
+	    judge_growth(rules, head.count, size, events, bytes, NULL) == RC_OK ||
+	    (rc = growth(p, log, true, &events, &bytes, err)) != RC_OK)
+		return rc;
+	return judge_growth(rules, head.count, size, events, bytes, err);
+}
+
+/* --- appending --- */
 
 /* Append all that was not rejected; in an open transaction. */
 static enum rc
@@ -830,6 +898,16 @@ write_answer(const struct push *p, struct buf *b)
 	return accepted;
 }
 
+static size_t
+count_duplicates(const struct push *p)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < p->n; i++)
+		n += p->items[i].duplicate;
+	return n;
+}
+
 static bool
 all_settled(const struct push *p)
 {
@@ -857,7 +935,8 @@ push_append(struct push *p, struct events *log, struct span user, int64_t now_us
 	rc = write ? events_begin(log, deadline_ms, err) : events_head(log, &head, err);
 	if (rc != RC_OK)
 		return rc;
-	if (write && (rc = doubt_known(p, log, err)) == RC_OK)
+	if (write && (rc = doubt_known(p, log, err)) == RC_OK &&
+	    (rc = check_quotas(p, log, err)) == RC_OK)
 		rc = append_items(p, log, user, now_us, err);
 	/* Written before COMMIT, so that nothing can fail after it. */
 	n = write_answer(p, answer);
@@ -867,9 +946,13 @@ push_append(struct push *p, struct events *log, struct span user, int64_t now_us
 		rc = events_commit(log, err);
 	else if (write)
 		events_rollback(log);
-	if (rc != RC_OK)
+	if (rc != RC_OK) {
 		buf_reset(answer);
-	else if (accepted != NULL)
+		return rc;
+	}
+	metrics_add(METRIC_EVENTS_ACCEPTED, n);
+	metrics_add(METRIC_EVENTS_DUPLICATE, count_duplicates(p));
+	if (accepted != NULL)
 		*accepted = n;
-	return rc;
+	return RC_OK;
 }

@@ -20,6 +20,9 @@
 struct push_rules {
 	bool lenient;        /* a bad event is rejected alone (Prefer: handling=lenient) */
 	bool refuse_unknown; /* an unknown entity type is an error, not parked */
+	/* How much the log may hold behind it, the server's own events included; 0:
+	 * any. Bytes are those of the log before it and of its payloads. */
+	int64_t max_events, max_bytes;
 };
 
 struct push; /* fields are private to push.c */
@@ -59,7 +62,9 @@ enum rc push_find_known(struct push *p, struct follower *f, struct events *log,
 /*
  * Append to the log what was not rejected and write the answer,
  * {"accepted","acks","rejected"}, with a newline. All waits end at the
- * deadline. Anything but RC_OK: nothing was written and *answer is reset; else
+ * deadline. RC_QUOTA: the log would hold more than it may; a push that adds
+ * nothing is answered all the same, for its acks may have been lost. Anything but
+ * RC_OK: nothing was written and *answer is reset; else
  * events_log_id() tells which log they went into. *accepted (may be NULL) is the
  * number of new events.
  */

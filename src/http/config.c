@@ -106,28 +106,49 @@ set_max_waiting(const struct loading *l, const char *value, struct err *err)
 	return RC_OK;
 }
 
+/* How much or how many of something, where only the machine sets a bound. */
+static enum rc
+set_amount(const char *value, int64_t *out, struct err *err)
+{
+	if (!conf_int(value, 0, INT64_C(1) << 50, out))
+		return err_set(err, RC_INVALID, "must be a number from 0 to 1125899906842624");
+	return RC_OK;
+}
+
 static enum rc
 set_page_cache_bytes(const struct loading *l, const char *value, struct err *err)
 {
-	if (!conf_int(value, 0, INT64_C(1) << 50, &l->config->page_cache_bytes))
-		return err_set(err, RC_INVALID, "must be a number from 0 to 1125899906842624");
-	return RC_OK;
+	return set_amount(value, &l->config->page_cache_bytes, err);
 }
 
 static enum rc
 set_snapshot_lag(const struct loading *l, const char *value, struct err *err)
 {
-	if (!conf_int(value, 0, INT64_C(1) << 50, &l->config->snapshot_lag))
-		return err_set(err, RC_INVALID, "must be a number from 0 to 1125899906842624");
-	return RC_OK;
+	return set_amount(value, &l->config->snapshot_lag, err);
 }
 
 static enum rc
 set_max_replay_events(const struct loading *l, const char *value, struct err *err)
 {
-	if (!conf_int(value, 0, INT64_C(1) << 50, &l->config->max_replay_events))
-		return err_set(err, RC_INVALID, "must be a number from 0 to 1125899906842624");
-	return RC_OK;
+	return set_amount(value, &l->config->max_replay_events, err);
+}
+
+static enum rc
+set_max_project_events(const struct loading *l, const char *value, struct err *err)
+{
+	return set_amount(value, &l->config->max_project_events, err);
+}
+
+static enum rc
+set_max_project_bytes(const struct loading *l, const char *value, struct err *err)
+{
+	return set_amount(value, &l->config->max_project_bytes, err);
+}
+
+static enum rc
+set_max_user_projects(const struct loading *l, const char *value, struct err *err)
+{
+	return set_amount(value, &l->config->max_user_projects, err);
 }
 
 static enum rc
@@ -152,6 +173,12 @@ static enum rc
 set_heal(const struct loading *l, const char *value, struct err *err)
 {
 	return set_switch(value, &l->config->heal, err);
+}
+
+static enum rc
+set_limits(const struct loading *l, const char *value, struct err *err)
+{
+	return set_switch(value, &l->config->limits, err);
 }
 
 static enum rc
@@ -351,6 +378,10 @@ static const struct {
 	{ "page_cache_bytes", set_page_cache_bytes },
 	{ "snapshot_lag",     set_snapshot_lag },
 	{ "max_replay_events", set_max_replay_events },
+	{ "max_project_events", set_max_project_events },
+	{ "max_project_bytes", set_max_project_bytes },
+	{ "max_user_projects", set_max_user_projects },
+	{ "limits",           set_limits },
 	{ "unknown_entities", set_unknown_entities },
 	{ "heal",             set_heal },
 	{ "conflict_note",    set_conflict_note },

@@ -29,6 +29,9 @@ struct config {
 	int64_t page_cache_bytes;  /* pages kept on disk, all together; 0: none */
 	int64_t snapshot_lag;      /* events that a snapshot may be behind */
 	int64_t max_replay_events; /* for a snapshot of the past */
+	int64_t max_project_events; /* in a project's log; 0: any number */
+	int64_t max_project_bytes; /* likewise, of the log on disk */
+	int64_t max_user_projects; /* that a user may own; 0: any number */
 	bool heal;                 /* answer where stock devices would disagree */
 	bool conflict_note;        /* and tell of lost values */
 	char url[1024];            /* where clients find us, without a last '/'; "" */
@@ -36,6 +39,7 @@ struct config {
 	bool approve_by_link;      /* a GET of the mailed link approves a login */
 	bool code_login;           /* the older flow is there, too */
 	int64_t audit_days;        /* the audit log is kept so long; 0: for ever */
+	bool limits;               /* on how often one may ask, see rates.h */
 	bool refuse_unknown;       /* unknown entity types: refused, not parked */
 	struct mail_settings mail; /* mail_check() is RC_OK */
 };

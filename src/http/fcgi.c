@@ -289,6 +289,7 @@ fcgi_run(struct server *s, struct board *board, int slot, int64_t max_requests)
 	int64_t served = 0;
 	int waiter, rc = 0;
 
+	s->board = board;
 	hold_signals(board != NULL, &waiting);
 	limit_init();
 	if (FCGX_Init() != 0 || FCGX_InitRequest(&c.fcgx, STDIN_FILENO, 0) != 0 ||

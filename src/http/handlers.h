@@ -4,7 +4,7 @@
 
 #include "http/route.h"
 
-handler health_run;
+handler health_run, metrics_run;
 
 handler projects_list_run, projects_create_run;
 handler project_get_run, project_patch_run, project_delete_run;

@@ -102,8 +102,8 @@ create(struct request *r, struct span name, struct span description,
 		return err_set(&r->err, RC_FAULT, "no random bytes");
 	rc = projects_create(&r->server->projects, id, profile, &r->err);
 	if (rc == RC_OK)
-		rc = project_add(accounts, id, name, description, r->caller.user_id,
-		                 out, &r->err);
+		rc = project_add_within(accounts, r->server->config->max_user_projects, id,
+		                        name, description, r->caller.user_id, out, &r->err);
 	/* After a fault nobody knows whether the row is there: better a log
 	 * without a project than a project without a log. */
 	if (rc != RC_OK && rc != RC_FAULT && rc != RC_UNAVAILABLE)

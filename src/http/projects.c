@@ -2,6 +2,7 @@
 #include "http/projects.h"
 
 #include "base/fs.h"
+#include "base/metrics.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -93,6 +94,7 @@ projects_get(struct projects *p, const char *id, struct project_log **out,
              struct err *err)
 {
 	struct project_log *e;
+	bool is_open;
 	enum rc rc = RC_OK;
 
 	*out = NULL;
@@ -101,7 +103,9 @@ projects_get(struct projects *p, const char *id, struct project_log **out,
 	if (p->open == NULL)
 		return err_set(err, RC_FAULT, "out of memory");
 	e = choose(p, id);
-	if (e->log == NULL || !span_is(span_of(e->id), id) || events_stale(e->log))
+	is_open = e->log != NULL && span_is(span_of(e->id), id) && !events_stale(e->log);
+	metrics_add(is_open ? METRIC_PROJECT_HIT : METRIC_PROJECT_MISS, 1);
+	if (!is_open)
 		rc = open_entry(p, id, e, err);
 	if (rc != RC_OK)
 		return rc;

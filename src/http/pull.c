@@ -1,6 +1,7 @@
 /* GET .../sync/pull: a page of the log. */
 #include "http/handlers.h"
 
+#include "base/metrics.h"
 #include "engine/page.h"
 #include "http/reply.h"
 #include "http/sync.h"
@@ -178,8 +179,10 @@ make_page(struct request *r, int64_t after, int64_t limit)
 		reply_header(r, "ETag", tag_of(r, after, limit, tag));
 	r->status = 200;
 	r->cursor = after;
-	if (page->sealed)
+	if (page->sealed) {
 		r->after = after_pull;
+		metrics_add(METRIC_PAGE_MISS, 1);
+	}
 	if (page->count > 0)
 		note_served(r, page->last, page->sealed);
 	return RC_OK;
@@ -199,6 +202,7 @@ answer(struct request *r, int64_t after, int64_t limit)
 	}
 	if (!answer_kept(r, after, limit, &last))
 		return make_page(r, after, limit);
+	metrics_add(METRIC_PAGE_HIT, 1);
 	note_served(r, last, true);
 	return RC_OK;
 }

@@ -99,6 +99,8 @@ push_run(struct request *r)
 	struct push_rules rules = {
 		.lenient = prefers_lenient(r),
 		.refuse_unknown = r->server->config->refuse_unknown,
+		.max_events = r->server->config->max_project_events,
+		.max_bytes = r->server->config->max_project_bytes,
 	};
 	const struct profile *profile;
 	struct push *p = NULL;

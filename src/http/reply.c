@@ -27,6 +27,7 @@ static const struct {
 	    "The request took too long to arrive: try again." },
 	[RC_UNAUTHORIZED] = { 401, "unauthorized" },
 	[RC_SCOPE]        = { 403, "insufficient_scope" },
+	[RC_QUOTA]        = { 403, "quota_exceeded" },
 	[RC_FORBIDDEN]    = { 403, "forbidden" },
 	[RC_NOT_FOUND]    = { 404, "not_found" },
 	[RC_CONFLICT]     = { 409, "conflict" },
@@ -196,6 +197,7 @@ reason(int status)
 	case 409: return "Conflict";
 	case 413: return "Content Too Large";
 	case 416: return "Range Not Satisfiable";
+	case 429: return "Too Many Requests";
 	case 500: return "Internal Server Error";
 	case 503: return "Service Unavailable";
 	}

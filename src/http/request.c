@@ -2,6 +2,7 @@
 #include "http/request.h"
 
 #include "base/log.h"
+#include "base/metrics.h"
 #include "http/places.h"
 #include "http/reply.h"
 #include "http/route.h"
@@ -113,16 +114,23 @@ request_authorization(const struct request *r)
 	return v != NULL ? v : request_header(r, "REDIRECT_HTTP_AUTHORIZATION");
 }
 
+const char *
+method_text(enum method m)
+{
+	static const char *const names[] = {
+		[METHOD_DELETE] = "DELETE", [METHOD_GET] = "GET",   [METHOD_HEAD] = "HEAD",
+		[METHOD_PATCH] = "PATCH",   [METHOD_POST] = "POST", [METHOD_OTHER] = "",
+	};
+
+	return names[m];
+}
+
 static enum method
 find_method(const char *name)
 {
-	static const char *const names[] = {
-		[METHOD_DELETE] = "DELETE", [METHOD_GET] = "GET", [METHOD_HEAD] = "HEAD",
-		[METHOD_PATCH] = "PATCH",   [METHOD_POST] = "POST",
-	};
 	int m;
 
-	for (m = 0; m < METHOD_OTHER && strcmp(name, names[m]) != 0; m++)
+	for (m = 0; m < METHOD_OTHER && strcmp(name, method_text((enum method)m)) != 0; m++)
 		;
 	return (enum method)m;
 }
@@ -201,10 +209,9 @@ log_text(struct buf *b, const char *key, const char *text)
 }
 
 static void
-log_line(struct request *r)
+log_line(struct request *r, int64_t us)
 {
 	struct buf *b = &r->scratch;
-	int64_t us = clock_mono_us() - r->started_us;
 
 	if (r->server->config->access_log_off)
 		return;
@@ -227,6 +234,19 @@ log_line(struct request *r)
 	         (long long)(us / 1000), (int)(us % 1000));
 	if (!b->failed)
 		log_access(buf_span(b));
+}
+
+/* Both before finish(): the strings are the web server's, and who has an answer
+ * finds it counted. */
+static void
+note_request(struct request *r)
+{
+	int64_t us = clock_mono_us() - r->started_us;
+
+	metrics_add_request(route_number(r->route), r->status, us);
+	metrics_add(METRIC_BYTES_IN, r->body.len);
+	metrics_add(METRIC_BYTES_OUT, (uint64_t)r->bytes_out);
+	log_line(r, us);
 }
 
 /* When a token was used last is noted once an hour; as often, old lines of the audit log go. */
@@ -252,6 +272,8 @@ request_serve(struct request *r, const struct io *io, void *io_ctx)
 	r->io_ctx = io_ctx;
 	r->now_us = clock_now_us();
 	r->started_us = clock_mono_us();
+	if (!metrics_are_on())
+		metrics_open(r->server->config->data, route_table());
 	rc = parse(r);
 	log_request(r->id);
 	if (rc == RC_OK)
@@ -259,7 +281,7 @@ request_serve(struct request *r, const struct io *io, void *io_ctx)
 	else
 		reply_rc(r, rc);
 	reply_send(r);
-	log_line(r); /* before finish(): the strings are the web server's */
+	note_request(r);
 	io->finish(io_ctx);
 	if (r->body.len > LARGE_BODY)
 		request_leave_large(r); /* before anything else is done: others want its place */

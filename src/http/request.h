@@ -20,6 +20,9 @@ enum method {
 	METHOD_OTHER
 };
 
+/* How a method is called; "" for METHOD_OTHER. Static. */
+const char *method_text(enum method m);
+
 struct route;
 
 /*

@@ -3,6 +3,8 @@
 
 #include "base/clock.h"
 #include "base/lock.h"
+#include "base/metrics.h"
+#include "http/admit.h"
 #include "http/handlers.h"
 #include "http/reply.h"
 
@@ -15,6 +17,8 @@
 static const struct route routes[] = {
 	{ METHOD_GET,    "/healthz",
 	  SCOPE_NONE, ROLE_NONE, BODY_NONE, health_run },
+	{ METHOD_GET,    "/metrics",
+	  SCOPE_NONE, ROLE_NONE, BODY_NONE, metrics_run },
 	{ METHOD_POST,   "/v1/auth/device/start",
 	  SCOPE_NONE, ROLE_NONE, BODY_SMALL, device_start_run },
 	{ METHOD_POST,   "/v1/auth/device/poll",
@@ -86,6 +90,34 @@ static const struct route routes[] = {
 	{ METHOD_GET,    "/v1/projects/{id}/entities/{type}/{entity}/history",
 	  SCOPE_READ, ROLE_READER, BODY_NONE, history_run },
 };
+#define ROUTES (sizeof(routes) / sizeof(routes[0]))
+_Static_assert(ROUTES < METRIC_ROUTES, "more routes than can be counted");
+
+size_t
+route_number(const struct route *route)
+{
+	return route == NULL ? 0 : (size_t)(route - routes) + 1;
+}
+
+const struct route *
+route_at(size_t number)
+{
+	return number > 0 && number <= ROUTES ? &routes[number - 1] : NULL;
+}
+
+/* FNV-1a over methods and paths. */
+uint64_t
+route_table(void)
+{
+	uint64_t h = 14695981039346656037u;
+
+	for (size_t i = 0; i < ROUTES; i++) {
+		h = (h ^ (uint64_t)routes[i].method) * 1099511628211u;
+		for (const char *p = routes[i].path; *p != '\0'; p++)
+			h = (h ^ (unsigned char)*p) * 1099511628211u;
+	}
+	return h;
+}
 
 /* Copy an id out of a path: one segment of letters, digits, '_' and '-'. */
 static size_t
@@ -181,7 +213,7 @@ find(struct request *r, unsigned *allow)
 	enum method asked = r->method == METHOD_HEAD ? METHOD_GET : r->method;
 
 	*allow = 0;
-	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
+	for (size_t i = 0; i < ROUTES; i++) {
 		const struct route *route = &routes[i];
 
 		forget_ids(r);
@@ -202,13 +234,12 @@ find(struct request *r, unsigned *allow)
 static void
 refuse_method(struct request *r, unsigned allow)
 {
-	static const char *const names[] = { "DELETE", "GET", "HEAD", "PATCH", "POST" };
 	char list[40] = "";
 
 	for (size_t m = 0; m < METHOD_OTHER; m++)
 		if (allow & 1u << m)
 			snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s",
-			         list[0] == '\0' ? "" : ", ", names[m]);
+			         list[0] == '\0' ? "" : ", ", method_text((enum method)m));
 	reply_header(r, "Allow", list);
 	reply_error(r, 405, "method_not_allowed", "method not allowed");
 }
@@ -288,6 +319,8 @@ route_run(struct request *r)
 	enum rc rc;
 
 	rc = find(r, &allow);
+	if (!admit(r))
+		return;
 	if (rc == RC_NOT_FOUND) {
 		if (!redirect(r))
 			reply_error(r, 404, "not_found", "no such path");

@@ -36,6 +36,15 @@ struct route {
 	handler *run;
 };
 
+/*
+ * Routes by number, for what is counted by them: 1 and on, in the table's order; 0
+ * stands for none. NULL: there is no such. route_table() is another number where
+ * the table is another.
+ */
+size_t route_number(const struct route *route);
+const struct route *route_at(size_t number);
+uint64_t route_table(void);
+
 /* Judge the caller, read the body, run the handler, and leave an answer in r:
  * errors, too. Never fails. */
 void route_run(struct request *r);

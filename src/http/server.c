@@ -16,6 +16,7 @@ server_init(struct server *s, const struct config *config, int max_workers)
 		s->max_large = max_workers > 1 ? max_workers / 2 : 1;
 	projects_init(&s->projects, config->data, config->profiles);
 	pages_init(&s->pages, config->data, config->page_cache_bytes);
+	rates_init(&s->rates, config->limits ? config->data : NULL);
 }
 
 void
@@ -23,6 +24,7 @@ server_close(struct server *s)
 {
 	projects_close(&s->projects);
 	pages_close(&s->pages);
+	rates_close(&s->rates);
 	auth_close(s->auth);
 	s->auth = NULL;
 }

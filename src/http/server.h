@@ -3,17 +3,21 @@
 #define TDSYNC_HTTP_SERVER_H
 
 #include "auth/auth.h"
+#include "http/board.h"
 #include "http/config.h"
 #include "http/pages.h"
 #include "http/projects.h"
+#include "http/rates.h"
 
 struct server {
 	const struct config *config; /* borrowed */
 	struct auth *auth;           /* NULL until it could be opened */
 	struct projects projects;
 	struct pages pages;
+	struct rates rates;
 	int max_waiting;             /* requests at one project's lock, in all */
 	int max_large;               /* large bodies in all */
+	const struct board *board;   /* of the pool, borrowed; NULL: there is none */
 };
 
 /*

@@ -221,6 +221,10 @@ static const char *const queries[Q__MAX] = {
 	    " p.deleted_at, p.public, p.purged_at"
 	    " FROM user u JOIN member m ON m.user = u.n JOIN project p ON p.n = m.project"
 	    " WHERE u.id = :user AND p.deleted_at = 0 ORDER BY p.n",
+	[Q_PROJECT_OWNED] =
+	    "SELECT count(*)"
+	    " FROM user u JOIN member m ON m.user = u.n JOIN project p ON p.n = m.project"
+	    " WHERE u.id = :user AND m.role = 3 AND p.deleted_at = 0",
 
 	[Q_MEMBER_ADD] =
 	    "INSERT INTO member (project, user, role, invited_by, created_at)"

@@ -151,6 +151,12 @@ enum rc project_add(struct accounts *a, const char *id, struct span name,
                     struct span description, const char *owner_id,
                     struct project *out, struct err *err);
 
+/* The same where the user owns fewer than `most` live projects, else RC_QUOTA; 0: any
+ * number. */
+enum rc project_add_within(struct accounts *a, int64_t most, const char *id,
+                           struct span name, struct span description,
+                           const char *owner_id, struct project *out, struct err *err);
+
 /* RC_NOT_FOUND when there is none; deleted ones are found, see deleted_at. */
 enum rc project_get(struct accounts *a, const char *id, struct project *out, struct err *err);
 

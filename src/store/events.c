@@ -6,6 +6,7 @@
 #include "base/id.h"
 #include "base/lock.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "store/db.h"
 
 #include <assert.h>
@@ -67,7 +68,7 @@ static const char schema[] =
     "CREATE UNIQUE INDEX event_key ON event(action_id, digest);";
 
 enum query { Q_HEAD, Q_HEAD_SET, Q_AUTHOR, Q_AUTHOR_ADD, Q_APPEND, Q_FIND,
-             Q_WALK, Q_GET, Q_GLANCE, Q_BEFORE, Q_LARGE, Q_DIGEST, Q_HOLD, Q_LET_GO, Q_BEGIN, Q_COMMIT,
+             Q_WALK, Q_GET, Q_GLANCE, Q_BEFORE, Q_BYTES, Q_LARGE, Q_DIGEST, Q_HOLD, Q_LET_GO, Q_BEGIN, Q_COMMIT,
              Q_HEAL_FROM, Q_SET_HEAL_FROM, Q__MAX };
 
 /* What read_event() reads. */
@@ -106,6 +107,9 @@ static const char *const queries[Q__MAX] = {
 	[Q_BEFORE] =
 	    "SELECT seq FROM event WHERE seq < :seq AND parked = 0"
 	    " ORDER BY seq DESC LIMIT 1",
+	[Q_BYTES] =
+	    "SELECT c.page_count * s.page_size FROM pragma_page_count() c,"
+	    " pragma_page_size() s",
 	[Q_HOLD] = "BEGIN",
 	[Q_LET_GO] = "ROLLBACK", /* nothing was written */
 	[Q_BEGIN] = "BEGIN IMMEDIATE",
@@ -700,6 +704,18 @@ events_large_next(struct events *e, int64_t after, int64_t *bytes, struct err *e
 }
 
 enum rc
+events_bytes(struct events *e, int64_t *bytes, struct err *err)
+{
+	sqlite3_stmt *st = e->st[Q_BYTES];
+	bool row;
+	enum rc rc = db_step(st, &row, err);
+
+	*bytes = rc == RC_OK && row ? sqlite3_column_int64(st, 0) : 0;
+	db_reset(st);
+	return rc;
+}
+
+enum rc
 events_check(struct events *e, struct buf *wrong, struct err *err)
 {
 	return db_check(e->db, wrong, err);
@@ -746,7 +762,7 @@ settle(struct events *e, struct err *err)
 enum rc
 events_begin(struct events *e, int64_t deadline_ms, struct err *err)
 {
-	int64_t left;
+	int64_t left, start_us;
 	enum rc rc;
 
 	assert(!e->writing && !e->holding);
@@ -754,7 +770,10 @@ events_begin(struct events *e, int64_t deadline_ms, struct err *err)
 		return err_set(err, RC_BUSY, "%s must be opened anew", e->path);
 	if (e->read_only)
 		return err_set(err, RC_UNAVAILABLE, "%s lies on a read-only disk", e->path);
-	if ((rc = lock_take(e->lock, deadline_ms)) != RC_OK)
+	start_us = clock_mono_us();
+	rc = lock_take(e->lock, deadline_ms);
+	metrics_add_time(METRIC_WAIT_LOG, clock_mono_us() - start_us);
+	if (rc != RC_OK)
 		return err_set(err, rc, "the project is busy: try again in a moment");
 	/* A restore may have held the lock that was waited for. (What is locked
 	 * is what lies at its path.) */
@@ -828,20 +847,19 @@ author_id(struct events *e, const struct event *ev, struct err *err)
 	return rc;
 }
 
-static enum rc
-find_place(struct events *e, const struct event *ev, int64_t *seq, struct err *err)
+enum rc
+events_find(struct events *e, const struct event *ev, int64_t *seq, struct err *err)
 {
 	sqlite3_stmt *st = e->st[Q_FIND];
 	bool row;
 	enum rc rc;
 
+	*seq = 0;
 	db_bind_int(st, ":action_id", ev->action_id);
 	db_bind_blob(st, ":digest", ev->digest, EVENT_DIGEST_LEN);
 	rc = db_step(st, &row, err);
 	if (rc == RC_OK && row)
 		*seq = sqlite3_column_int64(st, 0);
-	else if (rc == RC_OK)
-		rc = err_set(err, RC_FAULT, "%s: a duplicate without its event", e->path);
 	db_reset(st);
 	return rc;
 }
@@ -888,7 +906,8 @@ events_append(struct events *e, const struct event *ev, int64_t *seq, struct err
 	if ((rc = db_run(st, err)) != RC_OK)
 		return rc;
 	if (sqlite3_changes(e->db) == 0) {
-		rc = find_place(e, ev, seq, err);
+		if ((rc = events_find(e, ev, seq, err)) == RC_OK && *seq == 0)
+			rc = err_set(err, RC_FAULT, "%s: a duplicate without its event", e->path);
 		return rc == RC_OK ? RC_DUPLICATE : rc;
 	}
 	if (large && (rc = db_write(e->db, "event", "payload", e->head.seq + 1,
@@ -925,8 +944,12 @@ events_commit(struct events *e, struct err *err)
 		db_bind_int(st, ":visible", e->head.visible);
 		rc = db_run(st, err);
 	}
-	if (rc == RC_OK)
+	if (rc == RC_OK) {
+		int64_t start_us = clock_mono_us();
+
 		rc = db_run(e->st[Q_COMMIT], err);
+		metrics_add_time(METRIC_COMMIT_LOG, clock_mono_us() - start_us);
+	}
 	if (rc != RC_OK) {
 		settle(e, NULL);
 		events_rollback(e);
@@ -973,9 +996,11 @@ events_set_heal_from(struct events *e, int64_t seq, struct err *err)
 static void
 checkpoint(struct events *e, int mode)
 {
+	int64_t start_us = clock_mono_us();
 	int log_pages = 0, done = 0;
 	int code = sqlite3_wal_checkpoint_v2(e->db, NULL, mode, &log_pages, &done);
 
+	metrics_add_time(METRIC_CHECKPOINT_LOG, clock_mono_us() - start_us);
 	if (code == SQLITE_OK && log_pages == done)
 		e->wal_pages = 0; /* the next writer starts the WAL anew */
 	else if (code != SQLITE_OK && code != SQLITE_BUSY)

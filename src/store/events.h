@@ -142,6 +142,13 @@ enum rc events_begin(struct events *e, int64_t deadline_ms, struct err *err);
 enum rc events_append(struct events *e, const struct event *ev, int64_t *seq,
                       struct err *err);
 
+/* The place of the event of that action_id and digest; 0: the log has none such. */
+enum rc events_find(struct events *e, const struct event *ev, int64_t *seq,
+                    struct err *err);
+
+/* How large the log is: events.db, with what is still in its WAL. */
+enum rc events_bytes(struct events *e, int64_t *bytes, struct err *err);
+
 /*
  * The first event that may be a cause of the server's own (design.md, "The server
  * heals"); 0: none, it was switched off, or the log is older than that. A new log

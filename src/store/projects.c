@@ -1,6 +1,7 @@
 /* server.db: what is synced, see accounts.h. */
 #include "store/accounts_int.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 enum rc
@@ -161,22 +162,56 @@ insert_project(struct accounts *a, const char *id, struct span name,
 	return rc;
 }
 
+/* Whether a user may own one more live project; needs acc_begin(). */
+static enum rc
+check_owned(struct accounts *a, const char *owner_id, int64_t most, struct err *err)
+{
+	sqlite3_stmt *st;
+	int64_t n;
+	enum rc rc = acc_query(&a->wr, Q_PROJECT_OWNED, &st, err);
+
+	if (rc != RC_OK)
+		return rc;
+	acc_bind(st, ":user", owner_id);
+	if ((rc = acc_row(st, err)) != RC_OK)
+		return rc;
+	n = sqlite3_column_int64(st, 0);
+	db_reset(st);
+	if (n >= most)
+		return err_set(err, RC_QUOTA, "You own %" PRId64 " of the %" PRId64 " projects that "
+		               "a user may own (max_user_projects): delete one that is no longer "
+		               "needed, or ask whoever runs the server for more.", n, most);
+	return RC_OK;
+}
+
 enum rc
-project_add(struct accounts *a, const char *id, struct span name,
-            struct span description, const char *owner_id,
-            struct project *out, struct err *err)
+project_add_within(struct accounts *a, int64_t most, const char *id, struct span name,
+                   struct span description, const char *owner_id,
+                   struct project *out, struct err *err)
 {
 	enum rc rc = project_check(name, description, err);
 
 	*out = (struct project){ 0 };
 	if (rc == RC_OK)
 		rc = acc_begin(a, err);
+	if (rc != RC_OK)
+		return rc;
+	if (most > 0)
+		rc = check_owned(a, owner_id, most, err);
 	if (rc == RC_OK)
-		rc = acc_finish(a, insert_project(a, id, name, description, owner_id, out,
-		    err), err);
+		rc = insert_project(a, id, name, description, owner_id, out, err);
+	rc = acc_finish(a, rc, err);
 	if (rc != RC_OK)
 		*out = (struct project){ 0 };
 	return rc;
+}
+
+enum rc
+project_add(struct accounts *a, const char *id, struct span name,
+            struct span description, const char *owner_id,
+            struct project *out, struct err *err)
+{
+	return project_add_within(a, 0, id, name, description, owner_id, out, err);
 }
 
 /* Change a live project; needs acc_begin(). */

@@ -5,6 +5,7 @@
 #include "base/fs.h"
 #include "base/lock.h"
 #include "base/log.h"
+#include "base/metrics.h"
 
 #include <assert.h>
 #include <fcntl.h>
@@ -555,10 +556,14 @@ settle(struct state *s, struct events *log, struct err *err)
 enum rc
 state_lock(struct state *s, struct events *log, int64_t deadline_ms, struct err *err)
 {
+	int64_t start_us;
 	enum rc rc;
 
 	assert(!s->writing && !s->holding);
-	if ((rc = lock_take(s->lock, deadline_ms)) != RC_OK)
+	start_us = clock_mono_us();
+	rc = lock_take(s->lock, deadline_ms);
+	metrics_add_time(METRIC_WAIT_STATE, clock_mono_us() - start_us);
+	if (rc != RC_OK)
 		return err_set(err, rc, "the project's state is being brought up to date: "
 		               "try again in a moment");
 	if ((rc = settle(s, log, err)) != RC_OK)
@@ -598,8 +603,12 @@ state_commit(struct state *s, struct err *err)
 	assert(s->writing);
 	db_bind_int(st, ":seq", s->seq);
 	db_bind_blob(st, ":digest", s->digest, EVENT_DIGEST_LEN);
-	if ((rc = run(s, Q_SET_PLACE, err)) == RC_OK)
+	if ((rc = run(s, Q_SET_PLACE, err)) == RC_OK) {
+		int64_t start_us = clock_mono_us();
+
 		rc = run(s, Q_COMMIT, err);
+		metrics_add_time(METRIC_COMMIT_STATE, clock_mono_us() - start_us);
+	}
 	if (rc != RC_OK) {
 		state_rollback(s);
 		return rc;
@@ -628,13 +637,16 @@ state_maintain(struct state *s)
 	int mode = s->wal_pages < WAL_TRUNCATE ? SQLITE_CHECKPOINT_PASSIVE
 	                                       : SQLITE_CHECKPOINT_TRUNCATE;
 	int pages = 0, done = 0, code;
+	int64_t start_us;
 
 	assert(lock_held(s->lock) && !s->writing);
 	if (s->db == NULL || s->wal_pages < WAL_TRY)
 		return;
 	note_checkpoint(s);
 	sqlite3_busy_timeout(s->db, 0); /* readers are not waited for */
+	start_us = clock_mono_us();
 	code = sqlite3_wal_checkpoint_v2(s->db, NULL, mode, &pages, &done);
+	metrics_add_time(METRIC_CHECKPOINT_STATE, clock_mono_us() - start_us);
 	sqlite3_busy_timeout(s->db, DB_BUSY_MS);
 	if (code == SQLITE_OK && pages == done)
 		s->wal_pages = 0;
