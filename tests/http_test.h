@@ -14,6 +14,7 @@ TCase *sync_case(void);       /* http_sync.c */
 TCase *pool_case(void);       /* http_pool.c */
 TCase *pages_case(void);      /* http_pages.c */
 TCase *snapshot_case(void);   /* http_snapshot.c */
+TCase *purge_case(void);      /* http_purge.c */
 TCase *limits_case(void);     /* http_limits.c */
 TCase *config_case(void);     /* http_config.c */
 TCase *profiles_case(void);   /* http_profiles.c */
