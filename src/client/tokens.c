@@ -1,6 +1,7 @@
 /* The user's tokens, see tdsync.h: the server makes and revokes them. */
 #include "client/work.h"
 
+#include "base/id.h"
 #include "base/json.h"
 
 #include <ctype.h>
@@ -151,9 +152,14 @@ add_projects(struct tdsync *t, const struct tdsync_token_wish *wish, struct buf 
 		return TDSYNC_OK;
 	}
 	for (size_t i = 0; i < wish->n_projects; i++) {
-		if ((rc = work_find_project(t, wish->projects[i], id)) != TDSYNC_OK)
-			return rc;
-		buf_addf(out, "%s\"%s\"", i == 0 ? ",\"projects\":[" : ",", id);
+		const char *project = wish->projects[i];
+
+		if (!id_is(span_of(project), "p_", 16)) {
+			if ((rc = work_find_project(t, project, id)) != TDSYNC_OK)
+				return rc;
+			project = id;
+		}
+		buf_addf(out, "%s\"%s\"", i == 0 ? ",\"projects\":[" : ",", project);
 	}
 	buf_add_byte(out, ']');
 	return TDSYNC_OK;
