@@ -1,15 +1,16 @@
 /*
  * A server's answers as a client reads them: pages, acks, status, conflicts,
- * versions, sums, projects, errors. An input is a line with the call, then the
+ * versions, sums, projects, logins, tokens, errors. An input is a line with the call, then the
  * answers to its requests in their order, each a line "STATUS TYPE LOG" and a
  * body, with a line "--" between. LOG is the X-Log-Id: "=" for the one that the
  * replica knows, "-" for none. After the last one nothing answers.
  *
  * Whatever comes: it is no fault of ours and of no database, the error is one
  * clean line, the database is whole, no action is gone, a push that failed has
- * marked none; and afterwards, where anything changed, a sync with a server that
+ * marked none, td's auth.json is JSON; and afterwards, where anything changed, a sync with a server that
  * is what it should be comes to its end.
  */
+#include "client/authfile.h"
 #include "client/client.h"
 
 #include "base/fs.h"
@@ -319,9 +320,40 @@ see_difference(void *ctx, const struct tdsync_difference *d)
 	*(int64_t *)ctx += d->finding;
 }
 
+static void
+see_token(void *ctx, const struct tdsync_token *token)
+{
+	*(int64_t *)ctx += (int64_t)strlen(token->id) + (int64_t)token->n_projects;
+}
+
+static void
+see_mail(void *ctx, const char *email, int seconds)
+{
+	*(int64_t *)ctx += (int64_t)strlen(email) + seconds;
+}
+
+/* Log in; whatever came, the file that the key is kept in can be read again. */
+static enum tdsync_rc
+log_in(struct tdsync *t, int64_t *seen)
+{
+	struct buf text = { 0 };
+	struct span object;
+	enum tdsync_rc rc;
+
+	temp_remove(path_of(".config"));
+	tdsync_no_pauses(t);
+	rc = tdsync_login(t, "a@example.com", "device", see_mail, seen, NULL);
+	FUZZ_CHECK(authfile_read(&text, &object, &err) == RC_OK, "%s", err.text);
+	FUZZ_CHECK((object.len > 2) == (rc == TDSYNC_OK), "%s: %.*s", tdsync_rc_name(rc),
+	           (int)object.len, object.p);
+	buf_free(&text);
+	return rc;
+}
+
 static enum tdsync_rc
 call(struct tdsync *t, const char *name)
 {
+	static const struct tdsync_token_wish wish = { .name = "w" };
 	struct tdsync_verification verification;
 	struct tdsync_status status;
 	int64_t seen = 0;
@@ -329,7 +361,9 @@ call(struct tdsync *t, const char *name)
 	switch (name[0]) {
 	case 'p': /* push, pull */
 		return name[1] == 'u' && name[2] == 's' ? tdsync_push(t, NULL) : tdsync_pull(t, NULL);
-	case 'l':
+	case 'l': /* login, link */
+		if (name[1] == 'o')
+			return log_in(t, &seen);
 		return tdsync_link(t, name[1] == 'i' && name[2] == ' ' ? "Garden" : PROJECT);
 	case 't':
 		return tdsync_get_status(t, true, &status);
@@ -337,6 +371,12 @@ call(struct tdsync *t, const char *name)
 		return tdsync_each_version(t, "issues/td-1", see_version, &seen);
 	case 'r': /* restore */
 		return tdsync_restore(t, "2-1", NULL);
+	case 'w':
+		return tdsync_whoami(t, see_token, &seen);
+	case 'k':
+		return tdsync_each_token(t, see_token, &seen);
+	case 'm': /* make a token */
+		return tdsync_create_token(t, &wish, see_token, &seen);
 	case 'v':
 		return tdsync_verify(t, see_difference, &seen, &verification);
 	default:

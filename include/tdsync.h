@@ -266,6 +266,73 @@ enum tdsync_rc tdsync_verify(struct tdsync *t,
                              void (*visit)(void *ctx, const struct tdsync_difference *d),
                              void *ctx, struct tdsync_verification *out);
 
+/* A login that came to its end. Strings are borrowed until the next call. */
+struct tdsync_account {
+	const char *user_id, *email;
+	const char *expires_at;  /* RFC 3339; "" where the server doesn't say */
+};
+
+/*
+ * Log this machine in, for td as well: the server mails a link to the address (NULL:
+ * that of the last login, out of auth.json), and what it hands out when the person
+ * has approved, the key, goes into td's ~/.config/td/auth.json, beside what else that
+ * holds. `device` is what the person is told of this machine. mailed() is called once the
+ * server has taken it on, with how many seconds there are for it; then the call
+ * waits so long at most. `out` may be NULL. TDSYNC_INVALID: no such address, or an
+ * auth.json that is none. TDSYNC_REFUSED: nobody approved in time. TDSYNC_LOCAL:
+ * auth.json can't be written.
+ */
+enum tdsync_rc tdsync_login(struct tdsync *t, const char *email, const char *device,
+                            void (*mailed)(void *ctx, const char *email, int seconds),
+                            void *ctx, struct tdsync_account *out);
+
+/*
+ * Revoke the key that auth.json holds, and remove it there, also where the server
+ * could not be told: then the outcome says why. TDSYNC_INVALID: the token in use
+ * is another one. TDSYNC_UNAUTHORIZED: nobody is logged in.
+ */
+enum tdsync_rc tdsync_logout(struct tdsync *t);
+
+/* A token, as the server tells of it. Strings are "" where it doesn't. */
+struct tdsync_token {
+	const char *id;
+	const char *secret;      /* of one that was just made: it is told this once */
+	const char *user_id, *email; /* whose it is; "" for a share link */
+	const char *name;
+	const char *scope;       /* "sync:read sync:write" */
+	bool all_projects;       /* it is for all projects of the user, */
+	const char *const *projects; /* or for those of these ids */
+	size_t n_projects;
+	const char *created_at, *expires_at, *last_used_at; /* RFC 3339 */
+};
+
+/* Call visit with the token in use; with each that the user has. Strings are
+ * borrowed for the call. TDSYNC_REFUSED: the server tells no tokens (a Go server). */
+enum tdsync_rc tdsync_whoami(struct tdsync *t,
+                             void (*visit)(void *ctx, const struct tdsync_token *token),
+                             void *ctx);
+enum tdsync_rc tdsync_each_token(struct tdsync *t,
+                                 void (*visit)(void *ctx, const struct tdsync_token *token),
+                                 void *ctx);
+
+/* What a new token is to be; all are the most that the one in use can give. */
+struct tdsync_token_wish {
+	const char *name;             /* what it is for; not empty */
+	const char *const *projects;  /* ids or, where unique, names or slugs */
+	size_t n_projects;            /* 0: all of the user's */
+	bool read_only;               /* else it may write as well */
+	int days;                     /* until it expires; 0: as the server has it */
+};
+
+/* Make a token: visit is called with it. Not tried again where no answer comes: it may
+ * have been made. Otherwise as above. */
+enum tdsync_rc tdsync_create_token(struct tdsync *t, const struct tdsync_token_wish *wish,
+                                   void (*visit)(void *ctx, const struct tdsync_token *token),
+                                   void *ctx);
+
+/* Revoke a token by its id. TDSYNC_NOT_FOUND: the user has none of that id. */
+enum tdsync_rc tdsync_revoke_token(struct tdsync *t, const char *id);
+
 #pragma GCC visibility pop
 
 #ifdef __cplusplus

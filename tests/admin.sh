@@ -95,7 +95,9 @@ run 0 --version
 out '^td-sync-admin [0-9]'
 run 0 --help
 out 'exit codes: 0'
-for words in init 'user add' 'user list' 'project add' 'project list' 'project verify' \
+for words in init 'user add' 'user list' 'user remove' 'project add' 'project list' \
+	'project delete' 'project purge' 'project verify' 'invitation create' \
+	'invitation list' 'invitation revoke' audit \
 	'project rebuild' 'project conflicts' 'project skipped' 'profile check' \
 	'profile list' 'member set' \
 	'member remove' 'member list' 'token create' 'token list' 'token revoke' \
@@ -296,6 +298,36 @@ out "\"user_id\":\"$alice\",\"status\":\"removed\""
 on 0 member list green-house --json
 lines 1
 
+# --- invitations ---
+
+on 0 invitation list "$green"
+lines 0
+on 0 invitation create "$green" Carol@Example.com reader
+out "^inv_$hex\$"
+invitation=$(cat "$tmp/out")
+on 0 --json invitation create "$green" dave@example.com owner
+out "^\{\"id\":\"inv_$hex\",\"project_id\":\"$green\",\"email\":\"dave@example.com\",\"role\":\"owner\",\"invited_by\":\"\",\"status\":\"pending\",\"created_at\":\"$at\",\"expires_at\":\"$at\"\}\$"
+on 0 invitation list "$green"
+lines 2
+out "^$invitation  pending   $at  reader  carol@example.com\$"
+on 3 invitation revoke "$two" "$invitation"
+err "$two has no invitation $invitation"
+on 0 --json invitation revoke "$green" "$invitation"
+out "^\{\"id\":\"$invitation\",\"status\":\"revoked\"\}\$"
+on 3 invitation revoke "$green" "$invitation"
+on 0 invitation list "$green" --json
+lines 1
+if command -v sqlite3 >/dev/null; then
+	sqlite3 "$data/server.db" 'UPDATE invitation SET expires_at = 1'
+	on 0 invitation list "$green"
+	out '^inv_[0-9a-f]+  expired '
+fi
+on 5 invitation create "$green" carol@example.com boss
+err 'reader, writer or owner'
+on 5 invitation create "$green" '' reader
+on 3 invitation create nowhere carol@example.com reader
+on 2 invitation create "$green" carol@example.com
+
 # --- tokens ---
 
 # claims TOKEN: its payload.
@@ -344,6 +376,12 @@ out "^$id  valid    $at  bob@example.com +sync:read sync:write +$green $two  a l
 on 0 token list --json
 lines 2
 is "$(grep -c "$token" "$tmp/out")" 0 'no secret is listed'
+on 0 token list --user Alice@example.com
+lines 1
+is "$(grep -c "^$id" "$tmp/out")" 0 'another one'\''s token'
+on 3 token list --user nobody@example.com
+on 5 token create --user bob@example.com --read-only --scope sync:write
+err 'give one of them'
 on 0 token revoke "$id"
 on 4 token revoke "$id"
 on 3 token revoke ak_0000000000000000
@@ -357,6 +395,9 @@ if [ -w /dev/full ]; then
 	on 0 token list
 	is "$(grep -c ' revoked ' "$tmp/out")" 2 'it is revoked'
 fi
+
+on 0 token create --json --user bob@example.com --read-only
+out '"scope":"sync:read","projects":"\*"'
 
 # --- keys ---
 
@@ -427,6 +468,112 @@ echo 'mail_command = cat >/dev/null' >>"$conf"
 on 0 mail test "$to"
 out 'taken over by the command: cat >/dev/null; it comes'
 rm "$conf"
+
+# --- removing ---
+
+on 2 user remove bob@example.com
+err 'give --yes'
+on 3 user remove nobody@example.com --yes
+on 4 user remove bob@example.com --yes
+err 'would have no owner'
+on 0 user add zoe@example.com
+zoe=$(cat "$tmp/out")
+on 0 member set "$green" zoe@example.com reader
+on 0 token create --user zoe@example.com
+on 0 --json user remove zoe@example.com --yes
+out "^\{\"id\":\"$zoe\",\"status\":\"removed\"\}\$"
+on 3 user remove zoe@example.com --yes
+on 0 token list --json
+is "$(grep -c "$zoe" "$tmp/out")" 0 'tokens of a user who is gone'
+on 0 member list "$green"
+is "$(grep -c "$zoe" "$tmp/out")" 0 'memberships of a user who is gone'
+
+on 0 project add Doomed --owner bob@example.com
+doomed=$(cat "$tmp/out")
+mkdir -p "$data/pages/$doomed/0123" "$data/snapshots/$doomed"
+: >"$data/pages/$doomed/0123/0.json.gz"
+: >"$data/snapshots/$doomed/7.db"
+on 4 project purge doomed --yes
+err 'is not deleted'
+on 2 project delete doomed
+err 'give --yes'
+on 0 project list
+is "$(grep -c '(deleted)' "$tmp/out")" 0 'projects that were deleted'
+on 0 project delete doomed --yes
+on 3 project delete doomed --yes
+err 'is deleted'
+on 2 project purge doomed
+err 'give --yes'
+is "$([ -f "$data/projects/$doomed/events.db" ] && echo yes)" yes 'the log of a deleted project'
+if command -v flock >/dev/null; then
+	for lock in lock state.lock; do
+		code=0
+		: >>"$data/projects/$doomed/$lock"
+		flock "$data/projects/$doomed/$lock" "$admin" --data "$data" project purge doomed \
+			--yes >"$tmp/out" 2>"$tmp/err" || code=$?
+		is "$code" 1 "a worker has the $lock"
+		err 'somebody works at the project: try again'
+		is "$([ -f "$data/projects/$doomed/events.db" ] && echo yes)" yes 'its log'
+	done
+fi
+# one that died behind the first step
+mv "$data/projects/$doomed" "$data/projects/$doomed.purge"
+on 0 --json project purge doomed --yes
+out "^\{\"id\":\"$doomed\",\"status\":\"purged\"\}\$"
+is "$(find "$data" -name "$doomed*")" '' 'what is left of it'
+on 0 project purge "$doomed" --yes
+on 0 project list
+out "^$doomed .*\\(purged\\)\$"
+on 0 --json project list
+out "^\{\"id\":\"$doomed\".*\"deleted_at\":\"$at\",\"purged_at\":\"$at\"\}\$"
+on 3 project purge nowhere --yes
+on 0 project add Doomed --owner bob@example.com --json
+out '"slug":"doomed-2"'
+
+# --- the audit log ---
+
+on 0 audit
+out "^$at  the operator +user.add  alice@example.com\$"
+out "^$at  the operator +project.create  in green-house  \\(green-house\\)\$"
+out "^$at  the operator +member.change  bob@example.com  in green-house  \\(reader to writer\\)\$"
+out "^$at  the operator +token.create  $id  \\(sync:read sync:write\\)\$"
+out "^$at  the operator +key.create  $second\$"
+out "^$at  the operator +key.rotate  $third  \\(the others until $at\\)\$"
+out "^$at  the operator +invitation.create  $invitation  in green-house  \\(reader\\)\$"
+out "^$at  the operator +user.remove  $zoe\$"
+out "^$at  the operator +project.purge  in doomed\$"
+is "$(grep -c '\.purge ' "$tmp/out")" 1 'it was purged once'
+is "$(grep -c "$token" "$tmp/out")" 0 'no secret is in it'
+all=$(wc -l <"$tmp/out")
+on 0 audit --project doomed --json
+lines 4
+out "^\{\"at\":\"$at\",\"user_id\":\"\",\"token_id\":\"\",\"address\":\"\",\"action\":\"project.purge\",\"project_id\":\"$doomed\",\"subject\":\"$doomed\",\"detail\":\"\"\}\$"
+on 0 audit --user alice@example.com --since 1
+out 'user.add  alice@example.com'
+is "$(grep -vc 'alice@example.com' "$tmp/out")" 0 'deeds of others'
+on 0 audit --user "$zoe"
+out "user.remove  $zoe"
+on 0 audit --since 2020-01-01
+lines "$all"
+on 0 audit --since "$(date -u -d '+1 day' +%Y-%m-%d)"
+lines 0
+on 5 audit --since tomorrow
+err 'a number of days, or a date'
+on 5 audit --since -1
+on 5 audit --project doomed --project green-house
+on 3 audit --project nowhere
+on 3 audit --user nobody@example.com
+on 2 audit now
+if command -v sqlite3 >/dev/null; then
+	sqlite3 "$data/server.db" "UPDATE audit SET at = unixepoch() - 2 * 86400 - 60
+		WHERE n = 1; UPDATE audit SET at = unixepoch() - 2 * 86400 + 60, user = '$bob',
+		token = 'ak_1', address = '192.0.2.7', detail = 'a' || char(27) || '[31m' WHERE n = 2"
+	on 0 audit --since 2
+	lines $((all - 1))
+	out '  bob@example.com +192\.0\.2\.7 +user\.add  bob@example.com  \(a\?\[31m\)$'
+	on 0 audit --since 3
+	lines "$all"
+fi
 
 # --- what else may be in the way ---
 

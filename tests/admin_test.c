@@ -1,7 +1,7 @@
 /*
  * td-sync-admin project verify, rebuild, conflicts and skipped, as an operator runs
  * them: what they print, and their exit codes, on files that are as they should be
- * and on such that are not.
+ * and on such that are not; and what asks first.
  */
 #include "base/fs.h"
 #include "base/json.h"
@@ -12,6 +12,7 @@
 #include "tests/temp.h"
 
 #include <check.h>
+#include <pty.h>
 #include <sqlite3.h>
 #include <stdarg.h>
 #include <sys/wait.h>
@@ -333,6 +334,80 @@ START_TEST(verify_finds_a_snapshot_that_is_not_what_was_made)
 }
 END_TEST
 
+/* --- what is asked first --- */
+
+/* The same as admin() on a terminal, where somebody types an answer. */
+static int
+answered(const char *answer, const char *verb, const char *whom)
+{
+	char chunk[4096];
+	int terminal, status;
+	ssize_t n;
+	pid_t pid = forkpty(&terminal, NULL, NULL, NULL);
+
+	ck_assert_int_ge(pid, 0);
+	if (pid == 0) {
+		execl(TOP_BUILDDIR "/td-sync-admin", "td-sync-admin", "--data", data,
+		      strcmp(verb, "remove") == 0 ? "user" : "project", verb, whom, NULL);
+		_exit(127);
+	}
+	ck_assert_int_eq(write(terminal, answer, strlen(answer)), (ssize_t)strlen(answer));
+	buf_reset(&out);
+	while ((n = read(terminal, chunk, sizeof(chunk))) > 0) /* EIO: it has ended */
+		buf_add(&out, chunk, (size_t)n);
+	close(terminal);
+	ck_assert_ptr_nonnull(buf_cstr(&out));
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+START_TEST(what_can_not_be_undone_is_asked_first)
+{
+	static const char *const no[] = { "n\n", "\n", "yesterday\n", "Y\n", "\4" };
+
+	ck_assert_int_eq(admin("user add b@example.com"), 0);
+	ck_assert_int_eq(admin("token create --user b@example.com"), 0);
+	for (size_t i = 0; i < sizeof(no) / sizeof(*no); i++) {
+		ck_assert_msg(answered(no[i], "remove", "b@example.com") == 2, "%s", out.p);
+		printed("Remove b@example.com, 1 token and all memberships? [y/N] ");
+		printed("nothing was changed");
+	}
+	ck_assert_int_eq(answered("yes\n", "remove", "b@example.com"), 0);
+	ck_assert_int_eq(admin("user list"), 0);
+	ck_assert_ptr_null(strstr(out.p, "b@example.com"));
+	ck_assert_int_eq(answered("n\n", "delete", "p"), 2);
+	printed("Delete the project p (p), for all its members? [y/N] ");
+	ck_assert_int_eq(answered("y\n", "delete", "p"), 0);
+	ck_assert_int_eq(answered("n\n", "purge", "p"), 2);
+	printed("Remove all files of the project p (p), for good? [y/N] ");
+	ck_assert_int_eq(access(log_dir, F_OK), 0);
+	ck_assert_int_eq(answered("y\n", "purge", "p"), 0);
+	ck_assert_int_ne(access(log_dir, F_OK), 0);
+}
+END_TEST
+
+/* Who has the log open, and comes to make a snapshot when it was purged. */
+START_TEST(no_snapshot_is_begun_of_a_log_that_is_gone)
+{
+	struct snapshot_key key = { .data = data, .project = project };
+	char path[TEMP_PATH + 128];
+	struct lock *lock;
+	struct err err;
+
+	ck_assert_int_eq(events_open(log_dir, &key.log, &err), RC_OK);
+	ck_assert_int_eq(snapshots_lock(&key, clock_mono_ms() + 1000, &lock, &err), RC_OK);
+	lock_close(lock);
+	ck_assert_int_eq(admin("project delete p --yes"), 0);
+	ck_assert_int_eq(admin("project purge p --yes"), 0);
+	ck_assert_int_eq(snapshots_lock(&key, clock_mono_ms() + 1000, &lock, &err), RC_BUSY);
+	ck_assert_ptr_null(lock);
+	snprintf(path, sizeof(path), "%s/snapshots/%s", data, project);
+	ck_assert_int_ne(access(path, F_OK), 0);
+	events_close(key.log);
+}
+END_TEST
+
 /* --- who can't be helped --- */
 
 START_TEST(what_makes_no_sense_is_refused)
@@ -407,6 +482,8 @@ main(void)
 	tcase_add_test(t, all_conflicts_are_listed);
 	tcase_add_loop_test(t, verify_finds_what_was_meddled_with, 0, MEDDLINGS);
 	tcase_add_test(t, verify_finds_a_snapshot_that_is_not_what_was_made);
+	tcase_add_test(t, what_can_not_be_undone_is_asked_first);
+	tcase_add_test(t, no_snapshot_is_begun_of_a_log_that_is_gone);
 	tcase_add_test(t, what_makes_no_sense_is_refused);
 	tcase_add_test(t, a_state_that_others_have_locked_is_waited_for_and_not_for_ever);
 	tcase_add_test(t, a_log_that_is_gone_or_no_log_is_said_to_be);

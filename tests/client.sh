@@ -14,7 +14,8 @@ export TD_SYNC_URL TD_AUTH_KEY
 is "--version" exits 0 --version
 is "tells the version" printed '^td-sync [0-9]'
 is "--help" exits 0 --help
-for command in link unlink push pull sync status conflicts history verify; do
+for command in login logout whoami link unlink push pull sync status conflicts history verify \
+	token; do
 	is "help has $command" printed "^  $command "
 done
 
@@ -38,6 +39,25 @@ conflicts show 1-1 now
 conflicts frobnicate 1-1
 conflicts restore -1
 --all sync
+login now
+login --email
+--email a@example.com whoami
+--server http://x sync
+logout now
+whoami now
+token
+token frobnicate
+token create now
+token list now
+token revoke
+token revoke one two
+token create --days 0
+token create --days 3651
+token create --days 1.5
+token create --all
+token list --read-only
+token revoke ak_1 --project p
+--name x sync
 --frobnicate sync
 sync --dir
 END
@@ -58,6 +78,20 @@ for command in unlink push pull sync status conflicts 'conflicts show 1-1' \
 done
 is "link without a server" exits 1 --dir "$tmp/project" link p_0000000000000001
 is "that is one line" one_line
+for command in whoami 'token create' 'token list' 'token revoke ak_1' \
+	'login --email a@example.com'; do
+	# shellcheck disable=SC2086
+	is "$command without a server" exits 1 $command
+	is "that is one line" one_line
+done
+is "no login without an address" exits 2 login
+is "that is one line" one_line
+is "that says how" said '--email ADDRESS'
+is "a token that is no login's is not logged out" exits 2 logout
+is "that is one line" one_line
+is "that says whose it is" said TD_AUTH_KEY
+is "no token is called so" exits 2 token revoke ../projects
+is "nothing was kept" not test -e "$HOME/.config/td/auth.json"
 TD_SYNC_URL=ftp://x
 is "an address that can't be one" exits 2 --dir "$tmp/project" status
 is "that is one line" one_line

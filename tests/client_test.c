@@ -396,6 +396,7 @@ suite(void)
 	suite_add_tcase(s, client_conflict_cases());
 	suite_add_tcase(s, client_fault_cases());
 	suite_add_tcase(s, client_history_cases());
+	suite_add_tcase(s, client_login_cases());
 	suite_add_tcase(s, client_verify_cases());
 	return s;
 }

@@ -8,6 +8,7 @@ TCase *client_beside_cases(void);
 TCase *client_conflict_cases(void);
 TCase *client_fault_cases(void);
 TCase *client_history_cases(void);
+TCase *client_login_cases(void);
 TCase *client_verify_cases(void);
 
 #endif

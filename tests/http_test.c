@@ -335,6 +335,7 @@ main(void)
 	suite_add_tcase(s, login_case());
 	suite_add_tcase(s, pages_case());
 	suite_add_tcase(s, snapshot_case());
+	suite_add_tcase(s, purge_case());
 	suite_add_tcase(s, profiles_case());
 	suite_add_tcase(s, pool_case());
 	suite_add_tcase(s, limits_case());

@@ -14,6 +14,7 @@ TCase *sync_case(void);       /* http_sync.c */
 TCase *pool_case(void);       /* http_pool.c */
 TCase *pages_case(void);      /* http_pages.c */
 TCase *snapshot_case(void);   /* http_snapshot.c */
+TCase *purge_case(void);      /* http_purge.c */
 TCase *limits_case(void);     /* http_limits.c */
 TCase *metrics_case(void);    /* http_metrics.c */
 TCase *rates_case(void);      /* http_rates.c */

@@ -1,6 +1,7 @@
 /* td-sync-admin key: the keys that sign tokens. */
 #include "cli/td-sync-admin.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define DAY 86400 /* seconds */
@@ -35,6 +36,17 @@ show_new(struct admin *a, const char *kid)
 	out_line(&line);
 }
 
+/* Who can make tokens has changed: that is for the audit log. */
+static int
+note_new(struct admin *a, const char *action, const char *kid, const char *detail)
+{
+	enum rc rc = audit_note(a->accounts, action, "", kid, detail, &a->err);
+	struct err why = a->err;
+
+	return rc == RC_OK ? 0 : admin_fail_with(a, rc, "the key %s was made, but it could not "
+	    "be noted in the audit log: %s", kid, why.text);
+}
+
 int
 key_create_run(struct admin *a)
 {
@@ -49,7 +61,7 @@ key_create_run(struct admin *a)
 	if (rc != RC_OK)
 		return admin_fail(a, rc);
 	show_new(a, kid);
-	return 0;
+	return note_new(a, "key.create", kid, "");
 }
 
 static enum rc
@@ -69,7 +81,7 @@ key_rotate_run(struct admin *a)
 	struct buf path = { 0 };
 	const char *dir = keys_dir(a, &path);
 	int64_t now = now_s(), latest = now, overlap;
-	char kid[40];
+	char kid[40], until[TIME_TEXT + 32], at[TIME_TEXT];
 	enum rc rc;
 
 	rc = token_list(a->accounts, NULL, latest_expiry, &latest, &a->err);
@@ -81,7 +93,8 @@ key_rotate_run(struct admin *a)
 	if (rc != RC_OK)
 		return admin_fail(a, rc);
 	show_new(a, kid);
-	return 0;
+	snprintf(until, sizeof(until), "the others until %s", time_text(now + overlap, at));
+	return note_new(a, "key.rotate", kid, until);
 }
 
 static const char *

@@ -16,6 +16,9 @@ show_json(const struct project *p)
 	out_time(&line, "created_at", p->created_at);
 	out_time(&line, "updated_at", p->updated_at);
 	out_time(&line, "deleted_at", p->deleted_at);
+	out_time(&line, "purged_at", p->purged_at);
+	if (p->is_public)
+		out_string(&line, "visibility", "public");
 	out_end(&line);
 }
 
@@ -84,7 +87,8 @@ show_one(void *ctx, const struct project *p)
 	out_column(&line, time_text(p->created_at, at), 20);
 	out_column(&line, p->slug, 24);
 	out_clean(&line, p->name);
-	buf_add_str(&line, p->deleted_at != 0 ? "  (deleted)" : "");
+	buf_add_str(&line, p->purged_at != 0 ? "  (purged)" : p->deleted_at != 0 ? "  (deleted)"
+	            : "");
 	out_line(&line);
 	return RC_OK;
 }
@@ -95,4 +99,28 @@ project_list_run(struct admin *a)
 	enum rc rc = project_list(a->accounts, NULL, show_one, a, &a->err);
 
 	return rc == RC_OK ? 0 : admin_fail(a, rc);
+}
+
+int
+project_delete_run(struct admin *a)
+{
+	struct project p;
+	struct buf line;
+	int code;
+	enum rc rc = admin_project(a, a->args[0], &p);
+
+	if (rc != RC_OK)
+		return admin_fail(a, rc);
+	code = admin_confirm(a, "Delete the project %s (%s), for all its members", p.slug, p.name);
+	if (code >= 0)
+		return code;
+	if ((rc = project_delete(a->accounts, p.id, &a->err)) != RC_OK)
+		return admin_fail(a, rc);
+	if (!a->json)
+		return 0;
+	out_begin(&line);
+	out_string(&line, "id", p.id);
+	out_string(&line, "status", "deleted");
+	out_end(&line);
+	return 0;
 }

@@ -103,6 +103,11 @@ token_create_run(struct admin *a)
 	enum rc rc;
 	int code;
 
+	if (a->read_only && a->scope != 0)
+		return admin_fail_with(a, RC_INVALID, "--read-only is --scope sync:read: give one"
+		    " of them");
+	if (a->read_only)
+		a->scope = SCOPE_READ;
 	rc = admin_user(a, a->user, &u);
 	if (rc == RC_OK)
 		rc = find_projects(a, &ids, &n);
@@ -173,8 +178,11 @@ show_one(void *ctx, const struct token_row *t)
 int
 token_list_run(struct admin *a)
 {
-	enum rc rc = token_list(a->accounts, NULL, show_one, a, &a->err);
+	struct user u = { 0 };
+	enum rc rc = a->user != NULL ? admin_user(a, a->user, &u) : RC_OK;
 
+	if (rc == RC_OK)
+		rc = token_list(a->accounts, a->user != NULL ? u.id : NULL, show_one, a, &a->err);
 	return rc == RC_OK ? 0 : admin_fail(a, rc);
 }
 

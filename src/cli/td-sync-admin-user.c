@@ -56,3 +56,38 @@ user_list_run(struct admin *a)
 
 	return rc == RC_OK ? 0 : admin_fail(a, rc);
 }
+
+static enum rc
+count_one(void *ctx, const struct token_row *t)
+{
+	if (t->revoked_at == 0)
+		++*(int *)ctx;
+	return RC_OK;
+}
+
+int
+user_remove_run(struct admin *a)
+{
+	struct buf line;
+	struct user u;
+	int tokens = 0, code;
+	enum rc rc = admin_user(a, a->args[0], &u);
+
+	if (rc == RC_OK)
+		rc = token_list(a->accounts, u.id, count_one, &tokens, &a->err);
+	if (rc != RC_OK)
+		return admin_fail(a, rc);
+	code = admin_confirm(a, "Remove %s, %d token%s and all memberships", u.email, tokens,
+	                     tokens == 1 ? "" : "s");
+	if (code >= 0)
+		return code;
+	if ((rc = user_remove(a->accounts, u.id, &a->err)) != RC_OK)
+		return admin_fail(a, rc);
+	if (!a->json)
+		return 0;
+	out_begin(&line);
+	out_string(&line, "id", u.id);
+	out_string(&line, "status", "removed");
+	out_end(&line);
+	return 0;
+}

@@ -36,6 +36,9 @@ enum option_id {
 	O_NAME,
 	O_OVERLAP,
 	O_CONFIG,
+	O_READ_ONLY,
+	O_SINCE,
+	O_YES,
 	O_COMMON, /* the ones from here on go with every command */
 	O_DATA = O_COMMON,
 	O_JSON,
@@ -53,8 +56,8 @@ static const struct {
 	[O_DESCRIPTION] = { "description", "TEXT", "what the project is about" },
 	[O_PROFILE] = { "profile", "NAME", "what its entities are (default td; none: anything)" },
 	[O_PROFILES] = { "profiles", "DIR", "where the profiles are (default: the server's key)" },
-	[O_USER] = { "user", "EMAIL", "whom the token is for (required)" },
-	[O_PROJECT] = { "project", "PROJECT", "good for this project only (repeatable)" },
+	[O_USER] = { "user", "EMAIL", "whose tokens, or deeds" },
+	[O_PROJECT] = { "project", "PROJECT", "for this project only (a token: repeatable)" },
 	[O_SCOPE] = { "scope", "SCOPE", "sync:read, sync:write, project:admin or"
 	    " server:admin (repeatable; default: the first three)" },
 	[O_DAYS] = { "days", "N", "days until it expires, 1 to 3650 (default 365)" },
@@ -63,6 +66,9 @@ static const struct {
 	    " (default: until the last token expires)" },
 	[O_CONFIG] = { "config", "FILE", "the server's configuration (default: td-sync.conf in"
 	    " the data folder)" },
+	[O_READ_ONLY] = { "read-only", NULL, "as --scope sync:read" },
+	[O_SINCE] = { "since", "WHEN", "from so many days ago on, or a date, as 2026-11-26" },
+	[O_YES] = { "yes", NULL, "do it without asking" },
 	[O_DATA] = { "data", "DIR", "the server's data folder (else TD_SYNC_SERVER_DATA)" },
 	[O_JSON] = { "json", NULL, "print one JSON object a line" },
 	[O_HELP] = { "help", NULL, "show this help, or a command's" },
@@ -85,11 +91,17 @@ static const struct command commands[] = {
 	  init_run },
 	{ "user", "add", "EMAIL", 1, 0, 0, "make a user; prints its id", user_add_run },
 	{ "user", "list", "", 0, 0, 0, "list users", user_list_run },
+	{ "user", "remove", "EMAIL", 1, BIT(O_YES), 0,
+	  "remove a user, the tokens and the memberships", user_remove_run },
 	{ "project", "add", "NAME", 1,
 	  BIT(O_OWNER) | BIT(O_DESCRIPTION) | BIT(O_PROFILE) | BIT(O_PROFILES), BIT(O_OWNER),
 	  "make a project; prints its id", project_add_run },
 	{ "project", "list", "", 0, 0, 0, "list projects, deleted ones too",
 	  project_list_run },
+	{ "project", "delete", "PROJECT", 1, BIT(O_YES), 0,
+	  "let nobody in any more; its files stay", project_delete_run },
+	{ "project", "purge", "PROJECT", 1, BIT(O_YES), 0,
+	  "remove all files of a deleted project", project_purge_run },
 	{ "project", "verify", "PROJECT", 1, BIT(O_PROFILES), 0,
 	  "check its log, its state and its snapshots", project_verify_run },
 	{ "project", "rebuild", "PROJECT", 1, BIT(O_PROFILES), 0,
@@ -108,11 +120,18 @@ static const struct command commands[] = {
 	  member_remove_run },
 	{ "member", "list", "PROJECT", 1, 0, 0, "list a project's members",
 	  member_list_run },
+	{ "invitation", "create", "PROJECT EMAIL ROLE", 3, 0, 0,
+	  "ask somebody to join, without a mail; prints its id", invitation_create_run },
+	{ "invitation", "list", "PROJECT", 1, 0, 0, "list a project's invitations",
+	  invitation_list_run },
+	{ "invitation", "revoke", "PROJECT ID", 2, 0, 0, "take an invitation back",
+	  invitation_revoke_run },
 	{ "token", "create", "", 0,
-	  BIT(O_USER) | BIT(O_PROJECT) | BIT(O_SCOPE) | BIT(O_DAYS) | BIT(O_NAME),
+	  BIT(O_USER) | BIT(O_PROJECT) | BIT(O_SCOPE) | BIT(O_READ_ONLY) | BIT(O_DAYS) |
+	  BIT(O_NAME),
 	  BIT(O_USER), "make a token; prints it, and it is shown this once",
 	  token_create_run },
-	{ "token", "list", "", 0, 0, 0, "list tokens (not the secrets)", token_list_run },
+	{ "token", "list", "", 0, BIT(O_USER), 0, "list tokens (not the secrets)", token_list_run },
 	{ "token", "revoke", "ID", 1, 0, 0, "revoke a token, from the next request on",
 	  token_revoke_run },
 	{ "key", "create", "", 0, 0, 0, "make a key that signs from now on; prints its id",
@@ -122,6 +141,8 @@ static const struct command commands[] = {
 	{ "key", "list", "", 0, 0, 0, "list keys", key_list_run },
 	{ "mail", "test", "ADDRESS", 1, BIT(O_CONFIG), 0,
 	  "send a test mail with the server's configuration", mail_test_run },
+	{ "audit", NULL, "", 0, BIT(O_SINCE) | BIT(O_USER) | BIT(O_PROJECT), 0,
+	  "list who did what", audit_run },
 };
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
@@ -183,7 +204,7 @@ admin_open(struct admin *a)
 }
 
 enum rc
-admin_project(struct admin *a, const char *id_or_slug, struct project *out)
+admin_any_project(struct admin *a, const char *id_or_slug, struct project *out)
 {
 	enum rc rc = project_get(a->accounts, id_or_slug, out, &a->err);
 
@@ -192,6 +213,14 @@ admin_project(struct admin *a, const char *id_or_slug, struct project *out)
 	if (rc == RC_NOT_FOUND)
 		return err_set(&a->err, rc, "there is no project with the id or slug %s",
 		    id_or_slug);
+	return rc;
+}
+
+enum rc
+admin_project(struct admin *a, const char *id_or_slug, struct project *out)
+{
+	enum rc rc = admin_any_project(a, id_or_slug, out);
+
 	if (rc == RC_OK && out->deleted_at != 0)
 		return err_set(&a->err, RC_NOT_FOUND, "project %s is deleted", id_or_slug);
 	return rc;
@@ -205,6 +234,33 @@ admin_user(struct admin *a, const char *email, struct user *out)
 	if (rc == RC_NOT_FOUND)
 		return err_set(&a->err, rc, "there is no user %s", email);
 	return rc;
+}
+
+int
+admin_confirm(struct admin *a, const char *fmt, ...)
+{
+	struct buf line = { 0 };
+	char question[512], answer[16];
+	bool yes;
+	va_list ap;
+
+	if (a->yes)
+		return -1;
+	if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO)) {
+		fputs("td-sync-admin: nobody can be asked whether it is meant: give --yes\n", stderr);
+		return EXIT_USAGE;
+	}
+	va_start(ap, fmt);
+	vsnprintf(question, sizeof(question), fmt, ap);
+	va_end(ap);
+	out_clean(&line, question);
+	fprintf(stderr, "%s? [y/N] ", buf_cstr(&line) != NULL ? line.p : "Is that meant");
+	buf_free(&line);
+	yes = fgets(answer, sizeof(answer), stdin) != NULL &&
+	      (strcmp(answer, "y\n") == 0 || strcmp(answer, "yes\n") == 0);
+	if (!yes)
+		fputs("td-sync-admin: nothing was changed\n", stderr);
+	return yes ? -1 : EXIT_USAGE;
 }
 
 /* --- help --- */
@@ -309,6 +365,15 @@ set_option(struct admin *a, enum option_id o, const char *value)
 			return err_set(&a->err, RC_INVALID, "there is no scope %s: sync:read,"
 			    " sync:write, project:admin or server:admin", value);
 		a->scope |= bits;
+		break;
+	case O_READ_ONLY:
+		a->read_only = true;
+		break;
+	case O_SINCE:
+		a->since = value;
+		break;
+	case O_YES:
+		a->yes = true;
 		break;
 	case O_DAYS:
 	case O_OVERLAP:

@@ -37,6 +37,8 @@ struct admin {
 	const char **projects;   /* every --project; owned */
 	size_t n_projects;
 	unsigned scope;          /* all --scope together; 0: none was given */
+	bool read_only, yes;     /* --read-only, --yes */
+	const char *since;
 	int64_t days;            /* --days or --overlap; -1: not given */
 	struct accounts *accounts; /* set by admin_open() */
 	struct err err;          /* the sentence of the last failure */
@@ -58,8 +60,16 @@ int admin_fail_with(struct admin *a, enum rc rc, const char *fmt, ...)
 /* The live project of that id or slug. RC_NOT_FOUND: a->err names it. */
 enum rc admin_project(struct admin *a, const char *id_or_slug, struct project *out);
 
+/* The same, also one that was deleted. */
+enum rc admin_any_project(struct admin *a, const char *id_or_slug, struct project *out);
+
 /* The user of that address. RC_NOT_FOUND: a->err names it. */
 enum rc admin_user(struct admin *a, const char *email, struct user *out);
+
+/* Ask whether it is meant, where --yes doesn't say so: -1 to go on, else the exit
+ * code. The question is a sentence up to its '?', with what will be gone. */
+int admin_confirm(struct admin *a, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
 
 /* The folder of the profiles: --profiles, else the server's, as td-sync.conf
  * in the data folder and the environment have it. */
@@ -112,8 +122,11 @@ bool out_flush(void);
 int init_run(struct admin *a);
 int user_add_run(struct admin *a);
 int user_list_run(struct admin *a);
+int user_remove_run(struct admin *a);
 int project_add_run(struct admin *a);
 int project_list_run(struct admin *a);
+int project_delete_run(struct admin *a);
+int project_purge_run(struct admin *a);
 int project_rebuild_run(struct admin *a);
 int project_skipped_run(struct admin *a);
 int project_conflicts_run(struct admin *a);
@@ -123,6 +136,9 @@ int profile_list_run(struct admin *a);
 int member_set_run(struct admin *a);
 int member_remove_run(struct admin *a);
 int member_list_run(struct admin *a);
+int invitation_create_run(struct admin *a);
+int invitation_list_run(struct admin *a);
+int invitation_revoke_run(struct admin *a);
 int token_create_run(struct admin *a);
 int token_list_run(struct admin *a);
 int token_revoke_run(struct admin *a);
@@ -130,5 +146,6 @@ int mail_test_run(struct admin *a);
 int key_create_run(struct admin *a);
 int key_rotate_run(struct admin *a);
 int key_list_run(struct admin *a);
+int audit_run(struct admin *a);
 
 #endif

@@ -6,6 +6,7 @@
 #include "base/json.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <wchar.h>
@@ -179,6 +180,20 @@ out_pad(struct buf *b, size_t at, size_t column)
 		buf_add_byte(b, ' ');
 	while (++at < column);
 	return at;
+}
+
+void
+out_line(struct cli *c, const char *name, const char *fmt, ...)
+{
+	char text[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	buf_addf(&c->out, "%-9s ", name);
+	out_clean(&c->out, text);
+	buf_add_byte(&c->out, '\n');
 }
 
 void

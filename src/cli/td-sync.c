@@ -3,10 +3,11 @@
 
 #include "cli/td-sync.h"
 
+#include "base/conf.h"
+
 #include <getopt.h>
 #include <inttypes.h>
 #include <locale.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -106,31 +107,12 @@ unlink_run(struct cli *c)
 }
 
 static void
-line(struct cli *c, const char *name, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-
-/* One line of status: a name and what it is, aligned. */
-static void
-line(struct cli *c, const char *name, const char *fmt, ...)
-{
-	char text[512];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	buf_addf(&c->out, "%-9s ", name);
-	out_clean(&c->out, text);
-	buf_add_byte(&c->out, '\n');
-}
-
-static void
 show_rejection(void *ctx, const struct tdsync_rejection *r)
 {
 	struct cli *c = ctx;
 
 	if (!c->json) {
-		line(c, "", "%s %s %s: %s", r->action_type, r->entity_type, r->entity_id,
+		out_line(c, "", "%s %s %s: %s", r->action_type, r->entity_type, r->entity_id,
 		     r->reason);
 		return;
 	}
@@ -169,21 +151,21 @@ show_status(struct cli *c, const struct tdsync_status *s)
 {
 	int64_t ahead = s->clock_ahead_ms / 1000;
 
-	line(c, "project", "%s", s->project_id);
-	line(c, "server", "%s%s", s->url, s->server_reached ? "" : " (not reached)");
-	line(c, "device", "%s", s->device_id[0] != '\0' ? s->device_id : "(none yet)");
+	out_line(c, "project", "%s", s->project_id);
+	out_line(c, "server", "%s%s", s->url, s->server_reached ? "" : " (not reached)");
+	out_line(c, "device", "%s", s->device_id[0] != '\0' ? s->device_id : "(none yet)");
 	if (s->server_reached)
-		line(c, "events", "%" PRId64 " here, %" PRId64 " at the server%s", s->cursor,
+		out_line(c, "events", "%" PRId64 " here, %" PRId64 " at the server%s", s->cursor,
 		     s->server_seq, s->cursor == s->server_seq ? "" : ": `td-sync pull`");
 	else
-		line(c, "events", "%" PRId64 " here", s->cursor);
-	line(c, "pending", "%" PRId64 "%s", s->pending,
+		out_line(c, "events", "%" PRId64 " here", s->cursor);
+	out_line(c, "pending", "%" PRId64 "%s", s->pending,
 	     s->pending > 0 ? ": `td-sync push`" : "");
 	if (ahead > 60 || ahead < -60)
-		line(c, "clock", "%" PRId64 " s %s the server's: set it right",
+		out_line(c, "clock", "%" PRId64 " s %s the server's: set it right",
 		     ahead < 0 ? -ahead : ahead, ahead < 0 ? "behind" : "ahead of");
 	if (s->rejected > 0) {
-		line(c, "refused", "%" PRId64 " (`td-sync link` again sends %s once more)",
+		out_line(c, "refused", "%" PRId64 " (`td-sync link` again sends %s once more)",
 		     s->rejected, s->rejected == 1 ? "it" : "them");
 		tdsync_each_rejection(c->t, show_rejection, c);
 	}
@@ -206,23 +188,41 @@ status_run(struct cli *c)
 	return s.server_reached ? EXIT_OK : EXIT_LATER;
 }
 
+/* --- the command line --- */
+
+/* Options that are for some commands only, by their letter to getopt_long(). */
+#define OPTIONS "asepRnd"
+#define OPTION_ALL "a"
+#define OPTION_LOGIN "se"
+#define OPTION_TOKEN "pRnd"
+
 static const struct command {
 	const char *name, *args, *does;
 	int min_args, max_args;
 	int (*run)(struct cli *c);
+	const char *options;
 } commands[] = {
+	{ "login", "", "log this machine in, for td as well", 0, 0, cli_login, OPTION_LOGIN },
+	{ "logout", "", "revoke its key, and forget it", 0, 0, cli_logout, "" },
+	{ "whoami", "", "who the server takes you for, and what you may do", 0, 0, cli_whoami, "" },
 	{ "link", "PROJECT", "link this folder to a project: its id, slug or name", 1, 1,
-	  link_run },
-	{ "unlink", "", "undo that; the database keeps its content", 0, 0, unlink_run },
-	{ "push", "", "send your changes", 0, 0, push_run },
-	{ "pull", "", "fetch and apply the changes of others", 0, 0, pull_run },
-	{ "sync", "", "push, then pull", 0, 0, sync_run },
-	{ "status", "", "how things stand, here and at the server", 0, 0, status_run },
-	{ "conflicts", "", "what somebody's change took from another's", 0, 2, cli_conflicts },
-	{ "conflicts", "show ID", "both versions, side by side", 0, 2, cli_conflicts },
-	{ "conflicts", "restore ID", "put back what was lost, and sync", 0, 2, cli_conflicts },
-	{ "history", "ENTITY", "what happened to an issue, or TYPE/ID", 1, 1, cli_history },
-	{ "verify", "", "pull, and compare with the server", 0, 0, cli_verify },
+	  link_run, "" },
+	{ "unlink", "", "undo that; the database keeps its content", 0, 0, unlink_run, "" },
+	{ "push", "", "send your changes", 0, 0, push_run, "" },
+	{ "pull", "", "fetch and apply the changes of others", 0, 0, pull_run, "" },
+	{ "sync", "", "push, then pull", 0, 0, sync_run, "" },
+	{ "status", "", "how things stand, here and at the server", 0, 0, status_run, "" },
+	{ "conflicts", "", "what somebody's change took from another's", 0, 2, cli_conflicts,
+	  OPTION_ALL },
+	{ "conflicts", "show ID", "both versions, side by side", 0, 2, cli_conflicts, OPTION_ALL },
+	{ "conflicts", "restore ID", "put back what was lost, and sync", 0, 2, cli_conflicts,
+	  OPTION_ALL },
+	{ "history", "ENTITY", "what happened to an issue, or TYPE/ID", 1, 1, cli_history, "" },
+	{ "verify", "", "pull, and compare with the server", 0, 0, cli_verify, "" },
+	{ "token", "create", "make a token, as for an agent; it is shown this once", 1, 2, cli_token,
+	  OPTION_TOKEN },
+	{ "token", "list", "your tokens", 1, 2, cli_token, OPTION_TOKEN },
+	{ "token", "revoke ID", "end one of them", 1, 2, cli_token, OPTION_TOKEN },
 };
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
@@ -244,18 +244,27 @@ help(void)
 		       commands[i].does);
 	printf("\noptions:\n"
 	       "  --dir DIR       the folder that holds .todos/ (default: the current one)\n"
-	       "  --all           of conflicts: those too whose loss was put back\n"
 	       "  --json          print one JSON object\n"
 	       "  --quiet         print nothing but errors\n"
 	       "  --help          this text\n"
 	       "  --version       the version\n"
+	       "of login:\n"
+	       "  --server URL    where to (default: as for all commands)\n"
+	       "  --email ADDRESS whose account (default: that of the last login)\n"
+	       "of token create:\n"
+	       "  --project P     for this project only: id, slug or name (repeatable)\n"
+	       "  --read-only     not to push with\n"
+	       "  --days N        for how long, 1 to 3650 (default: as yours, a year at most)\n"
+	       "  --name TEXT     what it is for\n"
+	       "of conflicts:\n"
+	       "  --all           those too whose loss was put back\n"
 	       "\nTD_SYNC_URL is the server's address, TD_AUTH_KEY the token; without them\n"
-	       "td's own ~/.config/td/auth.json has them.\n");
+	       "td's own ~/.config/td/auth.json has them, where a login puts them.\n");
 	return fflush(stdout) == 0 ? EXIT_OK : EXIT_LOCAL;
 }
 
-static int
-usage(const char *what, const char *which)
+int
+cli_usage(const char *what, const char *which)
 {
 	struct buf b = { 0 };
 
@@ -265,62 +274,131 @@ usage(const char *what, const char *which)
 	return EXIT_USAGE;
 }
 
+static const struct option long_options[] = {
+	{ "dir", required_argument, NULL, 'C' },
+	{ "all", no_argument, NULL, 'a' },
+	{ "server", required_argument, NULL, 's' },
+	{ "email", required_argument, NULL, 'e' },
+	{ "project", required_argument, NULL, 'p' },
+	{ "read-only", no_argument, NULL, 'R' },
+	{ "name", required_argument, NULL, 'n' },
+	{ "days", required_argument, NULL, 'd' },
+	{ "json", no_argument, NULL, 'j' },
+	{ "quiet", no_argument, NULL, 'q' },
+	{ "help", no_argument, NULL, 'h' },
+	{ "version", no_argument, NULL, 'V' },
+	{ 0 }
+};
+
+/* The long name of an option. */
+static const char *
+option_name(int letter)
+{
+	const struct option *o = long_options;
+
+	while (o->name != NULL && o->val != letter)
+		o++;
+	return o->name;
+}
+
+/* Take one option in; the exit code, -1 to go on. */
+static int
+take_option(struct cli *c, struct tdsync_options *options, int letter)
+{
+	switch (letter) {
+	case 'C':
+		options->dir = optarg;
+		break;
+	case 'a':
+		c->all = true;
+		break;
+	case 's':
+		options->url = optarg;
+		break;
+	case 'e':
+		c->email = optarg;
+		break;
+	case 'p':
+		if (c->n_projects == CLI_PROJECTS)
+			return cli_usage("too many of --project", "");
+		c->projects[c->n_projects++] = optarg;
+		break;
+	case 'R':
+		c->read_only = true;
+		break;
+	case 'n':
+		c->name = optarg;
+		break;
+	case 'd':
+		if (!conf_int(optarg, 1, 3650, &c->days))
+			return cli_usage("--days is a number from 1 to 3650, not ", optarg);
+		break;
+	case 'j':
+		c->json = true;
+		break;
+	case 'q':
+		c->quiet = true;
+		break;
+	case 'h':
+		return help();
+	case 'V':
+		printf("td-sync %s\n", PACKAGE_VERSION);
+		return EXIT_OK;
+	default:
+		return -1;
+	}
+	if (strchr(OPTIONS, letter) != NULL && strchr(c->given, letter) == NULL)
+		c->given[strlen(c->given)] = (char)letter;
+	return -1;
+}
+
+/* Find the command, and check what was given for it; the exit code, -1 to go on. */
+static int
+take_command(struct cli *c, int argc, char **argv, const struct command **out)
+{
+	const struct command *command = NULL;
+	int n = argc - 1;
+
+	if (argc == 0)
+		return cli_usage("which command?", "");
+	if ((command = find_command(argv[0])) == NULL)
+		return cli_usage("unknown command ", argv[0]);
+	if (n < command->min_args || n > command->max_args)
+		return cli_usage(n < command->min_args ? "an argument is missing for "
+		                 : "too many arguments for ", command->name);
+	for (int i = 0; i < n; i++)
+		c->args[i] = argv[1 + i];
+	for (const char *p = c->given; *p != '\0'; p++)
+		if (strchr(command->options, *p) == NULL) {
+			char what[40];
+
+			snprintf(what, sizeof(what), "--%s is not for ", option_name(*p));
+			return cli_usage(what, command->name);
+		}
+	*out = command;
+	return -1;
+}
+
 int
 main(int argc, char **argv)
 {
-	static const struct option long_options[] = {
-		{ "dir", required_argument, NULL, 'C' },
-		{ "all", no_argument, NULL, 'a' },
-		{ "json", no_argument, NULL, 'j' },
-		{ "quiet", no_argument, NULL, 'q' },
-		{ "help", no_argument, NULL, 'h' },
-		{ "version", no_argument, NULL, 'V' },
-		{ 0 }
-	};
 	struct tdsync_options options = { 0 };
 	struct cli c = { 0 };
-	const struct command *command;
+	const struct command *command = NULL;
 	char error[256] = "";
 	enum tdsync_rc rc;
-	int opt, n, code;
+	int opt, code;
 
 	setlocale(LC_CTYPE, "C.UTF-8"); /* what is printed is UTF-8 (out_width()) */
 	opterr = 0;
 	while ((opt = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
-		switch (opt) {
-		case 'C':
-			options.dir = optarg;
-			break;
-		case 'a':
-			c.all = true;
-			break;
-		case 'j':
-			c.json = true;
-			break;
-		case 'q':
-			c.quiet = true;
-			break;
-		case 'h':
-			return help();
-		case 'V':
-			printf("td-sync %s\n", PACKAGE_VERSION);
-			return EXIT_OK;
-		default:
-			return usage("unknown or incomplete option ", argv[optind - 1]);
-		}
+		if (opt == '?')
+			return cli_usage("unknown or incomplete option ", argv[optind - 1]);
+		if ((code = take_option(&c, &options, opt)) >= 0)
+			return code;
 	}
-	if (optind == argc)
-		return usage("which command?", "");
-	if ((command = find_command(argv[optind])) == NULL)
-		return usage("unknown command ", argv[optind]);
-	n = argc - optind - 1;
-	if (n < command->min_args || n > command->max_args)
-		return usage(n < command->min_args ? "an argument is missing for "
-		             : "too many arguments for ", command->name);
-	for (int i = 0; i < n; i++)
-		c.args[i] = argv[optind + 1 + i];
-	if (c.all && command->run != cli_conflicts)
-		return usage("--all is not for ", command->name);
+	if ((code = take_command(&c, argc - optind, argv + optind, &command)) >= 0)
+		return code;
 	if (isatty(STDERR_FILENO) && !c.quiet)
 		options.waiting = tell_waiting;
 	if ((rc = tdsync_open(&options, &c.t, error, sizeof(error))) != TDSYNC_OK) {

@@ -29,12 +29,19 @@ enum {
 #define OUT_COLUMNS 80
 
 #define CLI_ARGS 2
+#define CLI_PROJECTS 80
 
 /* A command that runs. */
 struct cli {
 	struct tdsync *t;
 	const char *args[CLI_ARGS]; /* of the command, NULL where there is none */
 	bool all, json, quiet;      /* options */
+	bool read_only;
+	const char *email, *name;   /* NULL: not given */
+	int64_t days;               /* 0: likewise */
+	const char *projects[CLI_PROJECTS];
+	size_t n_projects;
+	char given[16];             /* those that are not for all commands */
 	struct buf out;             /* one JSON object, or text */
 	size_t members;             /* in the object */
 	size_t items;               /* in its list, or shown */
@@ -74,6 +81,10 @@ size_t out_width(const char *text, size_t *bytes);
  * where it stands then. */
 size_t out_pad(struct buf *b, size_t at, size_t column);
 
+/* A line with a name and what it is, aligned, made harmless. */
+void out_line(struct cli *c, const char *name, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
 /* A JSON value as a person reads it: a string decoded, "(none)" for null. The
  * text is appended as it is. */
 void out_value(struct buf *b, const char *json);
@@ -92,9 +103,26 @@ void out_result(struct cli *c, const struct tdsync_result *r);
 
 /* --- commands: each returns the exit code --- */
 
+int cli_login(struct cli *c);     /* td-sync-login.c */
+int cli_logout(struct cli *c);
+int cli_whoami(struct cli *c);
+int cli_token(struct cli *c);     /* td-sync-token.c */
 int cli_conflicts(struct cli *c); /* td-sync-conflicts.c */
 int cli_history(struct cli *c);   /* td-sync-history.c */
 int cli_verify(struct cli *c);    /* td-sync-verify.c */
+
+/* Complain about the command line; the exit code. */
+int cli_usage(const char *what, const char *which);
+
+/* A token as members of an object, but for its secret. */
+void cli_token_members(struct cli *c, const struct tdsync_token *token);
+
+/* The projects that it is for, as text: "all", or their ids. */
+void cli_token_projects(struct buf *out, const struct tdsync_token *token);
+
+/* This machine's name, as others are told: "td-sync@HOST". */
+#define CLI_HERE 80
+void cli_here(char out[CLI_HERE]);
 
 /* The end of push, pull and sync: what was done and what was not (td-sync.c). */
 int cli_work_done(struct cli *c, enum tdsync_rc rc, const struct tdsync_result *r);

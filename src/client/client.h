@@ -18,4 +18,7 @@ void tdsync_on_step(struct tdsync *t, bool (*step)(void *ctx, const char *name),
 /* Add seconds to the clock that the client reads (for wrong clocks). */
 void tdsync_skew_clock(struct tdsync *t, int64_t seconds);
 
+/* Let no time pass between the polls of a login. */
+void tdsync_no_pauses(struct tdsync *t);
+
 #endif

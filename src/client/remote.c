@@ -30,7 +30,7 @@ static const struct meaning {
 	const char *says;
 } meanings[] = {
 	{ 401, TDSYNC_UNAUTHORIZED, false,
-	  "the token is missing or not valid (set TD_AUTH_KEY or log in with `td auth login`)" },
+	  "the token is missing or not valid (log in with `td-sync login`, or set TD_AUTH_KEY)" },
 	{ 403, TDSYNC_FORBIDDEN, false, "not allowed" },
 	{ 404, TDSYNC_NOT_FOUND, false, "no such project, or it was deleted" },
 	{ 409, TDSYNC_REFUSED, false, "refused" },
@@ -141,6 +141,8 @@ judge(struct remote *r, const struct transport_request *rq, const char *type,
 	if (a->reply.status == 200 || a->reply.status == 201 ||
 	    (rq->file != NULL && a->reply.status == 206))
 		return judge_good(r, a, type, again, err);
+	if (a->reply.status == 204 && strcmp(rq->method, "DELETE") == 0)
+		return TDSYNC_OK;
 	if (is_type(a->reply.content_type, JSON))
 		find_json(a);
 	m = meaning_of(a->reply.status);
@@ -244,6 +246,16 @@ remote_call(struct remote *r, const char *path, struct span body, bool sync,
 		.prefer = sync && body.len > 0 ? "handling=lenient" : NULL,
 		.body = body,
 		.timeout_s = r->timeout_s,
+	};
+
+	return send_all(r, &rq, JSON, out, err);
+}
+
+enum tdsync_rc
+remote_delete(struct remote *r, const char *path, struct remote_answer *out, struct err *err)
+{
+	struct transport_request rq = {
+		.method = "DELETE", .path = path, .token = r->token, .timeout_s = r->timeout_s,
 	};
 
 	return send_all(r, &rq, JSON, out, err);

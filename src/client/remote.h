@@ -45,6 +45,10 @@ void remote_answer_free(struct remote_answer *a);
 enum tdsync_rc remote_call(struct remote *r, const char *path, struct span body, bool sync,
                            struct remote_answer *out, struct err *err);
 
+/* The same with DELETE; TDSYNC_OK is status 204, and there is no JSON. */
+enum tdsync_rc remote_delete(struct remote *r, const char *path, struct remote_answer *out,
+                             struct err *err);
+
 /*
  * The same for a file: a GET whose good answer, of the type, goes into it. After
  * an answer that broke off the rest is asked for, again and again while something

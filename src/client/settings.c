@@ -1,7 +1,8 @@
 /* How to reach the server, see settings.h. */
 #include "client/settings.h"
 
-#include "base/fs.h"
+#include "client/authfile.h"
+#include "client/words.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -9,11 +10,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include <json-c/json.h>
-
 #define DEFAULT_URL "http://localhost:8080" /* td's */
-#define AUTH_FILE "/.config/td/auth.json"
-#define AUTH_MAX 65536
 #define THRESHOLD_ENV "TD_SYNC_SNAPSHOT_THRESHOLD" /* td's, likewise */
 #define THRESHOLD 100
 #define TEXT_MAX 8192 /* of a URL, a token, a device id */
@@ -25,11 +22,11 @@ struct source {
 	const char *member;  /* of auth.json */
 	const char *from;    /* where the value came from, for messages */
 	const char *value;   /* borrowed; NULL: none */
+	bool kept;           /* it is auth.json's */
 };
 
-/* Printable ASCII without blanks: what may stand in a header or a URL. */
-static bool
-plain(const char *s)
+bool
+settings_plain(const char *s)
 {
 	size_t n = strlen(s);
 
@@ -45,7 +42,7 @@ static enum rc
 check(const struct settings *s, const struct source *url, const struct source *token,
       const struct source *device, struct err *err)
 {
-	if (!plain(s->url) ||
+	if (!settings_plain(s->url) ||
 	    (strncasecmp(s->url, "http://", 7) != 0 && strncasecmp(s->url, "https://", 8) != 0))
 		return err_set(err, RC_INVALID,
 		               "the server's address (%s) must begin with http:// or https://",
@@ -53,65 +50,20 @@ check(const struct settings *s, const struct source *url, const struct source *t
 	if (strpbrk(s->url, "@?#") != NULL)
 		return err_set(err, RC_INVALID, "the server's address (%s) can't hold a user, "
 		               "a query or a fragment", url->from);
-	if (s->token != NULL && !plain(s->token))
+	if (s->token != NULL && !settings_plain(s->token))
 		return err_set(err, RC_INVALID, "the token (%s) holds blanks or control "
 		               "characters", token->from);
 	if (s->device_id != NULL &&
-	    (!plain(s->device_id) || strlen(s->device_id) > 255 ||
+	    (!settings_plain(s->device_id) || strlen(s->device_id) > 255 ||
 	     strcmp(s->device_id, "td-sync") == 0))
 		return err_set(err, RC_INVALID, "the device id (%s) is not a valid one",
 		               device->from);
 	return RC_OK;
 }
 
-/* Read auth.json. No file is fine: *out is NULL then. */
-static enum rc
-read_auth(struct json_object **out, struct err *err)
-{
-	const char *home = getenv("HOME");
-	struct json_tokener *tok = NULL;
-	struct buf path = { 0 }, text = { 0 };
-	enum rc rc = RC_OK;
-
-	*out = NULL;
-	if (home == NULL || home[0] == '\0')
-		return RC_OK;
-	buf_addf(&path, "%s%s", home, AUTH_FILE);
-	if (buf_cstr(&path) == NULL || (tok = json_tokener_new_ex(32)) == NULL) {
-		rc = err_set(err, RC_FAULT, "out of memory");
-		goto done;
-	}
-	rc = fs_read(path.p, AUTH_MAX, &text, err);
-	if (rc == RC_NOT_FOUND) {
-		rc = RC_OK;
-		goto done;
-	}
-	if (rc != RC_OK)
-		goto done;
-	*out = json_tokener_parse_ex(tok, text.p, (int)text.len);
-	if (!json_object_is_type(*out, json_type_object))
-		rc = err_set(err, RC_INVALID, "%s is not a JSON object: log in again "
-		             "with `td auth login`", path.p);
-done:
-	json_tokener_free(tok);
-	buf_free(&path);
-	buf_free(&text);
-	return rc;
-}
-
-static const char *
-member(struct json_object *auth, const char *name)
-{
-	struct json_object *v;
-
-	if (auth == NULL || !json_object_object_get_ex(auth, name, &v) ||
-	    !json_object_is_type(v, json_type_string) || json_object_get_string_len(v) == 0)
-		return NULL;
-	return json_object_get_string(v);
-}
-
+/* auth: of auth.json; what is taken of it is in words. */
 static void
-find(struct source *s, struct json_object *auth)
+find(struct source *s, struct span auth, struct words *words)
 {
 	const char *env = s->env == NULL ? NULL : getenv(s->env);
 
@@ -122,8 +74,11 @@ find(struct source *s, struct json_object *auth)
 		s->value = env;
 		s->from = s->env;
 	} else {
-		s->value = member(auth, s->member);
-		s->from = "~" AUTH_FILE;
+		s->value = words_string(words, auth, s->member);
+		s->from = AUTHFILE;
+		s->kept = true;
+		if (s->value[0] == '\0')
+			s->value = NULL;
 	}
 }
 
@@ -131,30 +86,34 @@ enum rc
 settings_load(const char *url, const char *token, const char *device_id,
               struct settings *out, struct err *err)
 {
-	struct source u = { url, "TD_SYNC_URL", "server_url", "", NULL };
-	struct source t = { token, "TD_AUTH_KEY", "api_key", "", NULL };
-	struct source d = { device_id, NULL, "device_id", "", NULL };
-	struct json_object *auth = NULL;
+	struct source u = { url, "TD_SYNC_URL", "server_url", "", NULL, false };
+	struct source t = { token, "TD_AUTH_KEY", "api_key", "", NULL, false };
+	struct source d = { device_id, NULL, "device_id", "", NULL, false };
+	struct words words = { 0 };
+	struct buf text = { 0 };
+	struct span auth;
 	enum rc rc;
 
 	*out = (struct settings){ 0 };
-	rc = read_auth(&auth, err);
-	find(&u, auth);
-	find(&t, auth);
-	find(&d, auth);
+	rc = authfile_read(&text, &auth, err);
+	find(&u, auth, &words);
+	find(&t, auth, &words);
+	find(&d, auth, &words);
 	/* A bad file is no matter to one who brings all that is needed. */
 	if (rc != RC_OK && (u.value == NULL || t.value == NULL))
 		goto done;
 	out->url = strdup(u.value != NULL ? u.value : DEFAULT_URL);
 	out->token = t.value == NULL ? NULL : strdup(t.value);
 	out->device_id = d.value == NULL ? NULL : strdup(d.value);
-	if (out->url == NULL || (t.value != NULL && out->token == NULL) ||
+	out->token_kept = t.value != NULL && t.kept;
+	if (words.failed || out->url == NULL || (t.value != NULL && out->token == NULL) ||
 	    (d.value != NULL && out->device_id == NULL))
 		rc = err_set(err, RC_FAULT, "out of memory");
 	else
 		rc = check(out, &u, &t, &d, err);
 done:
-	json_object_put(auth);
+	words_free(&words);
+	buf_free(&text);
 	if (rc != RC_OK)
 		settings_free(out);
 	return rc;

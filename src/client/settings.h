@@ -7,9 +7,12 @@
 
 #include "base/rc.h"
 
+#include <stdbool.h>
+
 struct settings {
 	char *url;       /* "http://…" or "https://…" */
 	char *token;     /* NULL: none known. Never in a message. */
+	bool token_kept; /* it is auth.json's */
 	char *device_id; /* NULL: none known */
 };
 
@@ -25,6 +28,10 @@ enum rc settings_threshold(int given, int *out, struct err *err);
  */
 enum rc settings_load(const char *url, const char *token, const char *device_id,
                       struct settings *out, struct err *err);
+
+/* Printable ASCII without blanks, and not too much of it: what may stand in a header or
+ * a URL. */
+bool settings_plain(const char *s);
 
 /* Free what *s holds. */
 void settings_free(struct settings *s);

@@ -79,6 +79,7 @@ tdsync_close(struct tdsync *t)
 	if (t->transport != NULL)
 		t->transport->free(t->transport);
 	settings_free(&t->settings);
+	words_free(&t->words);
 	free(t->dir);
 	free(t);
 }
@@ -110,6 +111,11 @@ tdsync_skew_clock(struct tdsync *t, int64_t seconds)
 	t->skew_s = seconds;
 }
 
+void
+tdsync_no_pauses(struct tdsync *t)
+{
+	t->no_pauses = true;
+}
 
 /* --- push, pull, sync --- */
 
@@ -313,9 +319,8 @@ find_by_name(struct remote *r, struct span list, const char *name, char out[ID_M
 	return n == 0 ? TDSYNC_NOT_FOUND : TDSYNC_INVALID;
 }
 
-/* Ask the server which project is meant. */
-static enum tdsync_rc
-find_project(struct tdsync *t, const char *project, char out[ID_MAX])
+enum tdsync_rc
+work_find_project(struct tdsync *t, const char *project, char out[ID_MAX])
 {
 	struct remote r = work_remote(t);
 	struct remote_answer a = { 0 };
@@ -398,7 +403,7 @@ tdsync_link(struct tdsync *t, const char *project)
 	if ((rc = begin(t, &w)) != TDSYNC_OK)
 		return rc;
 	work_close(&w);
-	if ((rc = find_project(t, project, id)) != TDSYNC_OK ||
+	if ((rc = work_find_project(t, project, id)) != TDSYNC_OK ||
 	    (rc = begin(t, &w)) != TDSYNC_OK)
 		return rc;
 	rc = link_to(&w, id);

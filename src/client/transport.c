@@ -285,6 +285,8 @@ perform(struct http *h, const struct transport_request *rq, struct curl_slist *h
 		curl_easy_setopt(c, CURLOPT_POSTFIELDS, rq->body.p);
 		curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)rq->body.len);
 	}
+	if (strcmp(rq->method, "DELETE") == 0)
+		curl_easy_setopt(c, CURLOPT_CUSTOMREQUEST, rq->method);
 	return curl_easy_perform(c);
 }
 

@@ -23,7 +23,7 @@ struct transport_file {
 
 /* A request; all borrowed. */
 struct transport_request {
-	const char *method;      /* "GET", "POST" */
+	const char *method;      /* "GET", "POST", "DELETE" */
 	const char *path;        /* "/v1/projects/p_…/sync/pull?after_server_seq=0" */
 	const char *token;       /* NULL: none */
 	const char *log_id;      /* X-Log-Id, NULL: none */

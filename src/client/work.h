@@ -8,6 +8,7 @@
 #include "client/client.h"
 #include "client/remote.h"
 #include "client/settings.h"
+#include "client/words.h"
 
 struct tdsync {
 	char *dir;
@@ -21,7 +22,9 @@ struct tdsync {
 	bool (*step)(void *ctx, const char *name);
 	void *step_ctx;
 	int64_t skew_s;      /* added to the clock */
+	bool no_pauses;      /* between polls (tests) */
 	struct err err;      /* of the last call */
+	struct words words;  /* that the last call lent */
 	/* What tdsync_status borrows. */
 	char project[BOOKS_TEXT], device[BOOKS_TEXT], log_id[2 * LOG_ID_LEN + 1];
 };
@@ -71,6 +74,9 @@ enum tdsync_rc work_commit(struct work *w);
 
 /* The server as a handle reaches it; nothing of the log is told yet. */
 struct remote work_remote(struct tdsync *t);
+
+/* Ask the server which of the caller's projects is meant by an id, a name or a slug. */
+enum tdsync_rc work_find_project(struct tdsync *t, const char *project, char out[ID_MAX]);
 
 /* Now, by the handle's clock. */
 int64_t work_now_us(const struct work *w);

@@ -650,3 +650,12 @@ pages_keep(struct pages *p, const struct page_key *key, const struct page *page,
 		p->unswept = p->max / 256;
 	}
 }
+
+void
+pages_forget(const struct pages *p, const char *project)
+{
+	char path[FULL_NAME];
+
+	snprintf(path, sizeof(path), "%s/pages/%s", p->data, project);
+	fs_remove(AT_FDCWD, path);
+}

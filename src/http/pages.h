@@ -96,6 +96,9 @@ void pages_drop(const struct pages *p, const struct page_key *key, const char *w
 void pages_keep(struct pages *p, const struct page_key *key, const struct page *page,
                 struct span text);
 
+/* Remove all that is kept of a project. */
+void pages_forget(const struct pages *p, const char *project);
+
 /*
  * Write a page's file to put(), as it is or unpacked. False: it broke, or
  * put() returned false.

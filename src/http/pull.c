@@ -131,8 +131,12 @@ after_pull(struct request *r)
 		devices_served(r->project->dir,
 		               device.len > 0 ? device : span_of(r->caller.token_id),
 		               r->seq, r->now_us);
-	if (r->page.sealed && starts_well(r))
+	if (r->page.sealed && starts_well(r)) {
 		pages_keep(&r->server->pages, &key, &r->page, buf_span(&r->out));
+		/* Whoever purged the project meanwhile did not see that page. */
+		if (events_stale(r->project->log))
+			pages_forget(&r->server->pages, r->project_id);
+	}
 }
 
 /*

@@ -314,6 +314,8 @@ failed(struct err *err, const char *what, const char *path)
 	return err_set(err, RC_UNAVAILABLE, "can't %s %s: %s", what, path, strerror(errno));
 }
 
+/* Make them, but not for a log that was taken away: the project was purged, and who
+ * did that removes a folder that was made before, and nobody one that is made after. */
 static enum rc
 make_folders(const struct snapshot_key *key, struct err *err)
 {
@@ -324,7 +326,13 @@ make_folders(const struct snapshot_key *key, struct err *err)
 	if (!fs_folder(path, 0750, &made))
 		return failed(err, "make folder", path);
 	snprintf(path, sizeof(path), "%s/snapshots/%s", key->data, key->project);
-	return fs_folder(path, 0750, &made) ? RC_OK : failed(err, "make folder", path);
+	if (!fs_folder(path, 0750, &made))
+		return failed(err, "make folder", path);
+	if (key->log == NULL || !events_stale(key->log))
+		return RC_OK;
+	if (made)
+		rmdir(path);
+	return err_set(err, RC_BUSY, "the project's log was removed or replaced meanwhile");
 }
 
 enum rc

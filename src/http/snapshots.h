@@ -63,7 +63,8 @@ typedef enum rc snapshots_visit(void *ctx, int64_t seq, const char *path,
 enum rc snapshots_each(const struct snapshot_key *key, snapshots_visit *visit, void *ctx);
 
 /* Wait until nobody else makes one of the project; before the state's lock and the
- * log's, never while they are held. On RC_OK lock_close() it. */
+ * log's, never while they are held. RC_BUSY also where key->log, if it is not NULL,
+ * is gone. On RC_OK lock_close() it. */
 enum rc snapshots_lock(const struct snapshot_key *key, int64_t deadline_ms,
                        struct lock **out, struct err *err);
 
