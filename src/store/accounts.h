@@ -222,7 +222,7 @@ struct access {
 enum rc access_get(struct accounts *a, const char *token_id, const char *user_id,
                    const char *project_id, struct access *out, struct err *err);
 
-/* RC_NOT_FOUND: no such user. */
+/* RC_NOT_FOUND: no such user; of a share link, no such live project or maker. */
 enum rc token_add(struct accounts *a, const struct token_row *t, struct err *err);
 /* RC_NOT_FOUND: no such token. */
 enum rc token_get(struct accounts *a, const char *id, struct token_row *out, struct err *err);
@@ -265,7 +265,8 @@ struct invitation {
 	int64_t created_at, expires_at, accepted_at; /* accepted_at 0: not accepted */
 };
 
-/* The address is stored in lower case. RC_NOT_FOUND: no such live project. */
+/* The address is stored in lower case. RC_INVALID as user_add(). RC_NOT_FOUND: no such
+ * live project. */
 enum rc invitation_add(struct accounts *a, const char *project_id, struct span email,
                        enum role role, const char *invited_by, struct invitation *out,
                        struct err *err);
