@@ -87,6 +87,14 @@ static const struct route routes[] = {
 	  SCOPE_READ, ROLE_READER, BODY_NONE, history_run },
 };
 
+#define ROUTES (sizeof(routes) / sizeof(routes[0]))
+
+const struct route *
+route_at(size_t i)
+{
+	return i < ROUTES ? &routes[i] : NULL;
+}
+
 /* Copy an id out of a path: one segment of letters, digits, '_' and '-'. */
 static size_t
 take_id(const char *path, char out[ID_MAX])
@@ -181,7 +189,7 @@ find(struct request *r, unsigned *allow)
 	enum method asked = r->method == METHOD_HEAD ? METHOD_GET : r->method;
 
 	*allow = 0;
-	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
+	for (size_t i = 0; i < ROUTES; i++) {
 		const struct route *route = &routes[i];
 
 		forget_ids(r);

@@ -36,6 +36,9 @@ struct route {
 	handler *run;
 };
 
+/* The i-th route, NULL past the last. */
+const struct route *route_at(size_t i);
+
 /* Judge the caller, read the body, run the handler, and leave an answer in r:
  * errors, too. Never fails. */
 void route_run(struct request *r);
