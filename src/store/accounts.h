@@ -294,6 +294,7 @@ enum rc invitation_answer(struct accounts *a, const char *id, const char *user_i
 /* --- logins in progress (protocol.md section 2) --- */
 
 #define LOGIN_SECONDS 900    /* so long a login may take */
+#define LOGIN_KEPT_SECONDS 1800 /* and so long after that it is still known */
 #define LOGIN_MAIL_SECONDS 60 /* one mail to an address within */
 #define LOGIN_DEVICE 80      /* bytes of a device's name that are kept */
 
@@ -315,8 +316,8 @@ struct login_keys {
 	const char *user_code;      /* NULL: by link */
 };
 
-/* Keep a login of l's email, challenge, device and address; logins that are over for an
- * hour go. RC_BUSY: a link was mailed to that address within the last minute. RC_CONFLICT:
+/* Keep a login of l's email, challenge, device and address; logins that are not known
+ * any longer go. RC_BUSY: a link was mailed to that address within the last minute. RC_CONFLICT:
  * a code is taken. */
 enum rc login_add(struct accounts *a, const struct login_keys *k, const struct login *l,
                   struct err *err);
@@ -330,7 +331,8 @@ enum rc login_add(struct accounts *a, const struct login_keys *k, const struct l
 int64_t login_pace(struct accounts *a);
 void login_note_pace(struct accounts *a, int64_t ms);
 
-/* Find one, whatever became of it. RC_NOT_FOUND: there is none. */
+/* Find one, whatever became of it. RC_NOT_FOUND: there is none, or it was over
+ * LOGIN_KEPT_SECONDS ago. */
 enum rc login_by_code(struct accounts *a, const unsigned char code[32], struct login *out,
                       struct err *err);
 enum rc login_by_selector(struct accounts *a, const char *selector, struct login *out,

@@ -3,9 +3,6 @@
 
 #include <string.h>
 
-/* How long a login is remembered after its end, to say what became of it. */
-#define KEEP_SECONDS 3600
-
 static void
 bind_blob(sqlite3_stmt *st, const char *name, const unsigned char p[32])
 {
@@ -36,13 +33,16 @@ take_login(sqlite3_stmt *st, struct login *out, struct err *err)
 {
 	enum rc rc = acc_row(st, err);
 
-	if (rc == RC_NOT_FOUND)
-		return err_set(err, rc, "there is no such login");
+	if (rc == RC_OK) {
+		read_login(st, out);
+		db_reset(st);
+		/* Cleaned up or not. */
+		if (out->expires_at <= acc_now() - LOGIN_KEPT_SECONDS)
+			rc = RC_NOT_FOUND;
+	}
 	if (rc != RC_OK)
-		return rc;
-	read_login(st, out);
-	db_reset(st);
-	return RC_OK;
+		*out = (struct login){ 0 };
+	return rc != RC_NOT_FOUND ? rc : err_set(err, rc, "there is no such login");
 }
 
 enum rc
@@ -114,7 +114,7 @@ clean(struct accounts *a, struct err *err)
 
 	if (rc != RC_OK)
 		return rc;
-	db_bind_int(st, ":before", acc_now() - KEEP_SECONDS);
+	db_bind_int(st, ":before", acc_now() - LOGIN_KEPT_SECONDS);
 	return db_run(st, err);
 }
 
