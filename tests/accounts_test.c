@@ -1,71 +1,10 @@
 /* server.db: users, projects, members, tokens, as files on a disk. */
-#include "base/clock.h"
-#include "base/lock.h"
-#include "store/accounts.h"
-#include "store/db.h"
-#include "tests/temp.h"
+#include "accounts_test.h"
 
-#include <check.h>
 #include <inttypes.h>
 #include <signal.h>
-#include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
-
-static char dir[TEMP_PATH];
-static struct accounts *a;
-static struct err err;
-
-#define ok(call) ck_assert_msg((call) == RC_OK, "%s", err.text)
-#define is(call, want) \
-	do { \
-		enum rc rc_ = (call); \
-		ck_assert_msg(rc_ == (want), "%s, not %s: %s", rc_name(rc_), \
-		    rc_name(want), err.text); \
-	} while (0)
-
-static void
-setup(void)
-{
-	temp_make(dir);
-	ok(accounts_create(dir, &err));
-	ok(accounts_open(dir, &a, &err));
-}
-
-static void
-teardown(void)
-{
-	accounts_close(a);
-	temp_remove(dir);
-}
-
-static const char *
-path(const char *name)
-{
-	static char out[2 * TEMP_PATH];
-
-	snprintf(out, sizeof(out), "%s/%s", dir, name);
-	return out;
-}
-
-static struct user
-user(const char *email)
-{
-	struct user u;
-
-	ok(user_add(a, span_of(email), &u, &err));
-	return u;
-}
-
-static struct project
-project(const char *id, const char *name, const char *owner)
-{
-	struct project p;
-
-	ok(project_add(a, id, span_of(name), span_of(""), owner, &p, &err));
-	return p;
-}
 
 /* The members of a project as "EMAIL ROLE, EMAIL ROLE". */
 static enum rc
@@ -102,17 +41,6 @@ projects_are(const char *user_id, const char *want)
 	ok(project_list(a, user_id, add_project_name, &b, &err));
 	ck_assert_str_eq(buf_cstr(&b), want);
 	buf_free(&b);
-}
-
-/* Change server.db as somebody else would: behind the handle. */
-static void
-alter(const char *sql)
-{
-	sqlite3 *db;
-
-	ok(db_open(path("server.db"), DB_SERVER, &db, &err));
-	ok(db_exec(db, sql, &err));
-	sqlite3_close(db);
 }
 
 /* --- the file --- */

@@ -14,9 +14,6 @@
 #define OLD_CODE 40
 #define USER_CODE 6
 
-/* How long after its end a login is still told from an unknown one, in seconds. */
-#define TOLD_SECONDS 1800
-
 static int64_t
 now_s(void)
 {
@@ -69,7 +66,7 @@ code_is_over(const char *code)
 	for (size_t i = 0; i < 4; i++)
 		made |= (uint32_t)(bytes[sizeof(bytes) - 4 + i] ^ bytes[i]) << 8 * i;
 	age = now_s() - made;
-	return age >= LOGIN_SECONDS && age < LOGIN_SECONDS + TOLD_SECONDS;
+	return age >= LOGIN_SECONDS && age < LOGIN_SECONDS + LOGIN_KEPT_SECONDS;
 }
 
 /* 6 characters that can't be mistaken for each other. */

@@ -295,7 +295,7 @@ static const char *const queries[Q__MAX] = {
 	    " :challenge, :user_code, :device, :address, :now, :expires)",
 	[Q_LOGIN_SINCE] =
 	    "SELECT 1 FROM login WHERE email = :email AND selector IS NOT NULL"
-	    " AND created_at > :since LIMIT 1",
+	    " AND created_at > :since AND created_at <= :now LIMIT 1",
 	[Q_LOGIN_BY_CODE] =
 	    LOGIN_SELECT " WHERE code = :code",
 	[Q_LOGIN_BY_SELECTOR] =
@@ -656,17 +656,21 @@ add_formats(struct accounts *a, struct err *err)
 static enum rc
 read_meta(struct accounts *a, struct err *err)
 {
+	struct err why;
 	int format;
 	enum rc rc = read_format(a, &a->rd, &format, err);
 
 	if (rc == RC_OK && format < FORMAT) {
-		rc = acc_begin(a, err);
+		rc = acc_begin(a, &why);
 		if (rc == RC_OK)
-			rc = acc_finish(a, add_formats(a, err), err);
+			rc = acc_finish(a, add_formats(a, &why), &why);
 		/* A process that waited for that is not told to come again. */
 		if (rc == RC_BUSY)
 			rc = err_set(err, RC_UNAVAILABLE, "%s is being brought to format %d", a->path,
 			    FORMAT);
+		else if (rc != RC_OK)
+			err_set(err, rc, "%s has format %d and can't be brought to format %d: %s",
+			    a->path, format, FORMAT, why.text);
 	}
 	if (rc == RC_OK)
 		rc = meta_get(&a->rd, "server_id", a->server_id, err);

@@ -228,7 +228,7 @@ struct access {
 enum rc access_get(struct accounts *a, const char *token_id, const char *user_id,
                    const char *project_id, struct access *out, struct err *err);
 
-/* RC_NOT_FOUND: no such user. */
+/* RC_NOT_FOUND: no such user; of a share link, no such live project or maker. */
 enum rc token_add(struct accounts *a, const struct token_row *t, struct err *err);
 /* RC_NOT_FOUND: no such token. */
 enum rc token_get(struct accounts *a, const char *id, struct token_row *out, struct err *err);
@@ -271,7 +271,8 @@ struct invitation {
 	int64_t created_at, expires_at, accepted_at; /* accepted_at 0: not accepted */
 };
 
-/* The address is stored in lower case. RC_NOT_FOUND: no such live project. */
+/* The address is stored in lower case. RC_INVALID as user_add(). RC_NOT_FOUND: no such
+ * live project. */
 enum rc invitation_add(struct accounts *a, const char *project_id, struct span email,
                        enum role role, const char *invited_by, struct invitation *out,
                        struct err *err);
@@ -299,6 +300,7 @@ enum rc invitation_answer(struct accounts *a, const char *id, const char *user_i
 /* --- logins in progress (protocol.md section 2) --- */
 
 #define LOGIN_SECONDS 900    /* so long a login may take */
+#define LOGIN_KEPT_SECONDS 1800 /* and so long after that it is still known */
 #define LOGIN_MAIL_SECONDS 60 /* one mail to an address within */
 #define LOGIN_DEVICE 80      /* bytes of a device's name that are kept */
 
@@ -320,8 +322,8 @@ struct login_keys {
 	const char *user_code;      /* NULL: by link */
 };
 
-/* Keep a login of l's email, challenge, device and address; logins that are over for an
- * hour go. RC_BUSY: a link was mailed to that address within the last minute. RC_CONFLICT:
+/* Keep a login of l's email, challenge, device and address; logins that are not known
+ * any longer go. RC_BUSY: a link was mailed to that address within the last minute. RC_CONFLICT:
  * a code is taken. */
 enum rc login_add(struct accounts *a, const struct login_keys *k, const struct login *l,
                   struct err *err);
@@ -335,7 +337,8 @@ enum rc login_add(struct accounts *a, const struct login_keys *k, const struct l
 int64_t login_pace(struct accounts *a);
 void login_note_pace(struct accounts *a, int64_t ms);
 
-/* Find one, whatever became of it. RC_NOT_FOUND: there is none. */
+/* Find one, whatever became of it. RC_NOT_FOUND: there is none, or it was over
+ * LOGIN_KEPT_SECONDS ago. */
 enum rc login_by_code(struct accounts *a, const unsigned char code[32], struct login *out,
                       struct err *err);
 enum rc login_by_selector(struct accounts *a, const char *selector, struct login *out,

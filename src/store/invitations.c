@@ -105,6 +105,8 @@ invitation_add(struct accounts *a, const char *project_id, struct span email,
 
 	assert(role != ROLE_NONE);
 	*out = (struct invitation){ 0 };
+	if (email.len == 0)
+		return err_set(err, RC_INVALID, "email is required");
 	rc = acc_check_text("email", email, ACCOUNT_TEXT - 1, err);
 	if (rc == RC_OK)
 		rc = acc_begin(a, err);

@@ -3,9 +3,6 @@
 
 #include <string.h>
 
-/* How long a login is remembered after its end, to say what became of it. */
-#define KEEP_SECONDS 3600
-
 static void
 bind_blob(sqlite3_stmt *st, const char *name, const unsigned char p[32])
 {
@@ -36,13 +33,16 @@ take_login(sqlite3_stmt *st, struct login *out, struct err *err)
 {
 	enum rc rc = acc_row(st, err);
 
-	if (rc == RC_NOT_FOUND)
-		return err_set(err, rc, "there is no such login");
+	if (rc == RC_OK) {
+		read_login(st, out);
+		db_reset(st);
+		/* Cleaned up or not. */
+		if (out->expires_at <= acc_now() - LOGIN_KEPT_SECONDS)
+			rc = RC_NOT_FOUND;
+	}
 	if (rc != RC_OK)
-		return rc;
-	read_login(st, out);
-	db_reset(st);
-	return RC_OK;
+		*out = (struct login){ 0 };
+	return rc != RC_NOT_FOUND ? rc : err_set(err, rc, "there is no such login");
 }
 
 enum rc
@@ -84,17 +84,20 @@ login_by_user_code(struct accounts *a, const char *user_code, struct login *out,
 	return take_login(st, out, err);
 }
 
-/* Whether a link was mailed to the address a moment ago; needs acc_begin(). */
+/* Whether a link was mailed to the address a moment ago; needs acc_begin(). (One that was
+ * mailed in the future was so before the clock was set back.) */
 static enum rc
 check_pace(struct accounts *a, const char *email, struct err *err)
 {
+	int64_t now = acc_now();
 	sqlite3_stmt *st;
 	enum rc rc = acc_query(&a->wr, Q_LOGIN_SINCE, &st, err);
 
 	if (rc != RC_OK)
 		return rc;
 	acc_bind(st, ":email", email);
-	db_bind_int(st, ":since", acc_now() - LOGIN_MAIL_SECONDS);
+	db_bind_int(st, ":now", now);
+	db_bind_int(st, ":since", now - LOGIN_MAIL_SECONDS);
 	rc = acc_row(st, err);
 	if (rc == RC_NOT_FOUND)
 		return RC_OK;
@@ -111,7 +114,7 @@ clean(struct accounts *a, struct err *err)
 
 	if (rc != RC_OK)
 		return rc;
-	db_bind_int(st, ":before", acc_now() - KEEP_SECONDS);
+	db_bind_int(st, ":before", acc_now() - LOGIN_KEPT_SECONDS);
 	return db_run(st, err);
 }
 
@@ -120,21 +123,12 @@ static enum rc
 insert_login(struct accounts *a, const struct login_keys *k, const struct login *l,
              struct err *err)
 {
-	struct login other;
+	int64_t now = acc_now();
 	sqlite3_stmt *st;
 	enum rc rc = clean(a, err);
 
 	if (rc == RC_OK && k->selector != NULL)
 		rc = check_pace(a, l->email, err);
-	if (rc == RC_OK && k->user_code != NULL) {
-		rc = acc_query(&a->wr, Q_LOGIN_BY_USER_CODE, &st, err);
-		if (rc != RC_OK)
-			return rc;
-		acc_bind(st, ":user_code", k->user_code);
-		rc = take_login(st, &other, NULL);
-		rc = rc == RC_NOT_FOUND ? RC_OK : rc != RC_OK ? rc :
-		     err_set(err, RC_CONFLICT, "that code is taken");
-	}
 	if (rc == RC_OK)
 		rc = acc_query(&a->wr, Q_LOGIN_ADD, &st, err);
 	if (rc != RC_OK)
@@ -150,9 +144,12 @@ insert_login(struct accounts *a, const struct login_keys *k, const struct login 
 		acc_bind(st, ":user_code", k->user_code);
 	acc_bind(st, ":device", l->device);
 	acc_bind(st, ":address", l->address);
-	db_bind_int(st, ":now", acc_now());
-	db_bind_int(st, ":expires", acc_now() + LOGIN_SECONDS);
-	return db_run(st, err);
+	db_bind_int(st, ":now", now);
+	db_bind_int(st, ":expires", now + LOGIN_SECONDS);
+	rc = db_run(st, err);
+	if (rc != RC_OK && sqlite3_extended_errcode(a->wr.db) == SQLITE_CONSTRAINT_UNIQUE)
+		rc = err_set(err, RC_CONFLICT, "that code is taken");
+	return rc;
 }
 
 enum rc

@@ -7,12 +7,17 @@
 enum rc
 acc_insert_token(struct accounts *a, const struct token_row *t, struct err *err)
 {
+	struct project p;
 	struct user u;
 	sqlite3_stmt *st;
 	enum rc rc = RC_OK;
 
 	if (t->user_id[0] != '\0')
 		rc = acc_find_user(&a->wr, Q_USER_BY_ID, ":id", span_of(t->user_id), &u, err);
+	if (rc == RC_OK && t->link_id[0] != '\0')
+		rc = acc_find_live_project(&a->wr, t->link_id, &p, err);
+	if (rc == RC_OK && t->made_by[0] != '\0')
+		rc = acc_find_user(&a->wr, Q_USER_BY_ID, ":id", span_of(t->made_by), &u, err);
 	if (rc == RC_OK)
 		rc = acc_query(&a->wr, Q_TOKEN_ADD, &st, err);
 	if (rc != RC_OK)
