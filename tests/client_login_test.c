@@ -25,6 +25,7 @@ answer(struct transport *t, const struct transport_request *rq, struct transport
 {
 	struct script *s = (struct script *)t;
 	const char *text = *s->answers == NULL ? "-" : *s->answers++;
+	const char *body = strlen(text) > 4 ? text + 4 : "";
 
 	s->asked++;
 	buf_addf(&s->said, "%s %s %s %.*s\n", rq->method, rq->path,
@@ -33,8 +34,8 @@ answer(struct transport *t, const struct transport_request *rq, struct transport
 		return err_set(err, RC_BUSY, "no answer");
 	re->status = atoi(text);
 	snprintf(re->content_type, sizeof(re->content_type), "%s",
-	         text[4] == '<' ? "text/html" : "application/json");
-	buf_add_str(&re->body, strlen(text) > 4 ? text + 4 : "");
+	         body[0] == '<' ? "text/html" : "application/json");
+	buf_add_str(&re->body, body);
 	return RC_OK;
 }
 

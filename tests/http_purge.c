@@ -25,6 +25,7 @@ purge(const struct world *w, bool with_mishaps)
 		if (with_mishaps) {
 			setenv("LD_PRELOAD", MISHAP_LIBRARY, 1);
 			setenv("TD_SYNC_MISHAP", mishap_file(), 1);
+			setenv("ASAN_OPTIONS", "verify_asan_link_order=0", 1);
 		}
 		execl(TOP_BUILDDIR "/td-sync-admin", "td-sync-admin", "--data", w->site.data,
 		      "project", "purge", w->project, "--yes", NULL);
