@@ -119,8 +119,6 @@ route_table(void)
 	return h;
 }
 
-#define ROUTES (sizeof(routes) / sizeof(routes[0]))
-
 /* Copy an id out of a path: one segment of letters, digits, '_' and '-'. */
 static size_t
 take_id(const char *path, char out[ID_MAX])
