@@ -134,7 +134,7 @@ check_us(struct bench *b, const struct server *s, struct auth *a, const char *he
 	double start = now_us();
 
 	for (int i = 0; i < n; i++)
-		if (auth_check(a, header, s->tallies[0].id, SCOPE_WRITE, ROLE_WRITER, &who,
+		if (auth_check(a, header, s->tallies[0].id, SCOPE_WRITE, ROLE_WRITER, GUESTS_NONE, &who,
 		               &err) != RC_OK)
 			bench_fail(b, "a good token is refused: %s", err.text);
 	return (now_us() - start) / n;

@@ -1090,7 +1090,7 @@ check(const char *header, const char *project, unsigned scope, enum role role)
 {
 	struct caller c;
 
-	return auth_check(a, header, project, scope, role, &c, &err);
+	return auth_check(a, header, project, scope, role, GUESTS_LINK, &c, &err);
 }
 
 /* The outcome and its message; the header is freed. */
@@ -1142,19 +1142,19 @@ START_TEST(a_caller_is_known_by_token_user_scope_and_role)
 	char *h = bearer(&writer, ALL, NULL, 100);
 	struct caller c;
 
-	ok(auth_check(a, h, P1, SCOPE_READ, ROLE_READER, &c, &err));
+	ok(auth_check(a, h, P1, SCOPE_READ, ROLE_READER, GUESTS_LINK, &c, &err));
 	ck_assert_str_eq(c.user_id, writer.id);
 	ck_assert(id_is(span_of(c.token_id), "ak_", 16));
 	ck_assert_uint_eq(c.scope, ALL);
 	ck_assert(c.all_projects);
 	ck_assert_int_eq(c.role, ROLE_WRITER);
-	ok(auth_check(a, h, NULL, SCOPE_READ, ROLE_NONE, &c, &err));
+	ok(auth_check(a, h, NULL, SCOPE_READ, ROLE_NONE, GUESTS_LINK, &c, &err));
 	ck_assert_str_eq(c.user_id, writer.id);
 	ck_assert_int_eq(c.role, ROLE_NONE);
 	free(h);
 	/* a token that reaches less than its user's role */
 	h = bearer(&owner, SCOPE_READ, P1, 100);
-	ok(auth_check(a, h, P1, SCOPE_READ, ROLE_READER, &c, &err));
+	ok(auth_check(a, h, P1, SCOPE_READ, ROLE_READER, GUESTS_LINK, &c, &err));
 	ck_assert_int_eq(c.role, ROLE_READER);
 	ck_assert(!c.all_projects);
 	free(h);
@@ -1238,7 +1238,7 @@ START_TEST(a_token_for_one_project_is_good_for_no_other)
 	/* the same whether or not there is such a project */
 	is(check(h, "p_0000000000000000", SCOPE_READ, ROLE_READER), RC_FORBIDDEN);
 	is(check(h, GONE, SCOPE_READ, ROLE_READER), RC_FORBIDDEN);
-	ok(auth_check(a, h, NULL, SCOPE_READ, ROLE_NONE, &c, &err));
+	ok(auth_check(a, h, NULL, SCOPE_READ, ROLE_NONE, GUESTS_LINK, &c, &err));
 	ck_assert(auth_covers(a, h, P1));
 	ck_assert(!auth_covers(a, h, P2));
 	ck_assert(!auth_covers(a, "Bearer x", P1));
@@ -1277,7 +1277,7 @@ START_TEST(a_list_is_walked_to_its_end_though_server_db_is_replaced)
 	struct accounts *acc;
 	struct caller c;
 
-	ok(auth_check(a, h, NULL, SCOPE_READ, ROLE_NONE, &c, &err));
+	ok(auth_check(a, h, NULL, SCOPE_READ, ROLE_NONE, GUESTS_LINK, &c, &err));
 	ok(auth_accounts(a, &acc, &err));
 	ok(project_list(acc, owner.id, replace_accounts, &w, &err));
 	ck_assert_int_ge(w.seen, 2);
@@ -1291,7 +1291,7 @@ START_TEST(what_server_db_says_counts_at_the_next_request)
 	char *h = bearer(&writer, ALL, NULL, 100), *h2 = bearer(&writer, ALL, NULL, 100);
 	struct caller c;
 
-	ok(auth_check(a, h, P1, SCOPE_WRITE, ROLE_WRITER, &c, &err));
+	ok(auth_check(a, h, P1, SCOPE_WRITE, ROLE_WRITER, GUESTS_LINK, &c, &err));
 	ok(member_change(accounts(), P1, writer.id, ROLE_READER, &err));
 	is(check(h, P1, SCOPE_WRITE, ROLE_WRITER), RC_FORBIDDEN);
 	is(check(h, P1, SCOPE_READ, ROLE_READER), RC_OK);
@@ -1425,7 +1425,7 @@ START_TEST(a_share_link_reads_the_projects_it_lists_and_no_more)
 	char *h = bearer(NULL, ALL, P1, 100);
 	struct caller c;
 
-	ok(auth_check(a, h, P1, SCOPE_READ, ROLE_READER, &c, &err));
+	ok(auth_check(a, h, P1, SCOPE_READ, ROLE_READER, GUESTS_LINK, &c, &err));
 	ck_assert_str_eq(c.user_id, "");
 	ck_assert_int_eq(c.role, ROLE_READER);
 	is(check(h, P1, SCOPE_WRITE, ROLE_WRITER), RC_FORBIDDEN);
@@ -1464,10 +1464,10 @@ START_TEST(the_use_of_a_token_is_noted)
 	char *h = bearer(&owner, ALL, NULL, 100);
 	struct caller c;
 
-	ok(auth_check(a, h, NULL, 0, ROLE_NONE, &c, &err));
+	ok(auth_check(a, h, NULL, 0, ROLE_NONE, GUESTS_LINK, &c, &err));
 	ck_assert_int_eq(c.last_used_at, 0);
 	token_used(accounts(), c.token_id, c.last_used_at);
-	ok(auth_check(a, h, NULL, 0, ROLE_NONE, &c, &err));
+	ok(auth_check(a, h, NULL, 0, ROLE_NONE, GUESTS_LINK, &c, &err));
 	ck_assert_int_le(llabs(c.last_used_at - clock_now_us() / 1000000), 5);
 	free(h);
 }

@@ -337,6 +337,7 @@ main(void)
 	suite_add_tcase(s, snapshot_case());
 	suite_add_tcase(s, purge_case());
 	suite_add_tcase(s, profiles_case());
+	suite_add_tcase(s, sharing_case());
 	suite_add_tcase(s, pool_case());
 	suite_add_tcase(s, limits_case());
 	suite_add_tcase(s, metrics_case());

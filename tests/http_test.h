@@ -25,6 +25,7 @@ TCase *conflicts_case(void);  /* http_conflicts.c */
 TCase *state_case(void);      /* http_state.c */
 TCase *heal_case(void);       /* http_heal.c */
 TCase *login_case(void);      /* http_login.c */
+TCase *sharing_case(void);    /* http_sharing.c */
 
 /* Whether such a site can run here; if not, "skipped: ..." is said once. */
 bool http_can_run(enum site_kind kind);

@@ -278,6 +278,14 @@ check_scope(unsigned have, unsigned scope, enum role role, struct err *err)
 	return RC_SCOPE;
 }
 
+static enum rc
+check_role(enum role have, enum role role, struct err *err)
+{
+	return have >= role ? RC_OK
+	    : err_set(err, RC_FORBIDDEN, "insufficient permissions: have %s, need %s",
+	          role_name(have), role_name(role));
+}
+
 /* Membership and role; `have` is the caller's role as server.db has it. */
 static enum rc
 check_project(const struct claims *claims, const char *project_id,
@@ -291,26 +299,72 @@ check_project(const struct claims *claims, const char *project_id,
 		return err_set(err, RC_FORBIDDEN, "not a member of project %s", project_id);
 	if (access->project_deleted)
 		return err_set(err, RC_NOT_FOUND, "project not found");
-	if (have < role)
-		return err_set(err, RC_FORBIDDEN,
-		    "insufficient permissions: have %s, need %s", role_name(have),
-		    role_name(role));
-	return RC_OK;
+	return check_role(have, role, err);
+}
+
+/* Let anyone in who asks to read what anyone may. */
+static bool
+is_welcome(const struct access *access, enum guests guests, struct caller *out)
+{
+	out->guest = guests == GUESTS_ANYONE && access->project_known &&
+	    access->project_public && !access->project_deleted;
+	if (out->guest)
+		out->role = ROLE_READER;
+	return out->guest;
+}
+
+/* Who sends no token at all. */
+static enum rc
+check_nobody(struct auth *a, const char *project_id, enum guests guests,
+             struct caller *out, struct err *err)
+{
+	struct accounts *accounts;
+	struct access access;
+	struct span token;
+	enum rc rc = RC_OK;
+
+	if (guests != GUESTS_ANYONE || project_id == NULL)
+		return bearer(NULL, &token, err);
+	if ((rc = auth_accounts(a, &accounts, err)) == RC_OK)
+		rc = access_get(accounts, "", "", project_id, &access, err);
+	if (rc != RC_OK || is_welcome(&access, guests, out))
+		return rc;
+	return bearer(NULL, &token, err);
+}
+
+/* A token that is valid: what it may do, whose it is, and in the project. */
+static enum rc
+check_token(const struct claims *claims, const struct access *access,
+            const char *project_id, unsigned scope, enum role role, enum guests guests,
+            struct caller *out, struct err *err)
+{
+	enum role have = access->role;
+	enum rc rc = check_scope(claims->scope, scope, role, err);
+
+	if (rc != RC_OK || project_id == NULL)
+		return rc;
+	if (guests != GUESTS_NONE && claims->sub[0] == '\0' && !claims->all_projects &&
+	    access->project_known)
+		have = ROLE_READER; /* a share link */
+	out->role = have < reach(claims->scope) ? have : reach(claims->scope);
+	return check_project(claims, project_id, access, have, role, err);
 }
 
 enum rc
 auth_check(struct auth *a, const char *authorization, const char *project_id,
-           unsigned scope, enum role role, struct caller *out, struct err *err)
+           unsigned scope, enum role role, enum guests guests, struct caller *out,
+           struct err *err)
 {
 	const struct claims *claims;
 	struct access access;
-	enum role have;
 	struct err why;
 	enum rc rc;
 
 	*out = (struct caller){ 0 };
 	if (err == NULL)
 		err = &why;
+	if (authorization == NULL || authorization[0] == '\0')
+		return check_nobody(a, project_id, guests, out, err);
 	rc = read_header(a, authorization, &claims, err);
 	if (rc != RC_OK)
 		return rc;
@@ -326,14 +380,21 @@ auth_check(struct auth *a, const char *authorization, const char *project_id,
 	out->all_projects = claims->all_projects;
 	out->last_used_at = access.token_last_used_at;
 	out->expires_at = access.token_expires_at;
-	rc = check_scope(claims->scope, scope, role, err);
-	if (rc != RC_OK || project_id == NULL)
-		return rc;
-	have = access.role;
-	if (claims->sub[0] == '\0' && !claims->all_projects && access.project_known)
-		have = ROLE_READER; /* a share link */
-	out->role = have < reach(claims->scope) ? have : reach(claims->scope);
-	return check_project(claims, project_id, &access, have, role, err);
+	rc = check_token(claims, &access, project_id, scope, role, guests, out, err);
+	/* A token is never worth less than none. */
+	if ((rc == RC_SCOPE || rc == RC_FORBIDDEN) && is_welcome(&access, guests, out)) {
+		err->text[0] = '\0';
+		rc = RC_OK;
+	}
+	return rc;
+}
+
+enum rc
+auth_allows(const struct caller *c, unsigned scope, enum role role, struct err *err)
+{
+	enum rc rc = check_scope(c->scope, scope, role, err);
+
+	return rc == RC_OK ? check_role(c->role, role, err) : rc;
 }
 
 bool

@@ -34,6 +34,14 @@ struct caller {
 	                        * lets it reach; ROLE_NONE without a project */
 	int64_t last_used_at;  /* of the token, for token_used() after the answer */
 	int64_t expires_at;    /* of the token */
+	bool guest;            /* let in because anyone is; without a token, token_id is "" */
+};
+
+/* Who is let in beside a project's members. */
+enum guests {
+	GUESTS_NONE = 0,
+	GUESTS_LINK,  /* the share links of the project */
+	GUESTS_ANYONE /* those, and where the project is public, everyone */
 };
 
 /*
@@ -48,11 +56,20 @@ struct caller {
  *                    token for other projects
  *   RC_NOT_FOUND     the project is deleted, and the caller a member
  * err holds the Go server's message for each (a scope's is ours: it names the
- * scope). *out is filled as far as known. A token without a user (a share
- * link) is a reader of the projects that it lists.
+ * scope). *out is filled as far as known. Where `guests` says so, a token without a
+ * user (a share link) is a reader of the projects that it lists, and of a public
+ * project everyone is: without a header, and with any valid token (one that is not
+ * valid is refused all the same).
  */
 enum rc auth_check(struct auth *a, const char *authorization, const char *project_id,
-                   unsigned scope, enum role role, struct caller *out, struct err *err);
+                   unsigned scope, enum role role, enum guests guests,
+                   struct caller *out, struct err *err);
+
+/*
+ * Whether a caller that was let in may do what needs more, as a part of a route
+ * does. RC_SCOPE, RC_FORBIDDEN: likewise.
+ */
+enum rc auth_allows(const struct caller *c, unsigned scope, enum role role, struct err *err);
 
 /*
  * Whether the caller's token covers a project (for lists). It only reads the

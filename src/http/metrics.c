@@ -56,7 +56,7 @@ judge(struct request *r)
 		return RC_OK;
 	if ((rc = server_auth(r->server, &auth, &r->err)) == RC_OK)
 		rc = auth_check(auth, request_authorization(r), NULL, SCOPE_SERVER_ADMIN,
-		                ROLE_NONE, &r->caller, &r->err);
+		                ROLE_NONE, GUESTS_NONE, &r->caller, &r->err);
 	if (rc == RC_UNAUTHORIZED || rc == RC_SCOPE)
 		rc = err_set(&r->err, RC_FORBIDDEN, "/metrics is for this machine itself, "
 		             "and for tokens with the scope server:admin");

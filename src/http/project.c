@@ -24,6 +24,8 @@ add_project(struct buf *out, const struct project *p)
 	add_time(out, "updated_at", p->updated_at);
 	if (p->deleted_at != 0)
 		add_time(out, "deleted_at", p->deleted_at);
+	if (p->is_public)
+		reply_text(out, ",", "visibility", "public");
 	buf_add_byte(out, '}');
 }
 
@@ -172,16 +174,36 @@ project_get_run(struct request *r)
 	return answer_project(r, 200, &p);
 }
 
+/* Whether it is to be public is for its owners to say. */
+static enum rc
+take_visibility(struct request *r, const struct body_field *field, bool *is_public)
+{
+	enum rc rc;
+
+	*is_public = false;
+	if (!field->given)
+		return RC_OK;
+	if ((rc = auth_allows(&r->caller, SCOPE_PROJECT_ADMIN, ROLE_OWNER, &r->err)) != RC_OK)
+		return rc;
+	*is_public = span_is(buf_span(field->text), "public");
+	if (!*is_public && !span_is(buf_span(field->text), "private"))
+		return err_set(&r->err, RC_INVALID, "unknown visibility: must be public or "
+		               "private");
+	return RC_OK;
+}
+
 enum rc
 project_patch_run(struct request *r)
 {
-	struct buf name = { 0 }, description = { 0 };
+	struct buf name = { 0 }, description = { 0 }, visibility = { 0 };
 	struct body_field fields[] = {
-		{ "name", &name }, { "description", &description }, { NULL, NULL },
+		{ "name", &name }, { "description", &description },
+		{ "visibility", &visibility }, { NULL, NULL },
 	};
 	struct span new_name, new_description;
 	struct accounts *accounts;
 	struct project p;
+	bool is_public;
 	enum rc rc;
 
 	rc = body_parse(r, fields);
@@ -190,9 +212,13 @@ project_patch_run(struct request *r)
 	if (rc == RC_OK)
 		rc = check_text(r, &name, &description);
 	if (rc == RC_OK)
+		rc = take_visibility(r, &fields[2], &is_public);
+	if (rc == RC_OK)
 		rc = request_accounts(r, &accounts);
 	new_name = buf_span(&name);
 	new_description = buf_span(&description);
+	if (rc == RC_OK && fields[2].given)
+		rc = project_publish(accounts, r->project_id, is_public, &p, &r->err);
 	if (rc == RC_OK)
 		rc = project_change(accounts, r->project_id,
 		                    fields[0].given ? &new_name : NULL,
@@ -201,6 +227,7 @@ project_patch_run(struct request *r)
 		rc = answer_project(r, 200, &p);
 	buf_free(&name);
 	buf_free(&description);
+	buf_free(&visibility);
 	return rc;
 }
 

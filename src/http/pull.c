@@ -141,13 +141,14 @@ after_pull(struct request *r)
 
 /*
  * That a device was served is noted once the answer is out; but not for a
- * sealed page with more behind it: the device comes again. Its own events are
- * sent like others', `exclude_client` only says who asks.
+ * sealed page with more behind it: the device comes again; nor of a guest, who may be
+ * anyone. Its own events are sent like others', `exclude_client` only says who asks.
  */
 static void
 note_served(struct request *r, int64_t last, bool sealed)
 {
-	if ((sealed && last < r->head.visible) || r->method == METHOD_HEAD)
+	if ((sealed && last < r->head.visible) || r->method == METHOD_HEAD ||
+	    r->caller.guest)
 		return;
 	request_query(r, "exclude_client", &r->device);
 	r->seq = last;

@@ -11,6 +11,12 @@
 #define PART_CHUNK 65536
 
 /*
+ * What anyone may read, nginx may serve again without asking until so long after it
+ * was judged: 5 s less what its clock, and an answer that is on its way, may need.
+ */
+#define PUBLIC_US 4500000
+
+/*
  * Which status and code an outcome is. A message stands here where the cause
  * is not the caller's to know, or where a plain sentence says what to do: a
  * stock td prints the JSON body as it came.
@@ -280,6 +286,17 @@ send_body(struct request *r, bool unpack)
 		log_write(LOG_WARN, "a file went out in part only: it broke, or nobody took it");
 }
 
+/* nginx serves an answer throughout the second that it may be served until. No one else
+ * is to keep it: what is not public any more can't be called back. It is said before
+ * Cache-Control, which counts for nginx 1.22 where it comes first. */
+static void
+public_header(const struct request *r, struct buf *head)
+{
+	if (r->status == 200 && r->caller.guest && r->caller.token_id[0] == '\0')
+		buf_addf(head, "X-Accel-Expires: @%lld\r\n",
+		         (long long)(r->now_us + PUBLIC_US) / 1000000 - 1);
+}
+
 void
 reply_send(struct request *r)
 {
@@ -297,6 +314,7 @@ reply_send(struct request *r)
 	}
 	if (!empty)
 		body_headers(r, unpack, head);
+	public_header(r, head);
 	buf_add_str(head, "Cache-Control: private, no-store\r\n"
 	                  "X-Content-Type-Options: nosniff\r\n");
 	buf_add_span(head, buf_span(&r->headers));

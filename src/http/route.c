@@ -13,7 +13,7 @@
 
 /* protocol.md sections 2 and 8. Changing who belongs to a project, or ending it,
  * asks for project:admin beside the owner's role. A row: method, path; scope
- * of the token, role in the project, body, handler. */
+ * of the token, role in the project, body, handler, and who may beside members. */
 static const struct route routes[] = {
 	{ METHOD_GET,    "/healthz",
 	  SCOPE_NONE, ROLE_NONE, BODY_NONE, health_run },
@@ -54,7 +54,7 @@ static const struct route routes[] = {
 	{ METHOD_POST,   "/v1/projects",
 	  SCOPE_WRITE, ROLE_NONE, BODY_SMALL, projects_create_run },
 	{ METHOD_GET,    "/v1/projects/{id}",
-	  SCOPE_READ, ROLE_READER, BODY_NONE, project_get_run },
+	  SCOPE_READ, ROLE_READER, BODY_NONE, project_get_run, GUESTS_LINK },
 	{ METHOD_PATCH,  "/v1/projects/{id}",
 	  SCOPE_WRITE, ROLE_WRITER, BODY_SMALL, project_patch_run },
 	{ METHOD_DELETE, "/v1/projects/{id}",
@@ -76,19 +76,19 @@ static const struct route routes[] = {
 	{ METHOD_POST,   "/v1/projects/{id}/sync/push",
 	  SCOPE_WRITE, ROLE_WRITER, BODY_PUSH, push_run },
 	{ METHOD_GET,    "/v1/projects/{id}/sync/pull",
-	  SCOPE_READ, ROLE_READER, BODY_NONE, pull_run },
+	  SCOPE_READ, ROLE_READER, BODY_NONE, pull_run, GUESTS_ANYONE },
 	{ METHOD_GET,    "/v1/projects/{id}/sync/status",
-	  SCOPE_READ, ROLE_READER, BODY_NONE, status_run },
+	  SCOPE_READ, ROLE_READER, BODY_NONE, status_run, GUESTS_ANYONE },
 	{ METHOD_GET,    "/v1/projects/{id}/sync/snapshot",
-	  SCOPE_READ, ROLE_READER, BODY_NONE, snapshot_run },
+	  SCOPE_READ, ROLE_READER, BODY_NONE, snapshot_run, GUESTS_ANYONE },
 	{ METHOD_GET,    "/v1/projects/{id}/sync/conflicts",
-	  SCOPE_READ, ROLE_READER, BODY_NONE, conflicts_run },
+	  SCOPE_READ, ROLE_READER, BODY_NONE, conflicts_run, GUESTS_LINK },
 	{ METHOD_POST,   "/v1/projects/{id}/sync/conflicts/{conflict}/restore",
 	  SCOPE_WRITE, ROLE_WRITER, BODY_SMALL, restore_run },
 	{ METHOD_GET,    "/v1/projects/{id}/sync/digest",
-	  SCOPE_READ, ROLE_READER, BODY_NONE, digest_run },
+	  SCOPE_READ, ROLE_READER, BODY_NONE, digest_run, GUESTS_ANYONE },
 	{ METHOD_GET,    "/v1/projects/{id}/entities/{type}/{entity}/history",
-	  SCOPE_READ, ROLE_READER, BODY_NONE, history_run },
+	  SCOPE_READ, ROLE_READER, BODY_NONE, history_run, GUESTS_LINK },
 };
 #define ROUTES (sizeof(routes) / sizeof(routes[0]))
 _Static_assert(ROUTES < METRIC_ROUTES, "more routes than can be counted");
@@ -300,7 +300,8 @@ judge_caller(struct request *r)
 		return rc;
 	return auth_check(auth, request_authorization(r),
 	                  r->project_id[0] != '\0' ? r->project_id : NULL,
-	                  r->route->scope, r->route->role, &r->caller, &r->err);
+	                  r->route->scope, r->route->role, r->route->guests, &r->caller,
+	                  &r->err);
 }
 
 static enum rc

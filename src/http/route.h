@@ -34,6 +34,7 @@ struct route {
 	enum role role;     /* the least role in the project; only with {id} */
 	enum body body;
 	handler *run;
+	enum guests guests; /* who may beside the project's members */
 };
 
 /*
