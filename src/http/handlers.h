@@ -17,6 +17,8 @@ handler code_start_run, code_poll_run, verify_page_run, verify_run;
 
 handler token_self_run, tokens_list_run, tokens_create_run, token_delete_run;
 
+handler links_list_run, links_create_run, link_delete_run;
+
 handler invitations_list_run, invitations_create_run, invitation_delete_run;
 handler own_invitations_run, invitation_accept_run, invitation_decline_run;
 

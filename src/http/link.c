@@ -1,0 +1,114 @@
+/* Share links of a project: tokens without a user that read it, and nothing else. */
+#include "http/handlers.h"
+
+#include "base/json.h"
+#include "http/body.h"
+
+#include <string.h>
+
+#define DEFAULT_DAYS 30
+#define MAX_DAYS 365
+#define DAY 86400 /* seconds */
+
+/* --- list --- */
+
+static enum rc
+list_one(void *ctx, const struct token_row *t)
+{
+	struct request *r = ctx;
+
+	if (t->revoked_at != 0 || t->expires_at * INT64_C(1000000) <= r->now_us)
+		return RC_OK;
+	if (r->out.len > 1)
+		buf_add_byte(&r->out, ',');
+	token_add_object(&r->out, t, "", NULL);
+	return r->out.failed ? RC_FAULT : RC_OK;
+}
+
+enum rc
+links_list_run(struct request *r)
+{
+	struct accounts *accounts;
+	enum rc rc;
+
+	if ((rc = request_accounts(r, &accounts)) != RC_OK)
+		return rc;
+	r->status = 200;
+	buf_add_byte(&r->out, '[');
+	rc = token_links(accounts, r->project_id, list_one, r, &r->err);
+	buf_add_str(&r->out, "]\n");
+	return rc;
+}
+
+/* --- make --- */
+
+/* What it is for and how long it lasts, out of the body. */
+static enum rc
+take_body(struct request *r, struct buf *name, int64_t *days)
+{
+	struct body_field fields[] = { { "name", name }, { NULL, NULL } };
+	struct span body, value;
+	enum rc rc = body_parse(r, fields);
+
+	*days = DEFAULT_DAYS;
+	if (rc == RC_OK && name->len == 0)
+		rc = err_set(&r->err, RC_INVALID, "name is required: say whom the link is for");
+	if (rc == RC_OK && buf_cstr(name) == NULL)
+		rc = err_set(&r->err, RC_FAULT, "out of memory");
+	if (rc == RC_OK)
+		rc = json_scan(buf_span(&r->body), JSON_MAX_DEPTH, &body, NULL, &r->err);
+	if (rc == RC_OK && json_get(body, "days", &value) && json_type(value) != JSON_NULL &&
+	    (!json_int64(value, days) || *days < 1 || *days > MAX_DAYS))
+		rc = err_set(&r->err, RC_INVALID, "days must be a number from 1 to %d", MAX_DAYS);
+	return rc;
+}
+
+enum rc
+links_create_run(struct request *r)
+{
+	struct buf name = { 0 }, secret = { 0 };
+	const char *project = r->project_id;
+	struct accounts *accounts;
+	struct token_row row;
+	int64_t days;
+	enum rc rc = take_body(r, &name, &days);
+
+	if (rc == RC_OK)
+		rc = request_accounts(r, &accounts);
+	if (rc == RC_OK)
+		rc = auth_issue(r->server->auth, &(struct token_plan){
+			.user_id = "", .name = name.p, .scope = SCOPE_READ,
+			.projects = &project, .n_projects = 1, .lifetime_s = days * DAY,
+			.link_id = project, .made_by = r->caller.user_id,
+		}, &row, &secret, &r->err);
+	if (rc == RC_OK && buf_cstr(&secret) == NULL)
+		rc = err_set(&r->err, RC_FAULT, "out of memory");
+	if (rc == RC_OK) {
+		r->status = 201;
+		token_add_object(&r->out, &row, "", secret.p);
+		buf_add_byte(&r->out, '\n');
+	}
+	buf_free(&secret);
+	buf_free(&name);
+	return rc;
+}
+
+/* --- revoke --- */
+
+enum rc
+link_delete_run(struct request *r)
+{
+	struct accounts *accounts;
+	struct token_row t;
+	enum rc rc = request_accounts(r, &accounts);
+
+	if (rc == RC_OK)
+		rc = token_get(accounts, r->token_id, &t, &r->err);
+	if (rc == RC_NOT_FOUND || (rc == RC_OK && strcmp(t.link_id, r->project_id) != 0))
+		rc = err_set(&r->err, RC_NOT_FOUND, "the project has no such link");
+	if (rc == RC_OK)
+		rc = token_revoke(accounts, t.id, &r->err);
+	if (rc == RC_OK || rc == RC_CONFLICT) /* it was: so it is */
+		r->status = 204;
+	return rc == RC_CONFLICT ? RC_OK : rc;
+}
