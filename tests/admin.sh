@@ -101,6 +101,7 @@ for words in init 'user add' 'user list' 'user remove' 'project add' 'project li
 	'project rebuild' 'project conflicts' 'project skipped' 'profile check' \
 	'profile list' 'member set' \
 	'member remove' 'member list' 'token create' 'token list' 'token revoke' \
+	'project share' 'project unshare' 'link create' 'link list' 'link revoke' \
 	'key create' 'key rotate' 'key list' 'mail test'; do
 	out "^  $words "
 done
@@ -398,6 +399,55 @@ fi
 
 on 0 token create --json --user bob@example.com --read-only
 out '"scope":"sync:read","projects":"\*"'
+
+# --- sharing ---
+
+on 3 project share nowhere
+on 2 project share
+on 0 project share green-house
+lines 0
+on 0 project list
+out "^$green  $at  green-house  +Green House  \(public\)\$"
+on 0 --json project list
+out "\"id\":\"$green\".*,\"visibility\":\"public\"\}\$"
+is "$(grep -c visibility "$tmp/out")" 1 'only one is public'
+on 0 --json project unshare "$green"
+out "^\{\"id\":\"$green\""
+is "$(grep -c visibility "$tmp/out")" 0 'it is private again'
+on 0 project unshare "$green"
+
+on 2 link create
+on 3 link create nowhere
+on 5 link create green-house --days 0
+on 5 link create green-house --days 366
+on 2 link create green-house --scope sync:write
+on 0 link list green-house
+lines 0
+on 0 link create green-house --name 'for Bob'
+out '^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$'
+link=$(cat "$tmp/out")
+payload=$(claims "$link")
+is $(($(number exp) - $(number iat))) $((30 * 86400)) 'thirty days'
+is "$(printf %s "$payload" | grep -c '"scope":"sync:read"')" 1 'it reads'
+is "$(printf %s "$payload" | grep -c "\"prj\":\[\"$green\"\]")" 1 'that project'
+on 0 link list green-house
+out "^ak_$hex  valid    $at  +for Bob\$"
+on 0 link create --json "$green" --days 365
+out "^\{\"id\":\"ak_$hex\",\"token\":\"[^\"]+\",\"name\":\"\",\"scope\":\"sync:read\",\"projects\":\[\"$green\"\],\"created_at\":\"$at\",\"expires_at\":\"$at\"\}\$"
+shared=$(member id)
+on 0 link list green-house --json
+lines 2
+is "$(grep -c "$link" "$tmp/out")" 0 'no secret is listed'
+on 0 link list "$two"
+lines 0
+on 0 token create --json --user alice@example.com
+on 3 link revoke "$(member id)"
+err 'there is no share link'
+on 3 link revoke ak_0000000000000000
+on 0 link revoke "$shared"
+on 4 link revoke "$shared"
+on 0 link list green-house
+out "^$shared  revoked "
 
 # --- keys ---
 

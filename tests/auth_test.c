@@ -1137,6 +1137,97 @@ START_TEST(headers_are_judged_as_recorded)
 }
 END_TEST
 
+/* Who is let in beside members, by route; [guests], as the outcome. */
+static const struct {
+	const char *why;
+	bool is_public;
+	enum { NO_TOKEN, BAD_TOKEN, OF_STRANGER, OF_SERVER, OF_READER, OF_LINK, OF_OTHER_LINK } who;
+	enum rc want[3];
+} guests[] = {
+	{ "no token", false, NO_TOKEN,
+	  { RC_UNAUTHORIZED, RC_UNAUTHORIZED, RC_UNAUTHORIZED } },
+	{ "no token, public", true, NO_TOKEN, { RC_UNAUTHORIZED, RC_UNAUTHORIZED, RC_OK } },
+	{ "a bad one", true, BAD_TOKEN,
+	  { RC_UNAUTHORIZED, RC_UNAUTHORIZED, RC_UNAUTHORIZED } },
+	{ "a stranger", false, OF_STRANGER, { RC_FORBIDDEN, RC_FORBIDDEN, RC_FORBIDDEN } },
+	{ "a stranger, public", true, OF_STRANGER, { RC_FORBIDDEN, RC_FORBIDDEN, RC_OK } },
+	{ "another scope", false, OF_SERVER, { RC_SCOPE, RC_SCOPE, RC_SCOPE } },
+	{ "another scope, public", true, OF_SERVER, { RC_SCOPE, RC_SCOPE, RC_OK } },
+	{ "a reader", false, OF_READER, { RC_OK, RC_OK, RC_OK } },
+	{ "a link", false, OF_LINK, { RC_FORBIDDEN, RC_OK, RC_OK } },
+	{ "a link, public", true, OF_LINK, { RC_FORBIDDEN, RC_OK, RC_OK } },
+	{ "another's link", false, OF_OTHER_LINK, { RC_FORBIDDEN, RC_FORBIDDEN, RC_FORBIDDEN } },
+	{ "another's link, public", true, OF_OTHER_LINK,
+	  { RC_FORBIDDEN, RC_FORBIDDEN, RC_OK } },
+};
+
+START_TEST(guests_are_let_in_where_the_route_and_the_project_say_so)
+{
+	struct project p;
+	struct caller c;
+
+	for (size_t i = 0; i < LEN(guests); i++) {
+		char *headers[] = {
+			[NO_TOKEN] = NULL, [BAD_TOKEN] = strdup("Bearer x.y.z"),
+			[OF_STRANGER] = bearer(&stranger, ALL, NULL, 100),
+			[OF_SERVER] = bearer(&reader, SCOPE_SERVER_ADMIN, NULL, 100),
+			[OF_READER] = bearer(&reader, ALL, NULL, 100),
+			[OF_LINK] = bearer(NULL, SCOPE_READ, P1, 100),
+			[OF_OTHER_LINK] = bearer(NULL, SCOPE_READ, P2, 100),
+		};
+		const char *header = headers[guests[i].who];
+
+		ok(project_publish(accounts(), P1, guests[i].is_public, &p, &err));
+		for (enum guests g = GUESTS_NONE; g <= GUESTS_ANYONE; g++) {
+			enum rc rc = auth_check(a, header, P1, SCOPE_READ, ROLE_READER, g, &c, &err);
+
+			ck_assert_msg(rc == guests[i].want[g], "%s, %d: %s", guests[i].why, (int)g,
+			              rc_name(rc));
+			if (rc != RC_OK)
+				continue;
+			ck_assert_int_eq(c.role, ROLE_READER);
+			ck_assert_msg(c.guest == (guests[i].who != OF_READER &&
+			                          guests[i].who != OF_LINK), "%s", guests[i].why);
+			ck_assert((c.token_id[0] == '\0') == (header == NULL));
+			/* It is for reading, whatever the token may elsewhere. */
+			is(auth_allows(&c, SCOPE_WRITE, ROLE_WRITER, &err),
+			   (c.scope & SCOPE_WRITE) != 0 ? RC_FORBIDDEN : RC_SCOPE);
+		}
+		for (size_t j = 0; j < LEN(headers); j++)
+			free(headers[j]);
+	}
+	/* What is gone is nobody's to read; there is nothing without a project. */
+	ok(project_publish(accounts(), P1, true, &p, &err));
+	is(auth_check(a, NULL, NULL, SCOPE_READ, ROLE_NONE, GUESTS_ANYONE, &c, &err),
+	   RC_UNAUTHORIZED);
+	is(auth_check(a, NULL, "p_0000000000000000", SCOPE_READ, ROLE_READER, GUESTS_ANYONE, &c,
+	              &err), RC_UNAUTHORIZED);
+	ok(auth_check(a, NULL, P1, SCOPE_READ, ROLE_READER, GUESTS_ANYONE, &c, &err));
+	ok(project_delete(accounts(), P1, &err));
+	is(auth_check(a, NULL, P1, SCOPE_READ, ROLE_READER, GUESTS_ANYONE, &c, &err),
+	   RC_UNAUTHORIZED);
+}
+END_TEST
+
+START_TEST(a_share_link_is_recorded_with_its_project_and_its_maker)
+{
+	struct buf t = { 0 };
+	struct token_row row, known;
+
+	is(auth_share(a, P1, "x", 0, owner.id, &row, &t, &err), RC_INVALID);
+	is(auth_share(a, P1, "x", LINK_DAYS_MAX + 1, owner.id, &row, &t, &err), RC_INVALID);
+	ok(auth_share(a, P1, "x", LINK_DAYS_MAX, owner.id, &row, &t, &err));
+	ok(token_get(accounts(), row.id, &known, &err));
+	ck_assert_str_eq(known.link_id, P1);
+	ck_assert_str_eq(known.made_by, owner.id);
+	ck_assert_str_eq(known.user_id, "");
+	ck_assert_str_eq(known.projects, P1);
+	ck_assert_str_eq(known.scope, "sync:read");
+	ck_assert_int_eq(known.expires_at - known.created_at, LINK_DAYS_MAX * 86400);
+	buf_free(&t);
+}
+END_TEST
+
 START_TEST(a_caller_is_known_by_token_user_scope_and_role)
 {
 	char *h = bearer(&writer, ALL, NULL, 100);
@@ -1517,6 +1608,8 @@ add_server_tests(Suite *s)
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, headers_are_judged_as_recorded);
 	tcase_add_test(t, a_caller_is_known_by_token_user_scope_and_role);
+	tcase_add_test(t, guests_are_let_in_where_the_route_and_the_project_say_so);
+	tcase_add_test(t, a_share_link_is_recorded_with_its_project_and_its_maker);
 	tcase_add_test(t, roles_are_judged_as_recorded);
 	tcase_add_test(t, scopes_are_judged_before_membership_and_limit_roles);
 	tcase_add_test(t, a_token_for_one_project_is_good_for_no_other);

@@ -101,4 +101,15 @@ enum rc auth_make(struct auth *a, const struct token_plan *plan, struct token_ro
 enum rc auth_issue(struct auth *a, const struct token_plan *plan, struct token_row *row,
                    struct buf *out, struct err *err);
 
+#define LINK_DAYS 30      /* so long a share link lasts where nobody says otherwise */
+#define LINK_DAYS_MAX 365
+
+/*
+ * Likewise a share link: it reads one project, whoever has it. made_by is the user who
+ * shares, "" for the operator. RC_INVALID: days is not 1 to LINK_DAYS_MAX.
+ */
+enum rc auth_share(struct auth *a, const char *project_id, const char *name, int64_t days,
+                   const char *made_by, struct token_row *row, struct buf *out,
+                   struct err *err);
+
 #endif

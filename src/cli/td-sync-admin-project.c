@@ -88,7 +88,7 @@ show_one(void *ctx, const struct project *p)
 	out_column(&line, p->slug, 24);
 	out_clean(&line, p->name);
 	buf_add_str(&line, p->purged_at != 0 ? "  (purged)" : p->deleted_at != 0 ? "  (deleted)"
-	            : "");
+	            : p->is_public ? "  (public)" : "");
 	out_line(&line);
 	return RC_OK;
 }
@@ -123,4 +123,31 @@ project_delete_run(struct admin *a)
 	out_string(&line, "status", "deleted");
 	out_end(&line);
 	return 0;
+}
+
+static int
+set_public(struct admin *a, bool is_public)
+{
+	struct project before, now;
+	enum rc rc = admin_project(a, a->args[0], &before);
+
+	if (rc == RC_OK)
+		rc = project_publish(a->accounts, before.id, is_public, &now, &a->err);
+	if (rc != RC_OK)
+		return admin_fail(a, rc);
+	if (a->json)
+		show_json(&now);
+	return 0;
+}
+
+int
+project_share_run(struct admin *a)
+{
+	return set_public(a, true);
+}
+
+int
+project_unshare_run(struct admin *a)
+{
+	return set_public(a, false);
 }

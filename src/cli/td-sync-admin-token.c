@@ -1,4 +1,4 @@
-/* td-sync-admin token: what a client shows to be let in. */
+/* td-sync-admin token, link: what a client shows to be let in. */
 #include "cli/td-sync-admin.h"
 
 #include <stdio.h>
@@ -33,8 +33,12 @@ show_json(const struct token_row *t, const char *email, const char *secret)
 	out_string(&line, "id", t->id);
 	if (secret != NULL)
 		out_string(&line, "token", secret);
-	out_string(&line, "user_id", t->user_id);
-	out_string(&line, "email", email);
+	if (t->link_id[0] == '\0') {
+		out_string(&line, "user_id", t->user_id);
+		out_string(&line, "email", email);
+	} else if (t->made_by[0] != '\0') {
+		out_string(&line, "made_by", t->made_by);
+	}
 	out_string(&line, "name", t->name);
 	out_string(&line, "scope", t->scope);
 	out_raw(&line, "projects", buf_cstr(&list) != NULL ? list.p : "null");
@@ -203,4 +207,77 @@ token_revoke_run(struct admin *a)
 	out_string(&line, "status", "revoked");
 	out_end(&line);
 	return 0;
+}
+
+/* --- share links --- */
+
+int
+link_create_run(struct admin *a)
+{
+	struct buf token = { 0 };
+	struct auth *auth = NULL;
+	struct token_row row;
+	struct project p;
+	enum rc rc = admin_project(a, a->args[0], &p);
+	int code;
+
+	if (rc == RC_OK)
+		rc = auth_open(a->data, &auth, &a->err);
+	if (rc == RC_OK)
+		rc = auth_share(auth, p.id, a->name != NULL ? a->name : "",
+		    a->days < 0 ? LINK_DAYS : a->days, "", &row, &token, &a->err);
+	if (rc == RC_OK && buf_cstr(&token) == NULL)
+		rc = err_set(&a->err, RC_FAULT, "out of memory");
+	code = rc == RC_OK ? show_token(a, &row, "", &token) : admin_fail(a, rc);
+	auth_close(auth);
+	buf_free(&token);
+	return code;
+}
+
+static enum rc
+show_link(void *ctx, const struct token_row *t)
+{
+	struct admin *a = ctx;
+	struct buf line = { 0 };
+	struct user u = { 0 };
+	char at[TIME_TEXT];
+	enum rc rc = RC_OK;
+
+	if (a->json) {
+		show_json(t, "", NULL);
+		return RC_OK;
+	}
+	if (t->made_by[0] != '\0')
+		rc = user_by_id(a->accounts, t->made_by, &u, &a->err);
+	if (rc != RC_OK)
+		return rc;
+	out_column(&line, t->id, 19);
+	out_column(&line, state(t), 7);
+	out_column(&line, time_text(t->expires_at, at), 20);
+	out_column(&line, u.email, 24);
+	out_clean(&line, t->name);
+	out_line(&line);
+	return RC_OK;
+}
+
+int
+link_list_run(struct admin *a)
+{
+	struct project p;
+	enum rc rc = admin_project(a, a->args[0], &p);
+
+	if (rc == RC_OK)
+		rc = token_links(a->accounts, p.id, show_link, a, &a->err);
+	return rc == RC_OK ? 0 : admin_fail(a, rc);
+}
+
+int
+link_revoke_run(struct admin *a)
+{
+	struct token_row t;
+	enum rc rc = token_get(a->accounts, a->args[0], &t, &a->err);
+
+	if (rc == RC_NOT_FOUND || (rc == RC_OK && t.link_id[0] == '\0'))
+		return admin_fail_with(a, RC_NOT_FOUND, "there is no share link %s", a->args[0]);
+	return rc == RC_OK ? token_revoke_run(a) : admin_fail(a, rc);
 }

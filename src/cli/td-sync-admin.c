@@ -60,8 +60,9 @@ static const struct {
 	[O_PROJECT] = { "project", "PROJECT", "for this project only (a token: repeatable)" },
 	[O_SCOPE] = { "scope", "SCOPE", "sync:read, sync:write, project:admin or"
 	    " server:admin (repeatable; default: the first three)" },
-	[O_DAYS] = { "days", "N", "days until it expires, 1 to 3650 (default 365)" },
-	[O_NAME] = { "name", "TEXT", "what the token is for" },
+	[O_DAYS] = { "days", "N", "days until it expires, 1 to 3650 (default 365; a link: 1 to"
+	    " 365, default 30)" },
+	[O_NAME] = { "name", "TEXT", "what the token or link is for" },
 	[O_OVERLAP] = { "overlap", "DAYS", "how long the old keys still verify, 0 to 3650"
 	    " (default: until the last token expires)" },
 	[O_CONFIG] = { "config", "FILE", "the server's configuration (default: td-sync.conf in"
@@ -102,6 +103,9 @@ static const struct command commands[] = {
 	  "let nobody in any more; its files stay", project_delete_run },
 	{ "project", "purge", "PROJECT", 1, BIT(O_YES), 0,
 	  "remove all files of a deleted project", project_purge_run },
+	{ "project", "share", "PROJECT", 1, 0, 0, "let anyone read it", project_share_run },
+	{ "project", "unshare", "PROJECT", 1, 0, 0, "let its members only read it",
+	  project_unshare_run },
 	{ "project", "verify", "PROJECT", 1, BIT(O_PROFILES), 0,
 	  "check its log, its state and its snapshots", project_verify_run },
 	{ "project", "rebuild", "PROJECT", 1, BIT(O_PROFILES), 0,
@@ -134,6 +138,12 @@ static const struct command commands[] = {
 	{ "token", "list", "", 0, BIT(O_USER), 0, "list tokens (not the secrets)", token_list_run },
 	{ "token", "revoke", "ID", 1, 0, 0, "revoke a token, from the next request on",
 	  token_revoke_run },
+	{ "link", "create", "PROJECT", 1, BIT(O_DAYS) | BIT(O_NAME), 0,
+	  "make a share link, a token that reads it; shown this once", link_create_run },
+	{ "link", "list", "PROJECT", 1, 0, 0, "list a project's share links",
+	  link_list_run },
+	{ "link", "revoke", "ID", 1, 0, 0, "revoke a share link, from the next request on",
+	  link_revoke_run },
 	{ "key", "create", "", 0, 0, 0, "make a key that signs from now on; prints its id",
 	  key_create_run },
 	{ "key", "rotate", "", 0, BIT(O_OVERLAP), 0,

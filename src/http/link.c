@@ -6,10 +6,6 @@
 
 #include <string.h>
 
-#define DEFAULT_DAYS 30
-#define MAX_DAYS 365
-#define DAY 86400 /* seconds */
-
 /* --- list --- */
 
 static enum rc
@@ -50,7 +46,7 @@ take_body(struct request *r, struct buf *name, int64_t *days)
 	struct span body, value;
 	enum rc rc = body_parse(r, fields);
 
-	*days = DEFAULT_DAYS;
+	*days = LINK_DAYS;
 	if (rc == RC_OK && name->len == 0)
 		rc = err_set(&r->err, RC_INVALID, "name is required: say whom the link is for");
 	if (rc == RC_OK && buf_cstr(name) == NULL)
@@ -58,8 +54,8 @@ take_body(struct request *r, struct buf *name, int64_t *days)
 	if (rc == RC_OK)
 		rc = json_scan(buf_span(&r->body), JSON_MAX_DEPTH, &body, NULL, &r->err);
 	if (rc == RC_OK && json_get(body, "days", &value) && json_type(value) != JSON_NULL &&
-	    (!json_int64(value, days) || *days < 1 || *days > MAX_DAYS))
-		rc = err_set(&r->err, RC_INVALID, "days must be a number from 1 to %d", MAX_DAYS);
+	    !json_int64(value, days))
+		*days = 0; /* no number of days */
 	return rc;
 }
 
@@ -67,7 +63,6 @@ enum rc
 links_create_run(struct request *r)
 {
 	struct buf name = { 0 }, secret = { 0 };
-	const char *project = r->project_id;
 	struct accounts *accounts;
 	struct token_row row;
 	int64_t days;
@@ -76,11 +71,8 @@ links_create_run(struct request *r)
 	if (rc == RC_OK)
 		rc = request_accounts(r, &accounts);
 	if (rc == RC_OK)
-		rc = auth_issue(r->server->auth, &(struct token_plan){
-			.user_id = "", .name = name.p, .scope = SCOPE_READ,
-			.projects = &project, .n_projects = 1, .lifetime_s = days * DAY,
-			.link_id = project, .made_by = r->caller.user_id,
-		}, &row, &secret, &r->err);
+		rc = auth_share(r->server->auth, r->project_id, name.p, days, r->caller.user_id,
+		                &row, &secret, &r->err);
 	if (rc == RC_OK && buf_cstr(&secret) == NULL)
 		rc = err_set(&r->err, RC_FAULT, "out of memory");
 	if (rc == RC_OK) {
