@@ -127,6 +127,23 @@ static const struct {
 	{ "POST",   "/v1/projects",  401, 400 },
 };
 
+/* Until when a web server may serve the last answer again, which was asked for at that
+ * time: throughout a second that is over within five. */
+static void
+check_expiry(struct world *w, int64_t before_us, bool may)
+{
+	const char *until = web_header(&w->answer, "X-Accel-Expires");
+	int64_t end_us;
+
+	ck_assert_int_eq(web_header_count(&w->answer, "X-Accel-Expires"), may);
+	if (!may)
+		return;
+	ck_assert_int_eq(until[0], '@');
+	end_us = (strtoll(until + 1, NULL, 10) + 1) * 1000000;
+	ck_assert_int_lt(end_us, clock_now_us() + PUBLIC_MS * 1000);
+	ck_assert_int_gt(end_us, before_us + 3 * 1000000);
+}
+
 static void
 readers(struct world *w)
 {
@@ -134,6 +151,7 @@ readers(struct world *w)
 	char *narrow = site_token(&w->site, w->users[OWNER], SCOPE_SERVER_ADMIN, NULL, NULL);
 	struct device_state seen;
 	char match[256];
+	int64_t before;
 
 	ck_assert_int_eq(push_some(w, "d", 1, 3), 200);
 	for (int open = 0; open < 2; open++) {
@@ -146,14 +164,14 @@ readers(struct world *w)
 				anyone = 401;
 				guest = 403;
 			}
+			before = clock_now_us();
 			ask(w, NOBODY, below[i].method, below[i].path, "", NULL);
 			ck_assert_msg(w->answer.status == anyone, "%s %s: %d", below[i].method,
 			              below[i].path, w->answer.status);
 			ck_assert_str_eq(web_header(&w->answer, "Cache-Control"),
 			                 "private, no-store");
 			if (w->site.kind == SITE_CGI)
-				ck_assert_int_eq(web_header_count(&w->answer, "X-Accel-Expires"),
-				                 anyone == 200);
+				check_expiry(w, before, anyone == 200);
 			ask(w, STRANGER, below[i].method, below[i].path, "", NULL);
 			ck_assert_msg(w->answer.status == guest, "stranger, %s %s: %d",
 			              below[i].method, below[i].path, w->answer.status);
@@ -609,6 +627,25 @@ START_TEST(a_page_of_history_is_kept_for_each_who_reads_it_packed_or_not)
 }
 END_TEST
 
+START_TEST(who_has_no_token_is_counted_by_address_also_where_nginx_has_the_answer)
+{
+	struct site_options options = { .kind = SITE_FASTCGI, .limits = true, .nginx_edits =
+		TELLS "s/rate=[0-9]*r.[ms]/rate=1r\\/m/;"
+		"s/zone=td_sync_pull  *burst=.*/zone=td_sync_pull burst=5 nodelay;/;" };
+	struct world w;
+
+	world_start(&w, &options);
+	show(&w, true);
+	for (int i = 0; i < 6; i++) {
+		ck_assert_int_eq(get(&w, NULL, SYNC "pull", NULL), 200);
+		ck_assert_str_eq(kept(&w), i == 0 ? "MISS" : "HIT");
+	}
+	ck_assert_int_eq(get(&w, NULL, SYNC "pull", NULL), 429);
+	ck_assert_int_eq(ask(&w, STRANGER, "GET", SYNC "pull", NULL, NULL), 200);
+	world_stop(&w);
+}
+END_TEST
+
 /* --- its files --- */
 
 static struct {
@@ -816,6 +853,7 @@ sharing_case(void)
 	tcase_add_test(tc, an_answer_to_a_token_and_one_to_anyone_are_never_mixed_up);
 	tcase_add_test(tc, a_head_does_not_poison_a_get_nor_the_other_way_round);
 	tcase_add_test(tc, a_page_of_history_is_kept_for_each_who_reads_it_packed_or_not);
+	tcase_add_test(tc, who_has_no_token_is_counted_by_address_also_where_nginx_has_the_answer);
 	tcase_add_test(tc, nothing_of_a_private_project_nor_of_a_token_is_in_the_cache);
 	tcase_add_loop_test(tc, not_one_byte_is_served_5_s_after_a_project_ceased_to_be_public,
 	                    0, 2);
