@@ -101,16 +101,24 @@ explain(struct tdsync *t, const struct remote *r, const struct remote_answer *a,
 	return TDSYNC_REFUSED;
 }
 
+/* Ask for what lies at a path. */
+static enum tdsync_rc
+ask(struct tdsync *t, struct remote *r, const char *path, struct remote_answer *a)
+{
+	enum tdsync_rc rc;
+
+	t->err.text[0] = '\0';
+	rc = remote_call(r, path, (struct span){ 0 }, false, a, &t->err);
+	return explain(t, r, a, rc);
+}
+
 enum tdsync_rc
 tdsync_whoami(struct tdsync *t, token_visit *visit, void *ctx)
 {
 	struct remote r = work_remote(t);
 	struct remote_answer a = { 0 };
-	enum tdsync_rc rc;
+	enum tdsync_rc rc = ask(t, &r, TOKENS "/self", &a);
 
-	t->err.text[0] = '\0';
-	rc = remote_call(&r, TOKENS "/self", (struct span){ 0 }, false, &a, &t->err);
-	rc = explain(t, &r, &a, rc);
 	if (rc == TDSYNC_OK)
 		rc = show(t, &r, a.json, false, visit, ctx);
 	remote_answer_free(&a);
@@ -124,11 +132,8 @@ tdsync_each_token(struct tdsync *t, token_visit *visit, void *ctx)
 	struct remote_answer a = { 0 };
 	struct json_iter it;
 	struct span key, object;
-	enum tdsync_rc rc;
+	enum tdsync_rc rc = ask(t, &r, TOKENS, &a);
 
-	t->err.text[0] = '\0';
-	rc = remote_call(&r, TOKENS, (struct span){ 0 }, false, &a, &t->err);
-	rc = explain(t, &r, &a, rc);
 	if (rc == TDSYNC_OK && json_type(a.json) != JSON_ARRAY)
 		rc = remote_nonsense(&r, "its list of tokens makes no sense", &t->err);
 	json_iter_init(&it, rc == TDSYNC_OK ? a.json : (struct span){ 0 });
