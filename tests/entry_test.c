@@ -906,6 +906,30 @@ START_TEST(a_login_is_forgotten_half_an_hour_after_its_end)
 }
 END_TEST
 
+START_TEST(how_long_a_login_takes_is_noted_where_it_takes_long)
+{
+	ck_assert_int_eq(login_pace(a), 0);
+	login_note_pace(a, LOGIN_PACE_MIN - 1);
+	ck_assert_int_eq(count("SELECT count(*) FROM meta WHERE key = 'login_pace_ms'"), 0);
+	login_note_pace(a, LOGIN_PACE_MIN);
+	ck_assert_int_eq(login_pace(a), LOGIN_PACE_MIN);
+	/* Within a quarter it stays. */
+	login_note_pace(a, LOGIN_PACE_MIN * 5 / 4 - 1);
+	ck_assert_int_eq(login_pace(a), LOGIN_PACE_MIN);
+	login_note_pace(a, LOGIN_PACE_MIN * 4 / 5 + 1);
+	ck_assert_int_eq(login_pace(a), LOGIN_PACE_MIN);
+	login_note_pace(a, LOGIN_PACE_MIN * 5 / 4);
+	ck_assert_int_eq(login_pace(a), LOGIN_PACE_MIN * 5 / 4);
+	login_note_pace(a, LOGIN_PACE_MIN);
+	ck_assert_int_eq(login_pace(a), LOGIN_PACE_MIN);
+	login_note_pace(a, LOGIN_PACE_MAX * 2);
+	ck_assert_int_eq(login_pace(a), LOGIN_PACE_MAX);
+	login_note_pace(a, 0);
+	ck_assert_int_eq(login_pace(a), 0);
+	said("%s", "");
+}
+END_TEST
+
 /* --- users that go --- */
 
 static struct token_row
@@ -1045,6 +1069,58 @@ START_TEST(only_a_deleted_project_is_purged)
 	ck_assert(acc.project_deleted && !acc.project_public);
 	/* Its slug stays its own. */
 	ck_assert_str_eq(project("p_2", "one", owner.id).slug, "one-2");
+}
+END_TEST
+
+/* Make a project of the owner's where he may have so many. */
+static enum rc
+add_within(int64_t most, const char *id)
+{
+	struct project p;
+
+	return project_add_within(a, most, id, span_of("more"), span_of(""), owner.id, &p, &err);
+}
+
+START_TEST(a_user_owns_as_many_live_projects_as_he_may)
+{
+	struct project p;
+	struct member m;
+
+	/* What is another's, and what is deleted, does not count. */
+	ok(project_add(a, "p_g", span_of("guest's"), span_of(""), guest.id, &p, &err));
+	ok(member_add(a, "p_g", owner.id, ROLE_WRITER, "", &m, &err));
+	heard = count("SELECT max(n) FROM audit");
+	is(add_within(1, "p_2"), RC_QUOTA);
+	is(project_get(a, "p_2", &p, &err), RC_NOT_FOUND);
+	said("%s", "");
+	ok(add_within(2, "p_2"));
+	is(add_within(2, "p_3"), RC_QUOTA);
+	ok(add_within(0, "p_3"));
+	is(add_within(2, "p_4"), RC_QUOTA);
+	ok(project_delete(a, "p_1", &err));
+	ok(project_delete(a, "p_2", &err));
+	ok(add_within(2, "p_4"));
+	is(add_within(2, "p_5"), RC_QUOTA);
+	/* Who is made an owner has one more. */
+	ok(member_change(a, "p_g", owner.id, ROLE_OWNER, &err));
+	is(add_within(3, "p_5"), RC_QUOTA);
+	ok(add_within(4, "p_5"));
+}
+END_TEST
+
+static enum rc
+add_one_of_three(int i)
+{
+	char id[8];
+
+	snprintf(id, sizeof(id), "p_x%d", i);
+	return add_within(3, id);
+}
+
+START_TEST(many_projects_at_once_are_as_many_as_may_be)
+{
+	ck_assert_int_eq(in_a_crowd(add_one_of_three, RC_OK, RC_QUOTA), 2);
+	ck_assert_int_eq(count("SELECT count(*) FROM project"), 3);
 }
 END_TEST
 
@@ -1342,10 +1418,13 @@ main(void)
 	tcase_add_test(t, many_polls_at_once_get_one_key);
 	tcase_add_test(t, many_that_ask_at_once_get_one_link);
 	tcase_add_test(t, a_login_is_forgotten_half_an_hour_after_its_end);
+	tcase_add_test(t, how_long_a_login_takes_is_noted_where_it_takes_long);
 	tcase_add_test(t, everything_that_refers_to_a_user_goes_with_him);
 	tcase_add_test(t, a_user_without_whom_a_project_has_no_owner_stays);
 	tcase_add_test(t, a_project_is_public_from_one_moment_to_another);
 	tcase_add_test(t, only_a_deleted_project_is_purged);
+	tcase_add_test(t, a_user_owns_as_many_live_projects_as_he_may);
+	tcase_add_test(t, many_projects_at_once_are_as_many_as_may_be);
 	tcase_add_test(t, share_links_are_listed_by_project);
 	tcase_add_test(t, a_share_link_is_of_a_project_that_lives_and_by_a_user_who_is_there);
 	tcase_add_test(t, every_other_write_leaves_its_lines_too);
