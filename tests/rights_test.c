@@ -671,7 +671,7 @@ START_TEST(every_route_is_in_the_document_and_asked_here)
 }
 END_TEST
 
-/* One request of a route by a caller. False: something else came of it. */
+/* One request of a route by a caller, a GET as HEAD, too. False: something else came of it. */
 static bool
 right_is_as_documented(const struct sample *s, const struct caller_kind *c, enum place place,
                        enum verdict want)
@@ -679,11 +679,16 @@ right_is_as_documented(const struct sample *s, const struct caller_kind *c, enum
 	struct buf path = { 0 };
 	char method[8];
 	enum verdict got;
+	int status;
 
 	snprintf(method, sizeof(method), "%.*s", (int)strcspn(s->name, " "), s->name);
 	add_path(&path, s->name, place < PLACES ? w.project[place] : "");
 	ask_also(method, buf_cstr(&path), c->header.p, s->header, s->body);
 	got = judge(s->status);
+	status = w.answer.status;
+	if (strcmp(method, "GET") == 0 &&
+	    ask_also("HEAD", buf_cstr(&path), c->header.p, s->header, NULL) != status)
+		got = ODD;
 	buf_free(&path);
 	if (got == MAY && s->mend != NULL)
 		alter(s->mend);
