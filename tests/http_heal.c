@@ -12,6 +12,7 @@
 
 #define PUSH "/v1/projects/{p}/sync/push"
 #define PULL "/v1/projects/{p}/sync/pull"
+#define DIGEST "/v1/projects/{p}/sync/digest"
 
 /* Whose the nth event of a pull is, in *device; false: there is none. */
 static bool
@@ -115,7 +116,8 @@ doubled(struct world *w)
 		again[] = "{ \"title\" : \"T\", \"id\":\"x-1\" }", other[] = "{\"id\":\"x-1\",\"title\":\"U\"}";
 
 	ck_assert_int_eq(create(w, "issues", row, 1, 0), 1);
-	ck_assert_int_eq(ask(w, READER, "GET", PULL, NULL, NULL), 200); /* so it is applied */
+	ck_assert_int_eq(ask(w, READER, "GET", PULL, NULL, NULL), 200); /* so it is healed */
+	ck_assert_int_eq(ask(w, READER, "GET", DIGEST, NULL, NULL), 200); /* and applied */
 	ck_assert_int_eq(create(w, "issues", again, 2, 1), 0);
 	ck_assert_int_eq(create(w, "issues", other, 3, 0), 1);
 	ck_assert_int_eq(ask(w, READER, "GET", PULL, NULL, NULL), 200);
@@ -272,7 +274,7 @@ near(struct world *w)
 	for (int i = 0; i < 10; i++)
 		ck_assert_int_eq(ask(w, READER, "GET", PULL, NULL, NULL), 200);
 	ck_assert_int_le(applied(w), 0);
-	ck_assert_int_eq(ask(w, READER, "GET", "/v1/projects/{p}/sync/digest", NULL, NULL), 200);
+	ck_assert_int_eq(ask(w, READER, "GET", DIGEST, NULL, NULL), 200);
 	ck_assert_int_eq(applied(w), NEAR + 1);
 }
 

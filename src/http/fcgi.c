@@ -234,6 +234,13 @@ is_told(void)
 	        sigismember(&pending, SIGINT) == 1 || sigismember(&pending, SIGHUP) == 1);
 }
 
+/* Whether another worker waits for requests, or will in a moment. */
+static bool
+has_idle(const struct board *b)
+{
+	return board_count(b, SLOT_IDLE) > 0 || board_count(b, SLOT_STARTING) > 0;
+}
+
 /*
  * Where it was told to leave, or no other worker of the pool is idle, the next request will wait for this one;
  * without a pool nobody knows of others, so one that is in the socket's queue does.
@@ -246,8 +253,7 @@ io_wanted(void *ctx, int ms)
 	int64_t end = clock_mono_ms() + ms;
 
 	for (;; usleep(MOMENT_US)) {
-		if (is_told() || (c->board != NULL ? board_count(c->board, SLOT_IDLE) == 0
-		                                   : poll(&queue, 1, 0) > 0))
+		if (is_told() || (c->board != NULL ? !has_idle(c->board) : poll(&queue, 1, 0) > 0))
 			return true;
 		if (clock_mono_ms() >= end)
 			return false;

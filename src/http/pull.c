@@ -137,6 +137,8 @@ after_pull(struct request *r)
 		if (events_stale(r->project->log))
 			pages_forget(&r->server->pages, r->project_id);
 	}
+	if (r->unsettled)
+		sync_after(r);
 }
 
 /*
@@ -223,11 +225,14 @@ pull_run(struct request *r)
 		return rc;
 	if (r->head.visible != r->project->settled) {
 		events_let_go(r->project->log);
-		sync_settle(r);
+		r->unsettled = !sync_settle(r);
 		if ((rc = sync_begin(r, true)) != RC_OK)
 			return rc;
 	}
 	rc = answer(r, after, limit);
 	events_let_go(r->project->log);
+	/* What a push left, for want of a worker to spare or for its size. */
+	if (r->unsettled)
+		r->after = after_pull;
 	return rc;
 }

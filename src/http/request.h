@@ -89,6 +89,7 @@ struct request {
 	int64_t seq;
 	struct page page;             /* a pull's */
 	int64_t cursor;
+	bool unsettled;               /* its log is to be applied and healed */
 	int waiter_place;             /* at the project's lock, -1: none */
 
 	struct buf scratch;           /* for whoever needs one for a moment */

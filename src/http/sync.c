@@ -321,7 +321,7 @@ is_near(struct request *r, struct follower *f)
 	return r->head.visible - seq <= SETTLE_EVENTS;
 }
 
-void
+bool
 sync_settle(struct request *r)
 {
 	struct project_log *p = r->project;
@@ -335,19 +335,20 @@ sync_settle(struct request *r)
 
 	if (rc != RC_OK || !sync_heals(r, follower_profile(f))) {
 		p->settled = r->head.visible; /* there is nothing to wait for */
-		return;
+		return true;
 	}
 	if (!is_near(r, f) || sync_wait(r, &place) != RC_OK)
-		return; /* or enough others wait */
+		return true; /* or enough others wait */
 	rc = follower_run(f, p->log, &limits, &err);
 	again = rc == RC_OK ? !heal(r, f, until, NULL) : rc == RC_BUSY;
 	place_leave(place);
 	if (again)
-		return; /* next time */
+		return false;
 	if (rc != RC_OK)
 		log_write(LOG_ERROR, "the state of %s: %s", r->project_id, err.text);
 	/* Also where it can't be had: it is not tried for each who asks. */
 	p->settled = rc == RC_OK ? state_seq(follower_state(f)) : r->head.visible;
+	return p->settled >= r->head.visible;
 }
 
 /* Healing needs what is large, too: with a place it may take memory. */
