@@ -91,6 +91,14 @@ token_self_run(struct request *r)
 	return RC_OK;
 }
 
+/* A token for certain projects is not told of others, nor ends them: it may be an agent's. */
+static enum rc
+check_unlimited(struct request *r)
+{
+	return r->caller.all_projects ? RC_OK
+	       : err_set(&r->err, RC_FORBIDDEN, "this token is for certain projects only");
+}
+
 /* --- list --- */
 
 struct listing {
@@ -119,6 +127,8 @@ tokens_list_run(struct request *r)
 	struct user u;
 	enum rc rc = the_user(r, &accounts, &u);
 
+	if (rc == RC_OK)
+		rc = check_unlimited(r);
 	if (rc != RC_OK)
 		return rc;
 	r->status = 200;
@@ -288,6 +298,8 @@ token_delete_run(struct request *r)
 	if (rc == RC_OK && !self && (r->caller.scope & SCOPE_PROJECT_ADMIN) == 0)
 		rc = err_set(&r->err, RC_SCOPE,
 		             "key does not have the project:admin scope required for this route");
+	if (rc == RC_OK && !self)
+		rc = check_unlimited(r);
 	if (rc == RC_OK)
 		rc = token_get(accounts, self ? r->caller.token_id : r->token_id, &t, &r->err);
 	if (rc == RC_OK && strcmp(t.user_id, u.id) != 0)

@@ -283,7 +283,10 @@ static const char *const queries[Q__MAX] = {
 	/* Those of an address that wait. */
 	[Q_INVITATION_LIST_OF] =
 	    INVITATION_SELECT " WHERE i.email = :email AND i.status = 0"
-	    " AND i.expires_at > :now AND p.deleted_at = 0 ORDER BY i.n DESC",
+	    " AND i.expires_at > :now AND p.deleted_at = 0"
+	    " AND (i.invited_by = '' OR EXISTS (SELECT 1 FROM user w JOIN member m ON m.user = w.n"
+	    "  WHERE w.id = i.invited_by AND m.project = i.project AND m.role = 3))"
+	    " ORDER BY i.n DESC",
 	[Q_INVITATION_STATUS] =
 	    "UPDATE invitation SET status = :status, accepted_at = :accepted WHERE id = :id",
 	[Q_INVITATION_REMOVE] =
@@ -318,7 +321,8 @@ static const char *const queries[Q__MAX] = {
 	    "DELETE FROM audit WHERE at < :before",
 	[Q_AUDIT_LIST] =
 	    "SELECT n, at, user, token, address, action, project, subject, detail FROM audit"
-	    " WHERE at >= :since AND (:user = '' OR user = :user OR subject = :user)"
+	    " WHERE at >= :since AND (:user = '' OR user = :user OR subject = :user"
+	    " OR instr(detail, :user) > 0)"
 	    " AND (:project = '' OR project = :project) ORDER BY n",
 };
 

@@ -66,7 +66,7 @@ struct actor {
 	char address[64];      /* from where; "": this machine's command line */
 };
 
-#define DETAIL_MAX 200
+#define DETAIL_MAX (ACCOUNT_TEXT + 16)
 
 /* A line of the audit log. Ids stay when what they name has gone. */
 struct deed_line {
@@ -292,7 +292,8 @@ enum rc invitation_remove(struct accounts *a, const char *project_id, const char
  * Accept or decline it as the user whose address it is for. Who is a member already
  * keeps his role; out (may be NULL where it is declined) is what he is then, without
  * his address. RC_NOT_FOUND: no such, or another's. RC_EXPIRED: it is over,
- * which is noted: from then on, and where it is not pending, RC_CONFLICT.
+ * which is noted: from then on, where it is not pending, and where who invited is no
+ * longer an owner, RC_CONFLICT.
  */
 enum rc invitation_answer(struct accounts *a, const char *id, const char *user_id,
                           bool accept, struct member *out, struct err *err);

@@ -2,6 +2,7 @@
 #include "store/accounts_int.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -70,7 +71,7 @@ insert_invitation(struct accounts *a, const char *project_id, struct span email,
                   enum role role, const char *invited_by, struct invitation *out,
                   struct err *err)
 {
-	char id[ID_MAX], address[ACCOUNT_TEXT];
+	char id[ID_MAX], address[ACCOUNT_TEXT], detail[ACCOUNT_TEXT + 16];
 	struct project p;
 	sqlite3_stmt *st;
 	int64_t now = acc_now();
@@ -91,8 +92,10 @@ insert_invitation(struct accounts *a, const char *project_id, struct span email,
 	db_bind_int(st, ":now", now);
 	db_bind_int(st, ":expires", now + INVITATION_SECONDS);
 	rc = db_run(st, err);
-	if (rc == RC_OK)
-		rc = acc_audit(a, "invitation.create", project_id, id, role_name(role), err);
+	if (rc == RC_OK) {
+		snprintf(detail, sizeof(detail), "%s for %s", role_name(role), address);
+		rc = acc_audit(a, "invitation.create", project_id, id, detail, err);
+	}
 	return rc == RC_OK ? find_invitation(a, id, out, err) : rc;
 }
 
@@ -176,7 +179,7 @@ erase_invitation(struct accounts *a, const char *project_id, const char *id, str
 		return rc;
 	acc_bind(st, ":id", id);
 	rc = db_run(st, err);
-	return rc == RC_OK ? acc_audit(a, "invitation.remove", project_id, id, "", err) : rc;
+	return rc == RC_OK ? acc_audit(a, "invitation.remove", project_id, id, i.email, err) : rc;
 }
 
 enum rc
@@ -225,6 +228,21 @@ join(struct accounts *a, const struct invitation *i, const char *user_id, struct
 	return rc;
 }
 
+/* Who invited must still be one who may: so a removed owner can't let himself in again. */
+static enum rc
+check_inviter(struct accounts *a, const struct invitation *i, struct err *err)
+{
+	struct member m;
+	enum rc rc;
+
+	if (i->invited_by[0] == '\0') /* the operator */
+		return RC_OK;
+	rc = acc_find_member(&a->wr, i->project_id, i->invited_by, &m, err);
+	if (rc == RC_NOT_FOUND || (rc == RC_OK && m.role != ROLE_OWNER))
+		rc = err_set(err, RC_CONFLICT, "who invited you is no longer an owner of the project");
+	return rc;
+}
+
 /* Needs acc_begin(). *over: it has expired, which is noted. */
 static enum rc
 answer(struct accounts *a, const char *id, const char *user_id, bool accept,
@@ -246,7 +264,7 @@ answer(struct accounts *a, const char *id, const char *user_id, bool accept,
 	*over = i.expires_at <= acc_now();
 	if (*over)
 		return set_status(a, &i, INVITATION_EXPIRED, err);
-	if (accept)
+	if (accept && (rc = check_inviter(a, &i, err)) == RC_OK)
 		rc = join(a, &i, user_id, out, err);
 	if (rc == RC_OK)
 		rc = set_status(a, &i, accept ? INVITATION_ACCEPTED : INVITATION_DECLINED, err);

@@ -180,6 +180,14 @@ stamp(struct accounts *a, enum query q, const struct login *l, const char *why,
 	return rc;
 }
 
+/* Where no token says who does it, it is who the login is for. */
+static void
+act_as(struct accounts *a, const char *user_id)
+{
+	if (a->actor.user_id[0] == '\0')
+		memcpy(a->actor.user_id, user_id, strlen(user_id) + 1);
+}
+
 /* Needs acc_begin(). */
 static enum rc
 verify(struct accounts *a, const struct login *l, bool sign_up, struct err *err)
@@ -191,9 +199,10 @@ verify(struct accounts *a, const struct login *l, bool sign_up, struct err *err)
 		rc = acc_find_user(&a->wr, Q_USER_BY_EMAIL, ":email", span_of(l->email), &u, err);
 	if (rc == RC_NOT_FOUND && sign_up)
 		rc = acc_insert_user(a, span_of(l->email), &u, err);
-	if (rc == RC_OK)
-		rc = acc_audit(a, "login.approve", "", u.id, l->device, err);
-	return rc;
+	if (rc != RC_OK)
+		return rc;
+	act_as(a, u.id);
+	return acc_audit(a, "login.approve", "", u.id, l->device, err);
 }
 
 enum rc
@@ -210,8 +219,10 @@ issue(struct accounts *a, const struct login *l, const struct token_row *t, stru
 {
 	enum rc rc = stamp(a, Q_LOGIN_ISSUED, l, "the login has its key, or is not approved", err);
 
-	if (rc == RC_OK)
+	if (rc == RC_OK) {
+		act_as(a, t->user_id);
 		rc = acc_insert_token(a, t, err);
+	}
 	if (rc == RC_OK)
 		rc = acc_audit(a, "login", "", t->user_id, l->device, err);
 	return rc;

@@ -1,12 +1,15 @@
 /* server.db: what clients are let in by, see accounts.h. */
 #include "store/accounts_int.h"
 
+#include <stdio.h>
+
 /* How often the use of a token is noted, in seconds. */
 #define USED_EVERY 3600
 
 enum rc
 acc_insert_token(struct accounts *a, const struct token_row *t, struct err *err)
 {
+	char detail[DETAIL_MAX];
 	struct project p;
 	struct user u;
 	sqlite3_stmt *st;
@@ -32,9 +35,11 @@ acc_insert_token(struct accounts *a, const struct token_row *t, struct err *err)
 	acc_bind(st, ":link", t->link_id);
 	acc_bind(st, ":made_by", t->made_by);
 	rc = db_run(st, err);
+	snprintf(detail, sizeof(detail), "%s%s%s", t->scope, t->user_id[0] != '\0' ? " of " : "",
+	         t->user_id);
 	if (rc == RC_OK)
 		rc = acc_audit(a, t->link_id[0] != '\0' ? "link.create" : "token.create", t->link_id,
-		    t->id, t->scope, err);
+		    t->id, detail, err);
 	return rc;
 }
 
@@ -116,7 +121,7 @@ mark_revoked(struct accounts *a, const char *id, struct err *err)
 		rc = stamp_token(a, Q_TOKEN_REVOKE, id, err);
 	if (rc == RC_OK)
 		rc = acc_audit(a, t.link_id[0] != '\0' ? "link.revoke" : "token.revoke", t.link_id,
-		    id, "", err);
+		    id, t.user_id, err);
 	return rc;
 }
 

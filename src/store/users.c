@@ -64,10 +64,8 @@ acc_insert_user(struct accounts *a, struct span email, struct user *out, struct 
 	db_bind_int(st, ":now", acc_now());
 	rc = db_run(st, err);
 	if (rc == RC_OK)
-		rc = acc_audit(a, "user.add", "", id, "", err);
-	if (rc != RC_OK)
-		return rc;
-	return acc_find_user(&a->wr, Q_USER_BY_ID, ":id", span_of(id), out, err);
+		rc = acc_find_user(&a->wr, Q_USER_BY_ID, ":id", span_of(id), out, err);
+	return rc == RC_OK ? acc_audit(a, "user.add", "", id, out->email, err) : rc;
 }
 
 enum rc
@@ -130,7 +128,7 @@ erase_user(struct accounts *a, const char *id, struct err *err)
 		acc_bind(st, ":id", id);
 		rc = db_run(st, err);
 	}
-	return rc == RC_OK ? acc_audit(a, "user.remove", "", id, "", err) : rc;
+	return rc == RC_OK ? acc_audit(a, "user.remove", "", id, u.email, err) : rc;
 }
 
 enum rc
