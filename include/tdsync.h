@@ -333,6 +333,22 @@ enum tdsync_rc tdsync_create_token(struct tdsync *t, const struct tdsync_token_w
 /* Revoke a token by its id. TDSYNC_NOT_FOUND: the user has none of that id. */
 enum tdsync_rc tdsync_revoke_token(struct tdsync *t, const char *id);
 
+/* An invitation to a project that waits for the user's answer. */
+struct tdsync_invitation {
+	const char *id, *project_id, *email;
+	const char *role;        /* that one would have: "writer" */
+	const char *invited_by;  /* a user's id; "": the operator */
+	const char *expires_at;  /* RFC 3339 */
+};
+
+/* Call visit with each, newest first. Strings are borrowed for the call. */
+enum tdsync_rc tdsync_each_invitation(struct tdsync *t,
+    void (*visit)(void *ctx, const struct tdsync_invitation *invitation), void *ctx);
+
+/* Accept one, or decline it. TDSYNC_NOT_FOUND: the user has none of that id;
+ * TDSYNC_REFUSED: it is over, or was answered before. */
+enum tdsync_rc tdsync_answer_invitation(struct tdsync *t, const char *id, bool accept);
+
 #pragma GCC visibility pop
 
 #ifdef __cplusplus

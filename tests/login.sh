@@ -124,6 +124,28 @@ is "from then on it is nothing" as "$agent" 5 whoami
 is "there is none of that id" exits 6 token revoke ak_0000000000000000
 is "one ends itself" sh -c "TD_AUTH_KEY=\$('$cli' --quiet token create) '$cli' token revoke self"
 
+# --- invitations ---
+
+is "somebody else" admin user add bob@example.com
+is "has a project" admin project add garden --owner bob@example.com
+is "no invitation waits" exits 0 invitation list
+is "that is no line" test ! -s "$tmp/out"
+is "he invites her" admin invitation create garden anna@example.com writer
+is "that is listed" exits 0 invitation list
+invitation=$(sed -n 's/^\(inv_[0-9a-f]*\) .*/\1/p' "$tmp/out")
+is "with its role" printed "^$invitation  writer of project p_[0-9a-f]*, until 20"
+is "as JSON" exits 0 --json invitation list
+is "likewise" same writer "$(member "$tmp/out" '$.invitations[0].role')"
+is "she accepts" exits 0 invitation accept "$invitation"
+is "and is a member" sh -c "curl -sS -H 'Authorization: Bearer $key' '$url/v1/projects' | grep -q garden"
+is "once" exits 7 invitation accept "$invitation"
+is "another one" admin invitation create garden anna@example.com writer
+exits 0 invitation list
+invitation=$(sed -n 's/^\(inv_[0-9a-f]*\) .*/\1/p' "$tmp/out")
+is "she declines" exits 0 invitation decline "$invitation"
+is "there is none of that id" exits 6 invitation decline inv_0000000000000000
+is "nor of that form" exits 2 invitation accept ../../healthz
+
 # --- out ---
 
 is "who uses another token is not logged out" as "$agent" 2 logout
@@ -153,7 +175,7 @@ is "lets it in" ended 0
 is "as the same device" same "$device" "$(member "$auth" '$.device_id')"
 admin audit >"$tmp/out"
 is "the log knows who came" printed ' 127.0.0.1  *login  anna@example.com  (td-sync@'
-is "and what was made" printed " anna@example.com  *127.0.0.1  *token.create  *$id  *(sync:read)$"
+is "and what was made" printed " anna@example.com  *127.0.0.1  *token.create  *$id  *(sync:read of u_.*)$"
 is "and ended" printed " anna@example.com  *127.0.0.1  *token.revoke  *$id"
 is "without a secret" not grep -qF -e "$key" -e "$agent" "$tmp/out"
 is "the server stops" stop

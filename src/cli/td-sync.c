@@ -223,6 +223,9 @@ static const struct command {
 	  OPTION_TOKEN },
 	{ "token", "list", "your tokens", 1, 2, cli_token, OPTION_TOKEN },
 	{ "token", "revoke ID", "end one of them", 1, 2, cli_token, OPTION_TOKEN },
+	{ "invitation", "list", "to which projects you are invited", 1, 2, cli_invitation, "" },
+	{ "invitation", "accept ID", "become a member", 1, 2, cli_invitation, "" },
+	{ "invitation", "decline ID", "don't", 1, 2, cli_invitation, "" },
 };
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
@@ -240,7 +243,7 @@ help(void)
 {
 	printf("usage: td-sync [--dir DIR] [--json] [--quiet] COMMAND\n\ncommands:\n");
 	for (size_t i = 0; i < N_COMMANDS; i++)
-		printf("  %-9s %-11s %s\n", commands[i].name, commands[i].args,
+		printf("  %-10s %-11s %s\n", commands[i].name, commands[i].args,
 		       commands[i].does);
 	printf("\noptions:\n"
 	       "  --dir DIR       the folder that holds .todos/ (default: the current one)\n"

@@ -107,6 +107,7 @@ int cli_login(struct cli *c);     /* td-sync-login.c */
 int cli_logout(struct cli *c);
 int cli_whoami(struct cli *c);
 int cli_token(struct cli *c);     /* td-sync-token.c */
+int cli_invitation(struct cli *c); /* td-sync-invitation.c */
 int cli_conflicts(struct cli *c); /* td-sync-conflicts.c */
 int cli_history(struct cli *c);   /* td-sync-history.c */
 int cli_verify(struct cli *c);    /* td-sync-verify.c */
