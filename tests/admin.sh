@@ -583,14 +583,14 @@ out '"slug":"doomed-2"'
 # --- the audit log ---
 
 on 0 audit
-out "^$at  the operator +user.add  alice@example.com\$"
+out "^$at  the operator +user.add  alice@example.com  \\(alice@example.com\\)\$"
 out "^$at  the operator +project.create  in green-house  \\(green-house\\)\$"
 out "^$at  the operator +member.change  bob@example.com  in green-house  \\(reader to writer\\)\$"
-out "^$at  the operator +token.create  $id  \\(sync:read sync:write\\)\$"
+out "^$at  the operator +token.create  $id  \\(sync:read sync:write of u_[0-9a-f]+\\)\$"
 out "^$at  the operator +key.create  $second\$"
 out "^$at  the operator +key.rotate  $third  \\(the others until $at\\)\$"
-out "^$at  the operator +invitation.create  $invitation  in green-house  \\(reader\\)\$"
-out "^$at  the operator +user.remove  $zoe\$"
+out "^$at  the operator +invitation.create  $invitation  in green-house  \\(reader for [^ ]+\\)\$"
+out "^$at  the operator +user.remove  $zoe  \\(.*@.*\\)\$"
 out "^$at  the operator +project.purge  in doomed\$"
 is "$(grep -c '\.purge ' "$tmp/out")" 1 'it was purged once'
 is "$(grep -c "$token" "$tmp/out")" 0 'no secret is in it'
@@ -600,7 +600,7 @@ lines 4
 out "^\{\"at\":\"$at\",\"user_id\":\"\",\"token_id\":\"\",\"address\":\"\",\"action\":\"project.purge\",\"project_id\":\"$doomed\",\"subject\":\"$doomed\",\"detail\":\"\"\}\$"
 on 0 audit --user alice@example.com --since 1
 out 'user.add  alice@example.com'
-is "$(grep -vc 'alice@example.com' "$tmp/out")" 0 'deeds of others'
+is "$(grep -v 'alice@example.com' "$tmp/out" | grep -vc 'token\.[a-z]*  ak_')" 0 'deeds of others'
 on 0 audit --user "$zoe"
 out "user.remove  $zoe"
 on 0 audit --since 2020-01-01
