@@ -308,6 +308,72 @@ START_TEST(two_polls_at_the_same_instant_get_one_key)
 }
 END_TEST
 
+static void *
+be_starter(void *ctx)
+{
+	struct poller *p = ctx;
+	struct web_answer answer = { 0 };
+	struct web_call call = { .method = "POST", .url = p->w->site.url, .path = START };
+
+	call.body = span_of("{\"email\":\"nobody@example.com\",\"code_challenge\":\"" CHALLENGE "\","
+	                    "\"code_challenge_method\":\"S256\"}");
+	pthread_barrier_wait(p->together);
+	p->status = web_call(&call, &answer) ? answer.status : 0;
+	if (p->status == 503 && strstr(answer.headers.p, "Retry-After: ") == NULL)
+		p->status = -1;
+	web_free(&answer);
+	return NULL;
+}
+
+#define AT_ONCE 8 /* logins that begin */
+
+/* How many of n that begin at once are let in. */
+static int
+begin_at_once(struct world *w, int n)
+{
+	struct poller starters[2 * AT_ONCE];
+	pthread_t threads[2 * AT_ONCE];
+	pthread_barrier_t together;
+	int in = 0, out = 0;
+
+	pthread_barrier_init(&together, NULL, (unsigned)n);
+	for (int i = 0; i < n; i++) {
+		starters[i] = (struct poller){ w, NULL, &together, 0 };
+		pthread_create(&threads[i], NULL, be_starter, &starters[i]);
+	}
+	for (int i = 0; i < n; i++) {
+		pthread_join(threads[i], NULL);
+		in += starters[i].status == 200;
+		out += starters[i].status == 503;
+	}
+	pthread_barrier_destroy(&together);
+	ck_assert_int_eq(in + out, n);
+	return in;
+}
+
+START_TEST(few_logins_begin_at_the_same_time)
+{
+	static const char *const arguments[] = { "--workers", "20", "--max-workers", "32", NULL };
+	struct site_options options = { .kind = SITE_FASTCGI, .config = MAIL,
+	                                .arguments = arguments };
+	struct world w;
+	int in = 2 * AT_ONCE;
+
+	if (!http_can_run(SITE_FASTCGI))
+		return;
+	world_start(&w, &options);
+	ck_assert_int_eq(begin_at_once(&w, AT_ONCE), AT_ONCE);
+	/* On a busy machine the last come when the first have ended. */
+	for (int i = 0; i < 5 && in == 2 * AT_ONCE; i++)
+		in = begin_at_once(&w, 2 * AT_ONCE);
+	ck_assert_int_lt(in, 2 * AT_ONCE);
+	ck_assert_int_ge(in, AT_ONCE);
+	/* Others are served meanwhile. */
+	ck_assert_int_eq(ask(&w, OWNER, "GET", "/v1/projects", NULL, NULL), 200);
+	world_stop(&w);
+}
+END_TEST
+
 static void
 bad_starts(struct world *w)
 {
@@ -722,6 +788,7 @@ login_case(void)
 	tcase_add_test(tc, a_login_by_link_takes_a_click_and_gives_one_key);
 	tcase_add_test(tc, an_unknown_address_is_answered_like_a_known_one);
 	tcase_add_test(tc, two_polls_at_the_same_instant_get_one_key);
+	tcase_add_test(tc, few_logins_begin_at_the_same_time);
 	tcase_add_test(tc, what_is_no_login_is_refused);
 	tcase_add_test(tc, words_of_others_are_only_words);
 	tcase_add_test(tc, a_link_alone_approves_where_that_is_configured);
