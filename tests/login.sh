@@ -46,7 +46,7 @@ ended() {
 	wait "$login" || status=$?
 	[ "$status" = "$1" ] || { echo "exit code $status"; cat "$tmp/out" "$tmp/err"; false; }
 }
-click() { curl -sS --data-urlencode "token=${1##*token=}" "${1%%\?*}" >"$tmp/page"; }
+post_form() { curl -sS --data-urlencode "token=${1##*token=}" "${1%%\?*}" >"$tmp/page"; }
 member() { sqlite3 -batch -init /dev/null :memory: "SELECT json_extract(CAST(readfile('$1') AS TEXT), '$2')"; }
 trap 'stop >/dev/null 2>&1; cleanup' EXIT
 
@@ -66,7 +66,7 @@ sleep 6
 is "the command says what to do" said 'approve "td-sync@.*" by its link, within 15 minutes$'
 is "in one line" one_line
 is "the page alone does not let it in" not test -e "$auth"
-is "the click" click "$first"
+is "the click" post_form "$first"
 is "lets it in" ended 0
 is "as whom, it says" printed '^logged in as anna@example.com, td too; until 20'
 is "the key is where td looks for it" same 600 "$(stat -c %a "$auth")"
@@ -170,7 +170,23 @@ sqlite3 "$tmp/demo/data/server.db" 'UPDATE login SET created_at = created_at - 6
 (exec "$cli" login >"$tmp/out" 2>"$tmp/err") &
 login=$!
 is "the next login needs no address" link 2
-is "the click" click "$(link 2)"
+if command -v chromium >/dev/null && command -v chromedriver >/dev/null; then
+	# shellcheck source=tests/browser-lib.sh
+	. "${0%/*}/browser-lib.sh"
+	here url "{\"url\":\"$(link 2)\"}" >/dev/null
+	is "in a browser the page asks" becomes "document.title" 'Approve this login? - td-sync'
+	is "and says who" becomes "document.querySelectorAll('dd')[0].textContent" anna@example.com
+	is "its styles are its own, and let in" \
+		becomes "getComputedStyle(document.querySelector('main')).borderRadius" 8px
+	click button
+	is "the click" becomes "document.title" 'Device approved - td-sync'
+	is "without a complaint" not grep -q '"level":"SEVERE"' <<TEXT
+$(complaints)
+TEXT
+else
+	echo "skipped: the page in a browser: no chromium or chromedriver"
+	is "the click" post_form "$(link 2)"
+fi
 is "lets it in" ended 0
 is "as the same device" same "$device" "$(member "$auth" '$.device_id')"
 admin audit >"$tmp/out"
