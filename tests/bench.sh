@@ -33,7 +33,10 @@ is "every row has a value, and is one of these" same "$(ids "$tmp/all.json")" "$
 		fair/other-push-p99 fair/other-poll-p99 fair/other-failures \
 		memory/worker memory/pool+nginx memory/under-load memory/growth \
 		state/apply state/apply-alone state/long state/push-p50 \
-		snapshot/first snapshot/next-over-vacuum snapshot/herd heal/push
+		snapshot/first snapshot/next-over-vacuum snapshot/herd heal/push \
+		accounts/projects accounts/project accounts/members accounts/invitations \
+		accounts/tokens accounts/token accounts/status accounts/push \
+		accounts/verify-warm accounts/verify-cold
 )"
 is "nothing is left in its folder" same "$(ls -A "$tmp/work")" ""
 
