@@ -8,6 +8,8 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define URL "https://sync.example.com"
 
@@ -277,6 +279,39 @@ START_TEST(a_link_to_the_file_stays_one)
 }
 END_TEST
 
+/* The key is given once: so that it can't be kept is seen before. */
+START_TEST(a_link_into_a_folder_that_can_t_be_written_is_seen_before)
+{
+	static const char *const answers[] = { STARTED, COMPLETE, NULL };
+	char folder[TEMP_PATH + 64], real[TEMP_PATH + 80], command[TEMP_PATH + 64];
+	struct script s;
+	struct tdsync *t;
+	int status = -1;
+	pid_t pid;
+
+	put_auth("{}");
+	snprintf(folder, sizeof(folder), "%s/mine", temp);
+	snprintf(real, sizeof(real), "%s/auth.json", folder);
+	ck_assert_int_eq(mkdir(folder, 0700), 0);
+	ck_assert_int_eq(rename(auth_path(), real), 0);
+	ck_assert_int_eq(symlink(real, auth_path()), 0);
+	ck_assert_int_eq(chmod(folder, 0500), 0);
+	snprintf(command, sizeof(command), "chown -R 65534 '%s'", temp);
+	if (geteuid() == 0) /* whom no mode stops */
+		ck_assert_int_eq(system(command), 0);
+	if ((pid = fork()) == 0) {
+		if (geteuid() == 0 && setuid(65534) != 0)
+			_exit(2);
+		t = open_script(&s, answers);
+		_exit(login(t, "anna@example.com", NULL) != TDSYNC_LOCAL || s.asked != 0 ||
+		      strstr(tdsync_error(t), real) == NULL);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(chmod(folder, 0700), 0);
+	ck_assert_int_eq(status, 0);
+}
+END_TEST
+
 #define ERROR(code) "{\"error\":{\"code\":\"" code "\",\"message\":\"m\"}}"
 
 /* What a server may answer, and what becomes of the login. */
@@ -458,6 +493,25 @@ START_TEST(a_logout_ends_the_key_there_and_here)
 }
 END_TEST
 
+START_TEST(another_server_than_the_login_s_is_not_told_its_key)
+{
+	static const char elsewhere[] =
+	    "{\"api_key\":\"k.e.y\",\"server_url\":\"https://other.example.com\"}";
+	static const char *const answers[] = { "401 " ERROR("unauthorized"), NULL };
+	struct script s;
+	struct tdsync *t;
+
+	put_auth(elsewhere);
+	t = open_script(&s, answers);
+	ck_assert_int_eq(tdsync_logout(t), TDSYNC_INVALID);
+	ck_assert_ptr_nonnull(strstr(tdsync_error(t), "the login is one at "
+	                             "https://other.example.com, not at " URL));
+	ck_assert_int_eq(s.asked, 0);
+	ck_assert_str_eq(read_auth(), elsewhere);
+	tdsync_close(t);
+}
+END_TEST
+
 START_TEST(another_token_than_the_login_s_is_not_logged_out)
 {
 	static const char *const answers[] = { "204", NULL };
@@ -607,12 +661,14 @@ client_login_cases(void)
 	tcase_add_test(tc, a_login_keeps_the_key_where_td_looks_for_it);
 	tcase_add_test(tc, a_first_login_makes_the_file_and_a_device);
 	tcase_add_test(tc, a_link_to_the_file_stays_one);
+	tcase_add_test(tc, a_link_into_a_folder_that_can_t_be_written_is_seen_before);
 	tcase_add_loop_test(tc, a_login_takes_its_course, 0, COURSES);
 	tcase_add_test(tc, a_login_does_not_last_for_ever);
 	tcase_add_test(tc, a_file_that_is_not_ours_is_left_alone);
 	tcase_add_test(tc, without_a_home_there_is_no_place_for_a_key);
 	tcase_add_loop_test(tc, a_logout_ends_the_key_there_and_here, 0,
 	                    sizeof(logouts) / sizeof(*logouts));
+	tcase_add_test(tc, another_server_than_the_login_s_is_not_told_its_key);
 	tcase_add_test(tc, another_token_than_the_login_s_is_not_logged_out);
 	tcase_add_test(tc, tokens_are_asked_for_and_told);
 	tcase_add_test(tc, an_id_that_is_none_is_not_sent);

@@ -4,6 +4,7 @@
 #include "base/fs.h"
 #include "base/json.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -151,7 +152,7 @@ log_in(struct world *w, const char *email, char **key)
 static void
 by_link(struct world *w)
 {
-	char code[80], link[100], key[4200];
+	char code[80], link[100], key[4200], path[PATH_MAX + 32];
 	struct buf logs = { 0 };
 
 	ck_assert_int_eq(start(w, "Owner@Example.com", "td-cli@laptop"), 200);
@@ -195,6 +196,8 @@ by_link(struct world *w)
 	/* Nothing of it is in a log. */
 	ck_assert_int_eq(fs_read(w->site.error_log, 1 << 24, &logs, NULL), RC_OK);
 	ck_assert_int_eq(fs_read(w->site.access_log, 1 << 24, &logs, NULL), RC_OK);
+	snprintf(path, sizeof(path), "%s/nginx-access.log", w->site.dir);
+	ck_assert(fs_read(path, 1 << 24, &logs, NULL) == RC_OK || w->site.kind != SITE_FASTCGI);
 	ck_assert_ptr_null(strstr(buf_cstr(&logs), link + 33));
 	ck_assert_ptr_null(strstr(logs.p, code));
 	ck_assert_ptr_null(strstr(logs.p, key));
@@ -246,6 +249,92 @@ no_account(struct world *w)
 START_TEST(an_unknown_address_is_answered_like_a_known_one)
 {
 	with_each_of(MAIL, no_account);
+}
+END_TEST
+
+static int
+poll_code(struct world *w, const char *code)
+{
+	char body[120];
+
+	snprintf(body, sizeof(body), "{\"device_code\":\"%s\"}", code);
+	return ask(w, NOBODY, "POST", "/v1/auth/login/poll", body, NULL);
+}
+
+/* Slower than what was noted last, but by so little that it isn't noted. */
+static void
+a_slower_mailer(struct world *w)
+{
+	int64_t before, known, unknown;
+
+	change(w, "INSERT INTO meta VALUES ('login_pace_ms', 1200)");
+	before = clock_mono_ms();
+	ck_assert_int_eq(start(w, "owner@example.com", "x"), 200);
+	known = clock_mono_ms() - before;
+	before = clock_mono_ms();
+	ck_assert_int_eq(start(w, "nobody@example.com", "x"), 200);
+	unknown = clock_mono_ms() - before;
+	ck_assert_int_ge(known, 1400);
+	ck_assert_msg(llabs(known - unknown) < 60, "%lld ms, %lld ms", (long long)known,
+	              (long long)unknown);
+}
+
+START_TEST(an_unknown_address_is_as_slow_as_a_slow_mailer)
+{
+	with_each_of("mail = command\nmail_command = cat >/dev/null; sleep 1.4\n"
+	             "mail_from = td-sync@example.com\nurl = https://sync.example.com\n",
+	             a_slower_mailer);
+}
+END_TEST
+
+/* Take every place for requests that take their time; to close(). */
+static int
+take_places(const struct world *w)
+{
+	struct flock all = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	char path[PATH_MAX + 16];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/logins", w->site.data);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0660);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(fcntl(fd, F_OFD_SETLK, &all), 0);
+	return fd;
+}
+
+static void
+crowded(struct world *w)
+{
+	char code[80], form[64];
+	struct span none = { 0 };
+	int places;
+
+	ck_assert_int_eq(ask(w, NOBODY, "POST", "/v1/auth/login/start",
+	                     "{\"email\":\"owner@example.com\"}", NULL), 200);
+	snprintf(code, sizeof(code), "%s", answer_text(w, "device_code"));
+	snprintf(form, sizeof(form), "user_code=%s", answer_text(w, "user_code"));
+	places = take_places(w);
+	ck_assert_int_eq(start(w, "owner@example.com", "x"), 503);
+	ck_assert_str_eq(web_header(&w->answer, "Retry-After"), "2");
+	/* Who mails holds a worker for as long as the mailer takes. */
+	ck_assert_int_eq(ask(w, OWNER, "POST", "/v1/projects/{p}/invitations",
+	                     "{\"email\":\"a@example.com\",\"role\":\"reader\"}", NULL), 503);
+	/* A guess that isn't slowed down isn't looked at, either. */
+	ck_assert_int_eq(ask(w, NOBODY, "POST", "/auth/verify", form, FORM), 503);
+	close(places);
+	ck_assert_int_eq(ask_as(w, w->tokens[OWNER], "GET", "/v1/projects/{p}/invitations", none,
+	                        NULL), 200);
+	ck_assert_str_eq(w->answer.body.p, "[]\n");
+	ck_assert_int_eq(poll_code(w, code), 200);
+	ck_assert_str_eq(answer_text(w, "status"), "pending");
+	ck_assert_int_eq(ask(w, NOBODY, "POST", "/auth/verify", form, FORM), 200);
+	ck_assert_int_eq(poll_code(w, code), 200);
+	ck_assert_str_eq(answer_text(w, "status"), "complete");
+}
+
+START_TEST(few_at_a_time_mail_or_guess)
+{
+	with_each_of(MAIL "code_login = on\n", crowded);
 }
 END_TEST
 
@@ -787,6 +876,8 @@ login_case(void)
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, a_login_by_link_takes_a_click_and_gives_one_key);
 	tcase_add_test(tc, an_unknown_address_is_answered_like_a_known_one);
+	tcase_add_test(tc, an_unknown_address_is_as_slow_as_a_slow_mailer);
+	tcase_add_test(tc, few_at_a_time_mail_or_guess);
 	tcase_add_test(tc, two_polls_at_the_same_instant_get_one_key);
 	tcase_add_test(tc, few_logins_begin_at_the_same_time);
 	tcase_add_test(tc, what_is_no_login_is_refused);

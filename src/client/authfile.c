@@ -123,15 +123,19 @@ authfile_check(struct err *err)
 {
 	struct buf path = { 0 }, text = { 0 };
 	struct span object;
+	char *real = NULL;
 	enum rc rc = make_folders(err);
 
 	if (rc == RC_OK)
 		rc = authfile_read(&text, &object, err);
 	if (rc == RC_OK)
 		rc = file_path(&path, err);
-	if (rc == RC_OK && fs_read_only(path.p))
+	if (rc == RC_OK)
+		real = realpath(path.p, NULL); /* where authfile_write() writes */
+	if (rc == RC_OK && fs_read_only(real != NULL ? real : path.p))
 		rc = err_set(err, RC_UNAVAILABLE, "%s can't be written, and the key is to go there",
-		             path.p);
+		             real != NULL ? real : path.p);
+	free(real);
 	buf_free(&path);
 	buf_free(&text);
 	return rc;

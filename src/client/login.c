@@ -334,6 +334,25 @@ forget(struct tdsync *t, struct err *err)
 	return rc == RC_OK ? TDSYNC_OK : rc == RC_FAULT ? TDSYNC_FAULT : TDSYNC_LOCAL;
 }
 
+/* The server where the login was made is told, and no other: that one would not know the
+ * key, which looks like one that is over. */
+static enum rc
+check_server(struct tdsync *t)
+{
+	struct buf text = { 0 };
+	struct span object;
+	const char *url;
+	enum rc rc = authfile_read(&text, &object, &t->err);
+
+	words_clear(&t->words);
+	url = words_string(&t->words, object, "server_url");
+	if (rc == RC_OK && url[0] != '\0' && strcmp(url, t->settings.url) != 0)
+		rc = err_set(&t->err, RC_INVALID, "the login is one at %s, not at %s: log out without "
+		             "--server, and TD_SYNC_URL unset", url, t->settings.url);
+	buf_free(&text);
+	return rc;
+}
+
 enum tdsync_rc
 tdsync_logout(struct tdsync *t)
 {
@@ -352,6 +371,8 @@ tdsync_logout(struct tdsync *t)
 		        "TD_AUTH_KEY: unset that; `td-sync token revoke self` ends it everywhere");
 		return TDSYNC_INVALID;
 	}
+	if (check_server(t) != RC_OK)
+		return TDSYNC_INVALID;
 	told = remote_delete(&r, SELF, &a, &why);
 	remote_answer_free(&a);
 	if (told == TDSYNC_UNAUTHORIZED) /* it was over already */

@@ -97,6 +97,8 @@ invitations_create_run(struct request *r)
 		rc = err_set(&r->err, RC_INVALID, "valid role is required");
 	if (rc == RC_OK)
 		rc = request_accounts(r, &accounts);
+	if (rc == RC_OK && !post_place(r))
+		goto done;
 	if (rc == RC_OK)
 		rc = invitation_add(accounts, r->project_id, buf_span(&email), role,
 		                    r->caller.user_id, &i, &r->err);
@@ -106,6 +108,7 @@ invitations_create_run(struct request *r)
 		add_invitation(&r->out, &i);
 		buf_add_byte(&r->out, '\n');
 	}
+done:
 	buf_free(&email);
 	buf_free(&role_text);
 	return rc;

@@ -14,11 +14,9 @@
 #include "base/log.h"
 #include "http/body.h"
 #include "http/html.h"
-#include "http/places.h"
 #include "http/post.h"
 #include "http/reply.h"
 
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -32,36 +30,17 @@
 /* A wrong code or link is answered after that. */
 #define WRONG_MS 500
 
-/* So many processes may let time pass for that, as many as begin logins. */
-#define LOGINS_FILE "logins"
-#define LOGINS_MAX 8
-
 /* --- what they share --- */
 
-/* Take one of the places for who lets time pass. */
-static bool
-take_place(struct request *r)
-{
-	char path[PATH_MAX + sizeof("/" LOGINS_FILE)];
-	int n = r->server->max_waiting < LOGINS_MAX ? r->server->max_waiting : LOGINS_MAX;
-
-	snprintf(path, sizeof(path), "%s/" LOGINS_FILE, r->server->config->data);
-	if (place_take(path, n > 0 ? n : 1, &r->waiter_place) == RC_OK)
-		return true;
-	reply_header(r, "Retry-After", "2");
-	reply_error(r, 503, "busy", "Too many logins begin at this moment: try again in a "
-	            "moment.");
-	return false;
-}
-
-/* Let time pass until that long after the request came. */
+/* Let time pass until that long after a moment of clock_mono_ms(). (Not after the request
+ * came: who sends its body slowly would see what is done after that.) */
 static void
-wait_until(const struct request *r, int64_t ms)
+wait_until(int64_t since_ms, int64_t ms)
 {
-	int64_t left = r->started_us + ms * 1000 - clock_mono_us();
+	int64_t left = since_ms + ms - clock_mono_ms();
 
 	if (left > 0)
-		usleep((useconds_t)left);
+		usleep((useconds_t)left * 1000);
 }
 
 static void
@@ -129,7 +108,7 @@ begin(struct request *r, const struct login *l, char code[65])
 {
 	struct login_secrets secrets;
 	struct accounts *accounts;
-	int64_t before = clock_mono_ms(), pace = START_MS;
+	int64_t before = clock_mono_ms(), pace;
 	enum rc rc = request_accounts(r, &accounts);
 
 	if (rc != RC_OK)
@@ -142,9 +121,9 @@ begin(struct request *r, const struct login *l, char code[65])
 	} else if (rc != RC_NOT_FOUND && rc != RC_BUSY) {
 		log_write(LOG_ERROR, "a login did not begin: %s", r->err.text);
 	}
-	if (login_pace(accounts) > pace)
-		pace = login_pace(accounts);
-	wait_until(r, pace);
+	/* A quarter more, for what takes longer by less than that is not noted. */
+	pace = login_pace(accounts) * 5 / 4;
+	wait_until(before, pace > START_MS ? pace : START_MS);
 	return code[0] != '\0' ? RC_OK : rc;
 }
 
@@ -177,7 +156,7 @@ device_start_run(struct request *r)
 
 	if (rc == RC_OK)
 		rc = check_start(r, &email, &challenge, &method);
-	if (rc == RC_OK && take_place(r)) {
+	if (rc == RC_OK && post_place(r)) {
 		memcpy(l.email, email.p, email.len + 1);
 		memcpy(l.challenge, challenge.p, challenge.len);
 		take_device(buf_span(&device), l.device);
@@ -360,8 +339,8 @@ follow_link(struct request *r, bool clicked)
 	if (rc != RC_OK)
 		return rc;
 	if (at != LOGIN_PENDING) {
-		if (at == LOGIN_UNKNOWN && take_place(r))
-			wait_until(r, WRONG_MS);
+		if (at == LOGIN_UNKNOWN && post_place(r))
+			wait_until(clock_mono_ms(), WRONG_MS);
 		return r->status == 503 ? RC_OK : show_outcome(r, at);
 	}
 	if (clicked)
@@ -533,6 +512,10 @@ verify_run(struct request *r)
 		return html_page(r, 403, "Not authorized", "This form came from another site.");
 	if (!request_form(r, "user_code", &r->scratch) || r->scratch.len == 0)
 		return show_form(r, "Please enter a code.");
+	/* Few and slow: of 730 million codes some are good at any moment. So nobody looks
+	 * who has no place to wait in where it is wrong. */
+	if (!post_place(r))
+		return RC_OK;
 	rc = request_accounts(r, &accounts);
 	if (rc == RC_OK)
 		rc = login_of_user_code(accounts, buf_span(&r->scratch), &l, &at, &r->err);
@@ -544,9 +527,6 @@ verify_run(struct request *r)
 		return html_page(r, 200, "Authorize Device", "Device authorized. Close this tab.");
 	if (rc != RC_CONFLICT && rc != RC_NOT_FOUND)
 		return rc;
-	/* Few and slow: of 730 million codes some are good at any moment. */
-	if (!take_place(r))
-		return RC_OK;
-	wait_until(r, WRONG_MS);
+	wait_until(clock_mono_ms(), WRONG_MS);
 	return show_form(r, "Invalid or expired code.");
 }

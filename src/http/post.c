@@ -2,8 +2,30 @@
 #include "http/post.h"
 
 #include "base/log.h"
+#include "http/places.h"
+#include "http/reply.h"
 
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
+
+#define PLACES_FILE "logins"
+#define PLACES_MAX 8
+
+bool
+post_place(struct request *r)
+{
+	char path[PATH_MAX + sizeof("/" PLACES_FILE)];
+	int n = r->server->max_waiting < PLACES_MAX ? r->server->max_waiting : PLACES_MAX;
+
+	snprintf(path, sizeof(path), "%s/" PLACES_FILE, r->server->config->data);
+	if (place_take(path, n > 0 ? n : 1, &r->waiter_place) == RC_OK)
+		return true;
+	reply_header(r, "Retry-After", "2");
+	reply_error(r, 503, "busy", "Too many logins and invitations at this moment: try again in a "
+	            "moment.");
+	return false;
+}
 
 void
 post_clean(struct buf *out, const char *before, const char *text, size_t n)

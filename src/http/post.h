@@ -9,6 +9,13 @@
 void post_clean(struct buf *out, const char *before, const char *text, size_t n);
 
 /*
+ * Take one of the few places for requests that take their time: those that send mail, and
+ * those that are answered late on purpose. So a slow mailer can't take the pool, whoever
+ * asks. False: none is free, and the answer is 503.
+ */
+bool post_place(struct request *r);
+
+/*
  * Hand a mail over to the configured mailer. False: it failed, which the error log
  * tells; the caller of a request never learns of it.
  */

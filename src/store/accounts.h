@@ -330,7 +330,7 @@ enum rc login_add(struct accounts *a, const struct login_keys *k, const struct l
                   struct err *err);
 
 #define LOGIN_PACE_MIN 1000  /* ms: what takes no longer is not noted */
-#define LOGIN_PACE_MAX 15000
+#define LOGIN_PACE_MAX 31000 /* a mailer has 30 s at most */
 
 /* How long it takes to begin a login and mail its link, in ms, as far as it is more than
  * LOGIN_PACE_MIN: for an unknown address it must seem to take as long. Written only when
