@@ -5,8 +5,10 @@
 #include "http_test.h"
 
 #include "base/fs.h"
+#include "http/places.h"
 #include "store/devices.h"
 
+#include <fcntl.h>
 #include <ftw.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -211,6 +213,52 @@ readers(struct world *w)
 START_TEST(anyone_reads_a_public_project_and_does_nothing_else)
 {
 	with_each(readers);
+}
+END_TEST
+
+static int
+lock_place(const char *path, int i)
+{
+	struct flock byte = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = i,
+	                      .l_len = 1 };
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0660);
+
+	ck_assert_int_eq(fcntl(fd, F_OFD_SETLK, &byte), 0);
+	return fd;
+}
+
+/* A replay is much work, which strangers may ask for: what they take members do not
+ * lack, and the other way round. */
+static void
+past_of_guests(struct world *w)
+{
+	static const char past[] = SYNC "snapshot?at_seq=5";
+	char path[PATH_MAX + 32];
+	int places[4];
+
+	fill(w, 1, 10);
+	show(w, true);
+	snprintf(path, sizeof(path), "%s/" GUEST_REPLAY, w->site.data);
+	places[0] = lock_place(path, 0);
+	ck_assert_int_eq(get(w, NULL, past, NULL), 503);
+	ck_assert_str_eq(web_header(&w->answer, "Retry-After"), "5");
+	ck_assert_int_eq(ask(w, STRANGER, "GET", past, NULL, NULL), 503);
+	ck_assert_int_eq(ask(w, READER, "GET", past, NULL, NULL), 200);
+	ck_assert_int_eq(get(w, NULL, SYNC "snapshot", NULL), 200);
+	close(places[0]);
+	snprintf(path, sizeof(path), "%s/" LARGE_FILE, w->site.data);
+	for (int i = 0; i < 4; i++)
+		places[i] = lock_place(path, i);
+	ck_assert_int_eq(ask(w, READER, "GET", past, NULL, NULL), 503);
+	ck_assert_int_eq(get(w, NULL, past, NULL), 200);
+	ck_assert_int_eq(get(w, NULL, past, NULL), 200);
+	for (int i = 0; i < 4; i++)
+		close(places[i]);
+}
+
+START_TEST(who_replays_a_public_project_takes_no_place_of_a_member)
+{
+	with_each(past_of_guests);
 }
 END_TEST
 
@@ -845,6 +893,7 @@ sharing_case(void)
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, only_an_owner_says_whether_a_project_is_public);
 	tcase_add_test(tc, anyone_reads_a_public_project_and_does_nothing_else);
+	tcase_add_test(tc, who_replays_a_public_project_takes_no_place_of_a_member);
 	tcase_add_test(tc, a_share_link_reads_its_project_until_it_is_revoked);
 	if (!http_can_run(SITE_FASTCGI))
 		return tc;
