@@ -3,7 +3,9 @@
 #include "http_test.h"
 
 #include "base/json.h"
+#include "http/places.h"
 
+#include <fcntl.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -263,6 +265,10 @@ lose_state(const struct world *w, int64_t seq)
 static void
 near(struct world *w)
 {
+	struct flock byte = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1 };
+	char path[PATH_MAX + 64];
+	int spare;
+
 	fill(w, 1, NEAR);
 	lose_state(w, NEAR);
 	/* In 200 ms; on a busy machine in some more pulls. */
@@ -271,16 +277,44 @@ near(struct world *w)
 	ck_assert_int_eq(applied(w), NEAR);
 	fill(w, NEAR + 1, 1);
 	lose_state(w, NEAR + 1);
+	/* Somebody else seems to apply it in spare time. */
+	snprintf(path, sizeof(path), "%s/" SPARE, project_folder(w));
+	spare = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0660);
+	ck_assert_int_eq(fcntl(spare, F_OFD_SETLK, &byte), 0);
 	for (int i = 0; i < 10; i++)
 		ck_assert_int_eq(ask(w, READER, "GET", PULL, NULL, NULL), 200);
 	ck_assert_int_le(applied(w), 0);
-	ck_assert_int_eq(ask(w, READER, "GET", DIGEST, NULL, NULL), 200);
+	close(spare);
+	/* After its answer it is applied. */
+	for (int i = 0; i < 100 && applied(w) != NEAR + 1; i++) {
+		ck_assert_int_eq(ask(w, READER, "GET", PULL, NULL, NULL), 200);
+		usleep(50000);
+	}
 	ck_assert_int_eq(applied(w), NEAR + 1);
 }
 
 START_TEST(a_pull_waits_for_what_is_near)
 {
 	with_each_of("heal = on\n", near);
+}
+END_TEST
+
+/* No other worker is ever idle where there is none. */
+START_TEST(a_pool_of_one_applies_what_was_pushed)
+{
+	static const char *const one[] = { "--workers", "1", "--max-workers", "1", NULL };
+	struct site_options options = { .kind = SITE_FASTCGI, .arguments = one,
+	                                .config = "heal = on\n" };
+	struct world w;
+
+	world_start(&w, &options);
+	undo(&w, "td-1");
+	fill(&w, 1, NEAR + 1);
+	for (int i = 0; i < 500 && applied(&w) < NEAR + 3; i++)
+		usleep(20000);
+	ck_assert_int_ge(applied(&w), NEAR + 2);
+	ck_assert_int_ge(log_count(&w), NEAR + 3); /* one is the server's */
+	world_stop(&w);
 }
 END_TEST
 
@@ -293,6 +327,8 @@ heal_case(void)
 	tcase_add_test(t, a_pull_has_what_the_server_says);
 	tcase_add_test(t, switched_off_it_says_nothing);
 	tcase_add_test(t, a_pull_waits_for_what_is_near);
+	if (http_can_run(SITE_FASTCGI))
+		tcase_add_test(t, a_pool_of_one_applies_what_was_pushed);
 	tcase_add_test(t, what_is_deleted_and_made_again_is_no_duplicate);
 	tcase_add_test(t, a_large_event_does_not_end_it);
 	tcase_add_test(t, a_create_that_is_there_already_is_a_duplicate);

@@ -4,9 +4,14 @@
  */
 #include "http_test.h"
 
+#include "mishap.h"
+
+#include "base/clock.h"
 #include "base/fs.h"
+#include "http/places.h"
 #include "store/devices.h"
 
+#include <fcntl.h>
 #include <ftw.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -214,6 +219,52 @@ START_TEST(anyone_reads_a_public_project_and_does_nothing_else)
 }
 END_TEST
 
+static int
+lock_place(const char *path, int i)
+{
+	struct flock byte = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = i,
+	                      .l_len = 1 };
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0660);
+
+	ck_assert_int_eq(fcntl(fd, F_OFD_SETLK, &byte), 0);
+	return fd;
+}
+
+/* A replay is much work, which strangers may ask for: what they take members do not
+ * lack, and the other way round. */
+static void
+past_of_guests(struct world *w)
+{
+	static const char past[] = SYNC "snapshot?at_seq=5";
+	char path[PATH_MAX + 32];
+	int places[4];
+
+	fill(w, 1, 10);
+	show(w, true);
+	snprintf(path, sizeof(path), "%s/" GUEST_REPLAY, w->site.data);
+	places[0] = lock_place(path, 0);
+	ck_assert_int_eq(get(w, NULL, past, NULL), 503);
+	ck_assert_str_eq(web_header(&w->answer, "Retry-After"), "5");
+	ck_assert_int_eq(ask(w, STRANGER, "GET", past, NULL, NULL), 503);
+	ck_assert_int_eq(ask(w, READER, "GET", past, NULL, NULL), 200);
+	ck_assert_int_eq(get(w, NULL, SYNC "snapshot", NULL), 200);
+	close(places[0]);
+	snprintf(path, sizeof(path), "%s/" LARGE_FILE, w->site.data);
+	for (int i = 0; i < 4; i++)
+		places[i] = lock_place(path, i);
+	ck_assert_int_eq(ask(w, READER, "GET", past, NULL, NULL), 503);
+	ck_assert_int_eq(get(w, NULL, past, NULL), 200);
+	ck_assert_int_eq(get(w, NULL, past, NULL), 200);
+	for (int i = 0; i < 4; i++)
+		close(places[i]);
+}
+
+START_TEST(who_replays_a_public_project_takes_no_place_of_a_member)
+{
+	with_each(past_of_guests);
+}
+END_TEST
+
 /* --- share links --- */
 
 #define LINKS PROJECT "/links"
@@ -388,6 +439,17 @@ start(const char *edits)
 	return w;
 }
 
+/* So long nothing is kept under the same name, whatever the clock says. */
+#define MOMENT_S 10
+
+/* Wait until a moment has only begun: what is kept now is found for some seconds. */
+static void
+await_moment(void)
+{
+	while (clock_now_us() / 1000000 % MOMENT_S >= 3)
+		usleep(50000);
+}
+
 /* What nginx did for the last answer; "" where it keeps none. */
 static const char *
 kept(const struct world *w)
@@ -557,6 +619,7 @@ START_TEST(an_answer_to_a_token_and_one_to_anyone_are_never_mixed_up)
 	ck_assert_int_eq(push_some(&w, "d", 1, 1), 200);
 	show(&w, true);
 	/* Within a second or so: what is kept is what it was. */
+	await_moment();
 	ck_assert_int_eq(get(&w, NULL, SYNC "status", NULL), 200);
 	ck_assert_int_eq(push_some(&w, "d", 2, 1), 200);
 	ck_assert_int_eq(get(&w, NULL, SYNC "status", NULL), 200);
@@ -585,6 +648,7 @@ START_TEST(a_head_does_not_poison_a_get_nor_the_other_way_round)
 
 	ck_assert_int_eq(push_some(&w, "d", 1, 3), 200);
 	show(&w, true);
+	await_moment();
 	for (size_t i = 0; i < 10; i++) {
 		const char *path = paths[i % 5];
 		size_t n;
@@ -614,6 +678,7 @@ START_TEST(a_page_of_history_is_kept_for_each_who_reads_it_packed_or_not)
 	ck_assert_int_eq(ask(&w, READER, "GET", SYNC "pull", NULL, NULL), 200);
 	buf_add_span(&plain, buf_span(&w.answer.body));
 	usleep(200000); /* a page is kept after its answer */
+	await_moment();
 	for (int i = 0; i < 6; i++) {
 		ck_assert_int_eq(get(&w, NULL, SYNC "pull", i % 2 == 0 ? "Accept-Encoding: gzip"
 		                                                        : NULL), 200);
@@ -636,6 +701,7 @@ START_TEST(who_has_no_token_is_counted_by_address_also_where_nginx_has_the_answe
 
 	world_start(&w, &options);
 	show(&w, true);
+	await_moment();
 	for (int i = 0; i < 6; i++) {
 		ck_assert_int_eq(get(&w, NULL, SYNC "pull", NULL), 200);
 		ck_assert_str_eq(kept(&w), i == 0 ? "MISS" : "HIT");
@@ -837,6 +903,35 @@ START_TEST(not_one_byte_is_served_5_s_after_a_project_ceased_to_be_public)
 }
 END_TEST
 
+/* For nginx the clock is an hour back from when what it keeps was judged. */
+START_TEST(a_clock_that_is_set_back_keeps_nothing_public)
+{
+	char env[PATH_MAX + 32], plan[PATH_MAX], folder[] = "/tmp/td-sync-test-XXXXXX";
+	const char *const wrapper[] = { "/usr/bin/env", "LD_PRELOAD=" MISHAP_LIBRARY, env,
+		"ASAN_OPTIONS=verify_asan_link_order=0", NULL };
+	struct site_options options = { .kind = SITE_FASTCGI, .wrapper = wrapper };
+	struct world w;
+
+	ck_assert_ptr_nonnull(mkdtemp(folder));
+	snprintf(plan, sizeof(plan), "%s/plan", folder);
+	snprintf(env, sizeof(env), "TD_SYNC_MISHAP=%s", plan);
+	ck_assert(mishap_share(plan));
+	world_start(&w, &options);
+	mishap->clock_s = 3600;
+	show(&w, true);
+	ck_assert_int_eq(get(&w, NULL, SYNC "status", NULL), 200);
+	mishap->clock_s = 0;
+	show(&w, false);
+	for (int i = 0; i <= MOMENT_S * 4; i++) { /* what nobody asks for goes anyway */
+		get(&w, NULL, SYNC "status", NULL);
+		usleep(250000);
+	}
+	ck_assert_int_eq(w.answer.status, 401);
+	world_stop(&w);
+	ck_assert(unlink(plan) == 0 && rmdir(folder) == 0);
+}
+END_TEST
+
 TCase *
 sharing_case(void)
 {
@@ -845,6 +940,7 @@ sharing_case(void)
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, only_an_owner_says_whether_a_project_is_public);
 	tcase_add_test(tc, anyone_reads_a_public_project_and_does_nothing_else);
+	tcase_add_test(tc, who_replays_a_public_project_takes_no_place_of_a_member);
 	tcase_add_test(tc, a_share_link_reads_its_project_until_it_is_revoked);
 	if (!http_can_run(SITE_FASTCGI))
 		return tc;
@@ -855,6 +951,7 @@ sharing_case(void)
 	tcase_add_test(tc, a_page_of_history_is_kept_for_each_who_reads_it_packed_or_not);
 	tcase_add_test(tc, who_has_no_token_is_counted_by_address_also_where_nginx_has_the_answer);
 	tcase_add_test(tc, nothing_of_a_private_project_nor_of_a_token_is_in_the_cache);
+	tcase_add_test(tc, a_clock_that_is_set_back_keeps_nothing_public);
 	tcase_add_loop_test(tc, not_one_byte_is_served_5_s_after_a_project_ceased_to_be_public,
 	                    0, 2);
 	return tc;

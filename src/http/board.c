@@ -54,6 +54,12 @@ board_free(struct board *b)
 	munmap(b, size_of(b->slots));
 }
 
+int
+board_slots(const struct board *b)
+{
+	return b->slots;
+}
+
 void
 board_set(struct board *b, int slot, enum slot_state state)
 {

@@ -21,6 +21,7 @@ enum slot_state {
 /* Make a board; NULL without memory. board_free() it in the master. */
 struct board *board_new(int slots);
 void board_free(struct board *b);
+int board_slots(const struct board *b);
 
 /* The master's side. */
 void board_set(struct board *b, int slot, enum slot_state state);

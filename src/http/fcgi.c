@@ -135,7 +135,7 @@ wait_for_request(int waiter, const sigset_t *waiting, const struct board *board)
 /* The library's request and what we know of it. */
 struct connection {
 	FCGX_Request fcgx;
-	const struct board *board; /* of the pool; NULL: there is none */
+	const struct board *board; /* of the pool; NULL: nobody knows of other workers */
 };
 
 static const char *
@@ -243,7 +243,8 @@ has_idle(const struct board *b)
 
 /*
  * Where it was told to leave, or no other worker of the pool is idle, the next request will wait for this one;
- * without a pool nobody knows of others, so one that is in the socket's queue does.
+ * without a pool nobody knows of others, and in a pool of one there are none: so one that is in the socket's
+ * queue does. (Else nothing would ever be done in spare time.)
  */
 static bool
 io_wanted(void *ctx, int ms)
@@ -289,7 +290,7 @@ serve_one(struct request *r, struct connection *c)
 int
 fcgi_run(struct server *s, struct board *board, int slot, int64_t max_requests)
 {
-	struct connection c = { .board = board };
+	struct connection c = { .board = board != NULL && board_slots(board) > 1 ? board : NULL };
 	struct request r;
 	sigset_t waiting;
 	int64_t served = 0;

@@ -25,6 +25,9 @@
 /* Likewise: who replays its past, for which it takes a place among the large ones. */
 #define REPLAYS "replays"
 
+/* In the data folder: the guest who replays a public project's past. */
+#define GUEST_REPLAY "guest-replay"
+
 /* In the data folder: who has a large body in its memory. */
 #define LARGE_FILE "large-bodies"
 

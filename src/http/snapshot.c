@@ -211,13 +211,19 @@ present(struct request *r, const struct profile *profile)
 
 /* --- the past --- */
 
-/* One project's readers can't take all places for what is large. */
+/* One project's readers can't take all places for what is large; and guests, who may be
+ * anyone, take none of them: one is served at a time, whichever project it is. */
 static enum rc
 take_places(struct request *r)
 {
-	char path[PATH_MAX + sizeof("/" REPLAYS)];
+	char path[PATH_MAX + sizeof("/" GUEST_REPLAY)];
 	int n = r->server->max_large > 1 ? r->server->max_large / 2 : 1;
 
+	if (r->caller.guest) {
+		snprintf(path, sizeof(path), "%s/" GUEST_REPLAY, r->server->config->data);
+		return place_take(path, 1, &r->waiter_place) == RC_OK ? RC_OK
+		    : err_set(&r->err, RC_CROWDED, "a guest replays a project already");
+	}
 	snprintf(path, sizeof(path), "%s/" REPLAYS, r->project->dir);
 	if (place_take(path, n, &r->waiter_place) != RC_OK)
 		return err_set(&r->err, RC_CROWDED, "%d requests replay this project already", n);

@@ -337,8 +337,10 @@ sync_settle(struct request *r)
 		p->settled = r->head.visible; /* there is nothing to wait for */
 		return true;
 	}
-	if (!is_near(r, f) || sync_wait(r, &place) != RC_OK)
-		return true; /* or enough others wait */
+	if (!is_near(r, f))
+		return false;
+	if (sync_wait(r, &place) != RC_OK)
+		return true; /* enough others do */
 	rc = follower_run(f, p->log, &limits, &err);
 	again = rc == RC_OK ? !heal(r, f, until, NULL) : rc == RC_BUSY;
 	place_leave(place);

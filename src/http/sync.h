@@ -85,8 +85,8 @@ bool sync_heals(const struct request *r, const struct profile *p);
 /*
  * Let the server say what it has to say (engine/heal.h) before the log is read as
  * far as r->head, for a moment at most; r->project->settled tells up to where it
- * has. The log must not be held. False: what is near was not all applied and healed,
- * which may be done after the answer.
+ * has. The log must not be held. False: not all was applied and healed, which may be
+ * done after the answer.
  */
 bool sync_settle(struct request *r);
 
