@@ -221,7 +221,7 @@ read_input(char *text, size_t len, struct cgi *c)
 
 struct answer {
 	int status;
-	bool json, has_length;
+	bool json, html, has_length;
 	size_t length;
 	struct span body;
 };
@@ -240,8 +240,10 @@ read_header(struct span line, struct answer *a)
 	value = (struct span){ colon + 2, line.len - name.len - 2 };
 	if (span_is(name, "Status"))
 		a->status = atoi(value.p);
-	if (span_is(name, "Content-Type"))
+	if (span_is(name, "Content-Type")) {
 		a->json = span_is(value, "application/json");
+		a->html = span_is(value, "text/html; charset=utf-8");
+	}
 	if (span_is(name, "Content-Length")) {
 		a->has_length = true;
 		a->length = (size_t)atoll(value.p);
@@ -268,7 +270,8 @@ read_answer(struct span text)
 static void
 check_answer(const struct cgi *c, const char *method)
 {
-	static const int known[] = { 200, 201, 204, 304, 307, 400, 401, 403, 404, 405, 409, 413 };
+	static const int known[] = { 200, 201, 204, 304, 307, 400, 401, 403, 404, 405, 409, 410, 413,
+	                             503 };
 	struct span text = buf_span(&c->answer), value, rest;
 	struct answer a = read_answer(text);
 	bool empty = a.status == 204 || a.status == 304, head = strcmp(method, "HEAD") == 0;
@@ -279,7 +282,7 @@ check_answer(const struct cgi *c, const char *method)
 	FUZZ_CHECK(i < sizeof(known) / sizeof(known[0]), "%.*s", FUZZ_SPAN(text));
 	FUZZ_CHECK(c->finished && a.has_length == !empty, "%.*s", FUZZ_SPAN(text));
 	FUZZ_CHECK(a.body.len == (head || empty ? 0 : a.length), "%.*s", FUZZ_SPAN(text));
-	FUZZ_CHECK(a.status < 400 || a.json, "%.*s", FUZZ_SPAN(text));
+	FUZZ_CHECK(a.status < 400 || a.json || a.html, "%.*s", FUZZ_SPAN(text));
 	if (a.json && a.body.len > 0)
 		FUZZ_CHECK(json_scan(a.body, JSON_MAX_DEPTH + 3, &value, &rest, &err) == RC_OK &&
 		           span_is(rest, "\n"), "%s: %.*s", err.text, FUZZ_SPAN(text));

@@ -1214,15 +1214,21 @@ START_TEST(a_share_link_is_recorded_with_its_project_and_its_maker)
 	struct buf t = { 0 };
 	struct token_row row, known;
 
-	is(auth_share(a, P1, "x", 0, owner.id, &row, &t, &err), RC_INVALID);
-	is(auth_share(a, P1, "x", LINK_DAYS_MAX + 1, owner.id, &row, &t, &err), RC_INVALID);
-	ok(auth_share(a, P1, "x", LINK_DAYS_MAX, owner.id, &row, &t, &err));
+	is(auth_share(a, P1, "x", 0, 0, owner.id, &row, &t, &err), RC_INVALID);
+	is(auth_share(a, P1, "x", LINK_DAYS_MAX + 1, 0, owner.id, &row, &t, &err), RC_INVALID);
+	ok(auth_share(a, P1, "x", LINK_DAYS_MAX, 0, owner.id, &row, &t, &err));
 	ok(token_get(accounts(), row.id, &known, &err));
 	ck_assert_str_eq(known.link_id, P1);
 	ck_assert_str_eq(known.made_by, owner.id);
 	ck_assert_str_eq(known.user_id, "");
 	ck_assert_str_eq(known.projects, P1);
 	ck_assert_str_eq(known.scope, "sync:read");
+	ck_assert_int_eq(known.expires_at - known.created_at, LINK_DAYS_MAX * INT64_C(86400));
+	/* It does not outlive the token that makes it. */
+	ok(auth_share(a, P1, "x", 7, known.created_at + 3600, owner.id, &row, &t, &err));
+	ck_assert_int_le(llabs(row.expires_at - known.created_at - 3600), 5);
+	ok(auth_share(a, P1, "x", 7, known.created_at + 8 * 86400, owner.id, &row, &t, &err));
+	ck_assert_int_eq(row.expires_at - row.created_at, 7 * 86400);
 	ck_assert_int_eq(known.expires_at - known.created_at, LINK_DAYS_MAX * 86400);
 	buf_free(&t);
 }

@@ -727,18 +727,18 @@ END_TEST
 START_TEST(an_address_gets_one_link_a_minute)
 {
 	ok(begin_link("guest@example.com", 1));
-	is(begin_link("guest@example.com", 2), RC_BUSY);
-	is(begin_link("GUEST@example.com", 2), RC_BUSY);
+	is(begin_link("guest@example.com", 2), RC_CROWDED);
+	is(begin_link("GUEST@example.com", 2), RC_CROWDED);
 	is(find_login(2), RC_NOT_FOUND);
 	ok(begin_link("other@example.com", 2));
 	/* No mail goes out for a code. */
 	ok(begin_code("guest@example.com", 3, "ABC234"));
 	ok(begin_code("guest@example.com", 4, "ABC235"));
 	mishap->clock_s = LOGIN_MAIL_SECONDS - 5;
-	is(begin_link("guest@example.com", 5), RC_BUSY);
+	is(begin_link("guest@example.com", 5), RC_CROWDED);
 	mishap->clock_s = LOGIN_MAIL_SECONDS;
 	ok(begin_link("guest@example.com", 5));
-	is(begin_link("guest@example.com", 6), RC_BUSY);
+	is(begin_link("guest@example.com", 6), RC_CROWDED);
 }
 END_TEST
 
@@ -748,7 +748,7 @@ START_TEST(a_clock_that_was_set_back_keeps_nobody_out)
 	ok(begin_link("guest@example.com", 1));
 	mishap->clock_s = 0;
 	ok(begin_link("guest@example.com", 2));
-	is(begin_link("guest@example.com", 3), RC_BUSY);
+	is(begin_link("guest@example.com", 3), RC_CROWDED);
 }
 END_TEST
 
@@ -898,7 +898,7 @@ ask_for_a_link(int i)
 
 START_TEST(many_that_ask_at_once_get_one_link)
 {
-	ck_assert_int_eq(in_a_crowd(ask_for_a_link, RC_OK, RC_BUSY), 1);
+	ck_assert_int_eq(in_a_crowd(ask_for_a_link, RC_OK, RC_CROWDED), 1);
 	ck_assert_int_eq(count("SELECT count(*) FROM login"), 1);
 }
 END_TEST
@@ -1146,6 +1146,47 @@ START_TEST(many_projects_at_once_are_as_many_as_may_be)
 END_TEST
 
 /* --- share links --- */
+
+START_TEST(a_share_link_is_good_for_as_long_as_who_made_it_is_an_owner)
+{
+	struct token_row t;
+	struct member m;
+
+	ok(member_add(a, "p_1", guest.id, ROLE_OWNER, "", &m, &err));
+	project("p_2", "two", guest.id);
+	token("ak_a", guest.id, "p_1");
+	token("ak_b", owner.id, "p_1");
+	token("ak_c", guest.id, "p_2");
+	heard = count("SELECT max(n) FROM audit");
+	ok(member_change(a, "p_1", guest.id, ROLE_WRITER, &err));
+	said("member.change|p_1|%s|owner to writer\nlink.revoke|p_1|%s|all that he made\n",
+	    guest.id, guest.id);
+	ok(token_get(a, "ak_a", &t, &err));
+	ck_assert_int_ne(t.revoked_at, 0);
+	ok(token_get(a, "ak_b", &t, &err));
+	ck_assert_int_eq(t.revoked_at, 0);
+	ok(token_get(a, "ak_c", &t, &err));
+	ck_assert_int_eq(t.revoked_at, 0);
+	/* Also where the maker goes altogether. */
+	ok(member_add(a, "p_2", owner.id, ROLE_OWNER, "", &m, &err));
+	ok(user_remove(a, guest.id, &err));
+	ok(token_get(a, "ak_c", &t, &err));
+	ck_assert_int_ne(t.revoked_at, 0);
+	ck_assert_str_eq(t.made_by, "");
+}
+END_TEST
+
+START_TEST(only_so_many_invitations_wait_for_an_address)
+{
+	struct invitation i;
+
+	for (int n = 0; n < INVITATIONS_WAITING; n++)
+		ok(invitation_add(a, "p_1", span_of("x@example.com"), ROLE_READER, owner.id, &i, &err));
+	is(invitation_add(a, "p_1", span_of("X@example.com"), ROLE_READER, owner.id, &i, &err),
+	    RC_CONFLICT);
+	ok(invitation_add(a, "p_1", span_of("y@example.com"), ROLE_READER, owner.id, &i, &err));
+}
+END_TEST
 
 START_TEST(share_links_are_listed_by_project)
 {
@@ -1447,6 +1488,8 @@ main(void)
 	tcase_add_test(t, a_user_owns_as_many_live_projects_as_he_may);
 	tcase_add_test(t, many_projects_at_once_are_as_many_as_may_be);
 	tcase_add_test(t, share_links_are_listed_by_project);
+	tcase_add_test(t, a_share_link_is_good_for_as_long_as_who_made_it_is_an_owner);
+	tcase_add_test(t, only_so_many_invitations_wait_for_an_address);
 	tcase_add_test(t, a_share_link_is_of_a_project_that_lives_and_by_a_user_who_is_there);
 	tcase_add_test(t, every_other_write_leaves_its_lines_too);
 	tcase_add_test(t, what_failed_left_no_line);

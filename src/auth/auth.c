@@ -518,14 +518,17 @@ auth_issue(struct auth *a, const struct token_plan *plan, struct token_row *row,
 
 enum rc
 auth_share(struct auth *a, const char *project_id, const char *name, int64_t days,
-           const char *made_by, struct token_row *row, struct buf *out, struct err *err)
+           int64_t until, const char *made_by, struct token_row *row, struct buf *out,
+           struct err *err)
 {
+	int64_t left = until - now_s(), lifetime = days * 86400;
+
 	if (days < 1 || days > LINK_DAYS_MAX)
 		return err_set(err, RC_INVALID, "days must be a number from 1 to %d",
 		    LINK_DAYS_MAX);
 	return auth_issue(a, &(struct token_plan){
 		.user_id = "", .name = name, .scope = SCOPE_READ, .projects = &project_id,
-		.n_projects = 1, .lifetime_s = days * 86400,
+		.n_projects = 1, .lifetime_s = until > 0 && left < lifetime ? (left > 0 ? left : 1) : lifetime,
 		.link_id = project_id, .made_by = made_by,
 	}, row, out, err);
 }

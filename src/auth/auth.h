@@ -106,10 +106,11 @@ enum rc auth_issue(struct auth *a, const struct token_plan *plan, struct token_r
 
 /*
  * Likewise a share link: it reads one project, whoever has it. made_by is the user who
- * shares, "" for the operator. RC_INVALID: days is not 1 to LINK_DAYS_MAX.
+ * shares, "" for the operator; the link ends at `until` at the latest (seconds since 1970,
+ * of his own token; 0: as the days say). RC_INVALID: days is not 1 to LINK_DAYS_MAX.
  */
 enum rc auth_share(struct auth *a, const char *project_id, const char *name, int64_t days,
-                   const char *made_by, struct token_row *row, struct buf *out,
+                   int64_t until, const char *made_by, struct token_row *row, struct buf *out,
                    struct err *err);
 
 #endif

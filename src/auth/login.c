@@ -344,6 +344,8 @@ login_issue_key(struct auth *a, const struct login *l, struct user *user, struct
 		.scope = SCOPE_READ | SCOPE_WRITE | SCOPE_PROJECT_ADMIN,
 		.lifetime_s = LOGIN_KEY_DAYS * INT64_C(86400),
 	}, &row, out, err);
+	if (rc == RC_OK) /* they may have been opened anew */
+		rc = auth_accounts(a, &accounts, err);
 	if (rc == RC_OK)
 		rc = login_issue(accounts, l, &row, err);
 	if (rc != RC_OK)

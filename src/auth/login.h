@@ -28,7 +28,7 @@ struct login_secrets {
 
 /*
  * Begin a login by link. l has email, challenge, device and address. RC_OK: mail the link.
- * RC_NOT_FOUND: nobody may log in with that address. RC_BUSY: its mail went out a moment
+ * RC_NOT_FOUND: nobody may log in with that address. RC_CROWDED: its mail went out a moment
  * ago. Both are nobody's to know: out->device_code is there all the same, and
  * will be answered like any other.
  */

@@ -225,7 +225,7 @@ link_create_run(struct admin *a)
 		rc = auth_open(a->data, &auth, &a->err);
 	if (rc == RC_OK)
 		rc = auth_share(auth, p.id, a->name != NULL ? a->name : "",
-		    a->days < 0 ? LINK_DAYS : a->days, "", &row, &token, &a->err);
+		    a->days < 0 ? LINK_DAYS : a->days, 0, "", &row, &token, &a->err);
 	if (rc == RC_OK && buf_cstr(&token) == NULL)
 		rc = err_set(&a->err, RC_FAULT, "out of memory");
 	code = rc == RC_OK ? show_token(a, &row, "", &token) : admin_fail(a, rc);

@@ -71,6 +71,7 @@ tdsync_answer_invitation(struct tdsync *t, const char *id, bool accept)
 	enum tdsync_rc rc;
 
 	t->err.text[0] = '\0';
+	r.retries = 0; /* a second answer would be refused */
 	if (!is_id(id)) {
 		err_set(&t->err, RC_INVALID, "invitations have ids like inv_0123456789abcdef: see "
 		        "`td-sync invitation list`");

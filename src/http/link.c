@@ -71,8 +71,8 @@ links_create_run(struct request *r)
 	if (rc == RC_OK)
 		rc = request_accounts(r, &accounts);
 	if (rc == RC_OK)
-		rc = auth_share(r->server->auth, r->project_id, name.p, days, r->caller.user_id,
-		                &row, &secret, &r->err);
+		rc = auth_share(r->server->auth, r->project_id, name.p, days,
+		                r->caller.expires_at, r->caller.user_id, &row, &secret, &r->err);
 	if (rc == RC_OK && buf_cstr(&secret) == NULL)
 		rc = err_set(&r->err, RC_FAULT, "out of memory");
 	if (rc == RC_OK) {

@@ -118,7 +118,7 @@ begin(struct request *r, const struct login *l, char code[65])
 	if (rc == RC_OK) {
 		mail_link(r, l, secrets.link);
 		login_note_pace(accounts, clock_mono_ms() - before);
-	} else if (rc != RC_NOT_FOUND && rc != RC_BUSY) {
+	} else if (rc != RC_NOT_FOUND && rc != RC_CROWDED) {
 		log_write(LOG_ERROR, "a login did not begin: %s", r->err.text);
 	}
 	/* A quarter more, for what takes longer by less than that is not noted. */

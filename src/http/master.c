@@ -399,7 +399,8 @@ roll(struct master *m)
 		if (w->generation != m->generation)
 			old = i;
 	}
-	if (old < 0)
+	/* While new ones die young, the old ones stay. */
+	if (old < 0 || clock_mono_ms() < m->next_start_ms)
 		return;
 	tell_to_leave(m, old);
 	start_worker(m);

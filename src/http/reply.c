@@ -201,6 +201,7 @@ reason(int status)
 	case 405: return "Method Not Allowed";
 	case 408: return "Request Timeout";
 	case 409: return "Conflict";
+	case 410: return "Gone";
 	case 413: return "Content Too Large";
 	case 416: return "Range Not Satisfiable";
 	case 429: return "Too Many Requests";

@@ -177,7 +177,8 @@ static const char *const queries[Q__MAX] = {
 	[Q_USER_FORGET_TOKENS] =
 	    "DELETE FROM token WHERE user = (SELECT n FROM user WHERE id = :id)",
 	[Q_USER_FORGET_LINKS] =
-	    "UPDATE token SET made_by = NULL"
+	    "UPDATE token SET made_by = NULL,"
+	    " revoked_at = CASE revoked_at WHEN 0 THEN unixepoch() ELSE revoked_at END"
 	    " WHERE made_by = (SELECT n FROM user WHERE id = :id)",
 	[Q_USER_FORGET_INVITED] =
 	    "UPDATE member SET invited_by = NULL"
@@ -269,6 +270,10 @@ static const char *const queries[Q__MAX] = {
 	    TOKEN_SELECT " WHERE u.id = :user ORDER BY t.n",
 	[Q_TOKEN_LINKS] =
 	    TOKEN_SELECT " WHERE l.id = :project ORDER BY t.n",
+	[Q_TOKEN_REVOKE_LINKS] =
+	    "UPDATE token SET revoked_at = :now WHERE revoked_at = 0"
+	    " AND made_by = (SELECT n FROM user WHERE id = :user)"
+	    " AND link = (SELECT n FROM project WHERE id = :project)",
 	[Q_TOKEN_USED] =
 	    "UPDATE token SET last_used_at = :now WHERE id = :id",
 
@@ -280,13 +285,16 @@ static const char *const queries[Q__MAX] = {
 	    INVITATION_SELECT " WHERE i.id = :id AND p.deleted_at = 0",
 	[Q_INVITATION_LIST] =
 	    INVITATION_SELECT " WHERE p.id = :project ORDER BY i.n DESC",
+	[Q_INVITATION_WAITING] =
+	    "SELECT count(*) FROM invitation WHERE email = :email AND status = 0"
+	    " AND project = (SELECT n FROM project WHERE id = :project)",
 	/* Those of an address that wait. */
 	[Q_INVITATION_LIST_OF] =
 	    INVITATION_SELECT " WHERE i.email = :email AND i.status = 0"
 	    " AND i.expires_at > :now AND p.deleted_at = 0"
 	    " AND (i.invited_by = '' OR EXISTS (SELECT 1 FROM user w JOIN member m ON m.user = w.n"
 	    "  WHERE w.id = i.invited_by AND m.project = i.project AND m.role = 3))"
-	    " ORDER BY i.n DESC",
+	    " ORDER BY i.n DESC LIMIT 1000",
 	[Q_INVITATION_STATUS] =
 	    "UPDATE invitation SET status = :status, accepted_at = :accepted WHERE id = :id",
 	[Q_INVITATION_REMOVE] =

@@ -193,7 +193,8 @@ enum rc member_add(struct accounts *a, const char *project_id, const char *user_
                    enum role role, const char *invited_by, struct member *out,
                    struct err *err);
 
-/* RC_NOT_FOUND: not a member. RC_LAST_OWNER: there would be no owner left. */
+/* RC_NOT_FOUND: not a member. RC_LAST_OWNER: there would be no owner left. The share links
+ * that he made are revoked where he is no owner any more. */
 enum rc member_change(struct accounts *a, const char *project_id, const char *user_id,
                       enum role role, struct err *err);
 enum rc member_remove(struct accounts *a, const char *project_id, const char *user_id,
@@ -262,6 +263,7 @@ enum invitation_status {
 const char *invitation_status_name(enum invitation_status s); /* "pending"; static */
 
 #define INVITATION_SECONDS (7 * 86400)
+#define INVITATIONS_WAITING 100 /* for an address, of a project */
 
 struct invitation {
 	char id[ID_MAX], project_id[ID_MAX], invited_by[ID_MAX];
@@ -272,12 +274,12 @@ struct invitation {
 };
 
 /* The address is stored in lower case. RC_INVALID as user_add(). RC_NOT_FOUND: no such
- * live project. */
+ * live project. RC_CONFLICT: INVITATIONS_WAITING wait for that address already. */
 enum rc invitation_add(struct accounts *a, const char *project_id, struct span email,
                        enum role role, const char *invited_by, struct invitation *out,
                        struct err *err);
 
-/* Newest first: all of a project, or those that wait for an address. */
+/* Newest first: all of a project, or those that wait for an address (1000 at most). */
 typedef enum rc invitation_visit(void *ctx, const struct invitation *i);
 enum rc invitation_list(struct accounts *a, const char *project_id, invitation_visit *visit,
                         void *ctx, struct err *err);
@@ -324,7 +326,7 @@ struct login_keys {
 };
 
 /* Keep a login of l's email, challenge, device and address; logins that are not known
- * any longer go. RC_BUSY: a link was mailed to that address within the last minute. RC_CONFLICT:
+ * any longer go. RC_CROWDED: a link was mailed to that address within the last minute. RC_CONFLICT:
  * a code is taken. */
 enum rc login_add(struct accounts *a, const struct login_keys *k, const struct login *l,
                   struct err *err);

@@ -65,6 +65,26 @@ lower(struct span email, char out[ACCOUNT_TEXT])
 	out[n] = '\0';
 }
 
+/* An owner floods nobody; needs acc_begin(). */
+static enum rc
+check_waiting(struct accounts *a, const char *project_id, struct span email, struct err *err)
+{
+	sqlite3_stmt *st;
+	int64_t n;
+	enum rc rc = acc_query(&a->wr, Q_INVITATION_WAITING, &st, err);
+
+	if (rc != RC_OK)
+		return rc;
+	acc_bind(st, ":project", project_id);
+	db_bind_text(st, ":email", email);
+	if ((rc = acc_row(st, err)) != RC_OK)
+		return rc;
+	n = sqlite3_column_int64(st, 0);
+	db_reset(st);
+	return n < INVITATIONS_WAITING ? RC_OK : err_set(err, RC_CONFLICT, "%d invitations to this "
+	    "project wait for that address already", INVITATIONS_WAITING);
+}
+
 /* Needs acc_begin(). */
 static enum rc
 insert_invitation(struct accounts *a, const char *project_id, struct span email,
@@ -77,6 +97,8 @@ insert_invitation(struct accounts *a, const char *project_id, struct span email,
 	int64_t now = acc_now();
 	enum rc rc = acc_find_live_project(&a->wr, project_id, &p, err);
 
+	if (rc == RC_OK)
+		rc = check_waiting(a, project_id, email, err);
 	if (rc == RC_OK && (rc = id_new("inv_", 8, id)) != RC_OK)
 		err_set(err, rc, "the system gives no random bytes");
 	if (rc == RC_OK)

@@ -102,7 +102,7 @@ check_pace(struct accounts *a, const char *email, struct err *err)
 	if (rc == RC_NOT_FOUND)
 		return RC_OK;
 	db_reset(st);
-	return rc != RC_OK ? rc : err_set(err, RC_BUSY, "a link was mailed a moment ago");
+	return rc != RC_OK ? rc : err_set(err, RC_CROWDED, "a link was mailed a moment ago");
 }
 
 /* Forget what is long over; needs acc_begin(). */

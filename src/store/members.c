@@ -128,6 +128,25 @@ check_other_owner(struct accounts *a, const char *project_id, const char *user_i
 	return rc;
 }
 
+/* Who is no longer an owner reads no more by the share links that he made; needs
+ * acc_begin(). */
+static enum rc
+revoke_links(struct accounts *a, const char *project_id, const char *user_id, struct err *err)
+{
+	sqlite3_stmt *st;
+	enum rc rc = acc_query(&a->wr, Q_TOKEN_REVOKE_LINKS, &st, err);
+
+	if (rc != RC_OK)
+		return rc;
+	acc_bind(st, ":project", project_id);
+	acc_bind(st, ":user", user_id);
+	db_bind_int(st, ":now", acc_now());
+	rc = db_run(st, err);
+	if (rc == RC_OK && sqlite3_changes(a->wr.db) > 0)
+		rc = acc_audit(a, "link.revoke", project_id, user_id, "all that he made", err);
+	return rc;
+}
+
 /* Give a member another role, ROLE_NONE: remove him; needs acc_begin(). */
 static enum rc
 set_role(struct accounts *a, const char *project_id, const char *user_id,
@@ -155,6 +174,8 @@ set_role(struct accounts *a, const char *project_id, const char *user_id,
 	if (rc == RC_OK)
 		rc = acc_audit(a, role == ROLE_NONE ? "member.remove" : "member.change", project_id,
 		    user_id, detail, err);
+	if (rc == RC_OK && role != ROLE_OWNER)
+		rc = revoke_links(a, project_id, user_id, err);
 	return rc;
 }
 
