@@ -355,6 +355,8 @@ START_TEST(an_address_of_any_form_is_taken_up_to_its_limit)
 	user("not an address");
 	is(user_add(a, span_of(""), &u, &err), RC_INVALID);
 	is(user_add(a, (struct span){ "a\0b", 3 }, &u, &err), RC_INVALID);
+	is(user_add(a, span_of("a@example.com\r\nBcc: b@example.com"), &u, &err), RC_INVALID);
+	is(user_add(a, span_of("a\x7f@example.com"), &u, &err), RC_INVALID);
 	memset(text, 'x', sizeof(text));
 	is(user_add(a, (struct span){ text, ACCOUNT_TEXT }, &u, &err), RC_INVALID);
 	ok(user_add(a, (struct span){ text, ACCOUNT_TEXT - 1 }, &u, &err));
@@ -390,6 +392,27 @@ START_TEST(slugs_follow_the_recorded_rule)
 		ck_assert_str_eq(q.id, id);
 	}
 	is(project_by_slug(a, span_of("nope"), &q, &err), RC_NOT_FOUND);
+}
+END_TEST
+
+/* So many of one name that who tried them all would be long at it. */
+START_TEST(many_projects_of_one_name_have_slugs_in_turn)
+{
+	struct user u = user("u@example.com");
+	struct project p;
+	char id[ID_MAX], slug[40];
+
+	for (int i = 1; i <= 70; i++) {
+		snprintf(id, sizeof(id), "p_%d", i);
+		ok(project_add(a, id, span_of("Same"), span_of(""), u.id, &p, &err));
+		snprintf(slug, sizeof(slug), i == 1 ? "same" : "same-%d", i);
+		ck_assert_str_eq(p.slug, slug);
+	}
+	/* One that somebody took by its name is passed over. */
+	ok(project_add(a, "p_x", span_of("same 71"), span_of(""), u.id, &p, &err));
+	ck_assert_str_eq(p.slug, "same-71");
+	ok(project_add(a, "p_y", span_of("Same"), span_of(""), u.id, &p, &err));
+	ck_assert_str_eq(p.slug, "same-72");
 }
 END_TEST
 
@@ -815,6 +838,7 @@ main(void)
 	tcase_add_test(t, an_address_is_kept_as_given_and_found_in_any_case);
 	tcase_add_test(t, an_address_of_any_form_is_taken_up_to_its_limit);
 	tcase_add_test(t, slugs_follow_the_recorded_rule);
+	tcase_add_test(t, many_projects_of_one_name_have_slugs_in_turn);
 	tcase_add_test(t, the_longest_name_has_a_slug_and_one_byte_more_is_refused);
 	tcase_add_test(t, a_project_without_a_known_owner_is_not_made);
 	tcase_add_test(t, a_project_changes_but_its_slug_never_does);

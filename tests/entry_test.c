@@ -1418,6 +1418,31 @@ START_TEST(the_log_forgets_what_is_older_than_its_limit)
 }
 END_TEST
 
+START_TEST(what_has_been_over_for_long_is_forgotten)
+{
+	struct invitation i;
+	struct token_row t;
+
+	token("ak_over", owner.id, "");
+	token("ak_revoked", owner.id, "p_1");
+	token("ak_good", owner.id, "");
+	ok(token_revoke(a, "ak_revoked", &err));
+	ok(invitation_add(a, "p_1", span_of("x@example.com"), ROLE_READER, owner.id, &i, &err));
+	alter("UPDATE token SET expires_at = 4000000000; UPDATE invitation SET expires_at = 2000;"
+	    "UPDATE token SET expires_at = 2000 WHERE id = 'ak_over';"
+	    "UPDATE token SET revoked_at = 2000 WHERE id = 'ak_revoked'");
+	audit_clean(a, 2000);
+	ok(token_get(a, "ak_over", &t, &err));
+	ok(token_get(a, "ak_revoked", &t, &err));
+	ck_assert_int_eq(count("SELECT count(*) FROM invitation"), 1);
+	audit_clean(a, 2001);
+	is(token_get(a, "ak_over", &t, &err), RC_NOT_FOUND);
+	is(token_get(a, "ak_revoked", &t, &err), RC_NOT_FOUND);
+	ok(token_get(a, "ak_good", &t, &err));
+	ck_assert_int_eq(count("SELECT count(*) FROM invitation"), 0);
+}
+END_TEST
+
 static enum rc
 keep_line(void *ctx, const struct deed_line *d)
 {
@@ -1498,6 +1523,7 @@ main(void)
 	tcase_add_test(t, the_log_is_read_since_a_time_of_a_user_and_of_a_project);
 	tcase_add_test(t, the_log_forgets_what_is_older_than_its_limit);
 	tcase_add_test(t, a_long_detail_is_cut);
+	tcase_add_test(t, what_has_been_over_for_long_is_forgotten);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);

@@ -165,6 +165,15 @@ login_begin(struct accounts *a, enum sign_up policy, const struct login *l,
 	return rc;
 }
 
+void
+login_unmailed(struct accounts *a, const char *device_code)
+{
+	unsigned char hash[HASH_LEN];
+
+	if (digest(device_code, hash, NULL) == RC_OK)
+		login_forget(a, hash);
+}
+
 enum rc
 login_begin_code(struct accounts *a, enum sign_up policy, const struct login *l,
                  struct login_secrets *out, struct err *err)
@@ -271,10 +280,13 @@ login_of_device(struct accounts *a, const char *device_code, struct login *out,
 		rc = login_by_code(a, hash, out, err);
 	if (rc == RC_OK)
 		*at = where(out);
-	if (rc == RC_NOT_FOUND) {
-		*at = code_is_over(device_code) ? LOGIN_OVER : LOGIN_UNKNOWN;
+	if (rc == RC_NOT_FOUND)
 		rc = RC_OK;
-	}
+	/* Of a link's, it ends by its code, whether it stands for something or not. */
+	if (*at == LOGIN_UNKNOWN || ((*at == LOGIN_PENDING || *at == LOGIN_OVER) &&
+	                             out->challenge[0] != '\0'))
+		*at = code_is_over(device_code) ? LOGIN_OVER : out->n != 0 ? LOGIN_PENDING
+		      : LOGIN_UNKNOWN;
 	return rc;
 }
 

@@ -35,6 +35,9 @@ struct login_secrets {
 enum rc login_begin(struct accounts *a, enum sign_up policy, const struct login *l,
                     struct login_secrets *out, struct err *err);
 
+/* Its mail did not go out: the next one may begin at once. */
+void login_unmailed(struct accounts *a, const char *device_code);
+
 /* Begin one by code. RC_FORBIDDEN: there is no such user, and sign-up is closed to him. */
 enum rc login_begin_code(struct accounts *a, enum sign_up policy, const struct login *l,
                          struct login_secrets *out, struct err *err);

@@ -79,12 +79,13 @@ is_foreign(const struct request *r)
 /* --- start, by link --- */
 
 /* What the person reads before he clicks: who asks, from where, and when. */
-static void
+static bool
 mail_link(struct request *r, const struct login *l, const char *link)
 {
 	const char *url = r->server->config->url;
 	struct buf subject = { 0 }, text = { 0 };
 	char at[TIME_TEXT];
+	bool sent;
 
 	buf_add_str(&subject, "Approve td CLI login");
 	buf_addf(&text, "A login to %s was requested with your address.\n\n", url);
@@ -94,9 +95,10 @@ mail_link(struct request *r, const struct login *l, const char *link)
 	         "This link expires in 15 minutes. If you did not request this, you can ignore "
 	         "this email: nobody gets in without that click.\n",
 	         l->address, time_text(r->now_us / 1000000, at), url, link);
-	post_send(r, l->email, &subject, &text);
+	sent = post_send(r, l->email, &subject, &text);
 	buf_free(&subject);
 	buf_free(&text);
+	return sent;
 }
 
 /*
@@ -116,7 +118,8 @@ begin(struct request *r, const struct login *l, char code[65])
 	rc = login_begin(accounts, r->server->config->sign_up, l, &secrets, &r->err);
 	memcpy(code, secrets.device_code, 65);
 	if (rc == RC_OK) {
-		mail_link(r, l, secrets.link);
+		if (!mail_link(r, l, secrets.link))
+			login_unmailed(accounts, secrets.device_code);
 		login_note_pace(accounts, clock_mono_ms() - before);
 	} else if (rc != RC_NOT_FOUND && rc != RC_CROWDED) {
 		log_write(LOG_ERROR, "a login did not begin: %s", r->err.text);
@@ -461,7 +464,7 @@ code_poll_run(struct request *r)
 	if (rc == RC_OK)
 		rc = login_of_device(accounts, code.p, &l, &at, &r->err);
 	/* A login by link is proven by its verifier, which this poll has not. */
-	if (rc == RC_OK && l.challenge[0] != '\0')
+	if (rc == RC_OK && (l.n == 0 || l.challenge[0] != '\0'))
 		at = LOGIN_UNKNOWN;
 	if (rc == RC_OK)
 		rc = answer_code(r, &l, at);

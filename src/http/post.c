@@ -36,6 +36,18 @@ post_clean(struct buf *out, const char *before, const char *text, size_t n)
 	for (; *cut != '\0' && (size_t)(cut - text) < n; cut++) {
 		unsigned char c = (unsigned char)*cut;
 
+		/* U+0080 to U+009F, U+2028, U+2029 are line ends and worse to some. */
+		if (c == 0xc2 && (unsigned char)cut[1] < 0xa0 && cut[1] != '\0') {
+			buf_add_byte(out, '_');
+			cut++;
+			continue;
+		}
+		if (c == 0xe2 && (strncmp(cut, "\xe2\x80\xa8", 3) == 0 ||
+		                  strncmp(cut, "\xe2\x80\xa9", 3) == 0)) {
+			buf_add_byte(out, '_');
+			cut += 2;
+			continue;
+		}
 		/* "http://…" is one where it begins, "www.example.com" by its dots. */
 		if (c < ' ' || c == 0x7f || c == ':' || c == '/')
 			buf_add_byte(out, '_');

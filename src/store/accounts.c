@@ -277,6 +277,11 @@ static const char *const queries[Q__MAX] = {
 	[Q_TOKEN_USED] =
 	    "UPDATE token SET last_used_at = :now WHERE id = :id",
 
+	/* One that is unknown lets nobody in, either. */
+	[Q_TOKEN_CLEAN] =
+	    "DELETE FROM token WHERE expires_at < :before"
+	    " OR (revoked_at <> 0 AND revoked_at < :before)",
+
 	[Q_INVITATION_ADD] =
 	    "INSERT INTO invitation (id, project, email, role, invited_by, created_at,"
 	    " expires_at) SELECT :id, n, :email, :role, :by, :now, :expires"
@@ -297,6 +302,8 @@ static const char *const queries[Q__MAX] = {
 	    " ORDER BY i.n DESC LIMIT 1000",
 	[Q_INVITATION_STATUS] =
 	    "UPDATE invitation SET status = :status, accepted_at = :accepted WHERE id = :id",
+	[Q_INVITATION_CLEAN] =
+	    "DELETE FROM invitation WHERE expires_at < :before",
 	[Q_INVITATION_REMOVE] =
 	    "DELETE FROM invitation WHERE id = :id",
 
@@ -319,6 +326,8 @@ static const char *const queries[Q__MAX] = {
 	[Q_LOGIN_ISSUED] =
 	    "UPDATE login SET issued_at = :now WHERE n = :n AND issued_at = 0"
 	    " AND verified_at <> 0",
+	[Q_LOGIN_REMOVE] =
+	    "DELETE FROM login WHERE code = :code",
 	[Q_LOGIN_CLEAN] =
 	    "DELETE FROM login WHERE expires_at <= :before",
 

@@ -120,8 +120,8 @@ void accounts_act_for(struct accounts *a, const struct actor *by);
  */
 enum rc accounts_prepare(struct accounts *a, struct err *err);
 
-/* RC_CONFLICT when the address is taken; RC_INVALID when it is too long or
- * empty. Its form is not judged (the Go server takes any). */
+/* RC_CONFLICT when the address is taken; RC_INVALID when it is too long or empty, or has
+ * control characters. Else its form is not judged (the Go server takes any). */
 enum rc user_add(struct accounts *a, struct span email, struct user *out, struct err *err);
 enum rc user_by_email(struct accounts *a, struct span email, struct user *out, struct err *err);
 enum rc user_by_id(struct accounts *a, const char *id, struct user *out, struct err *err);
@@ -340,6 +340,9 @@ enum rc login_add(struct accounts *a, const struct login_keys *k, const struct l
 int64_t login_pace(struct accounts *a);
 void login_note_pace(struct accounts *a, int64_t ms);
 
+/* Forget one whose mail did not go out: the next one need not wait for a minute. */
+void login_forget(struct accounts *a, const unsigned char code[32]);
+
 /* Find one, whatever became of it. RC_NOT_FOUND: there is none, or it was over
  * LOGIN_KEPT_SECONDS ago. */
 enum rc login_by_code(struct accounts *a, const unsigned char code[32], struct login *out,
@@ -369,7 +372,8 @@ typedef enum rc audit_visit(void *ctx, const struct deed_line *d);
 enum rc audit_list(struct accounts *a, int64_t since, const char *user_id,
                    const char *project_id, audit_visit *visit, void *ctx, struct err *err);
 
-/* Forget what is older than that. Skipped when somebody else is writing. */
+/* Forget what is older than that: lines of the audit log, and tokens, share links and
+ * invitations that were over by then. Skipped when somebody else is writing. */
 void audit_clean(struct accounts *a, int64_t before);
 
 #endif

@@ -77,13 +77,16 @@ audit_list(struct accounts *a, int64_t since, const char *user_id, const char *p
 void
 audit_clean(struct accounts *a, int64_t before)
 {
+	static const enum query steps[] = { Q_AUDIT_CLEAN, Q_TOKEN_CLEAN, Q_INVITATION_CLEAN };
 	sqlite3_stmt *st;
 	enum rc rc = acc_begin_until(a, 0, NULL);
 
 	if (rc != RC_OK)
 		return;
-	rc = acc_query(&a->wr, Q_AUDIT_CLEAN, &st, NULL);
-	if (rc == RC_OK) {
+	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]) && rc == RC_OK; i++) {
+		rc = acc_query(&a->wr, steps[i], &st, NULL);
+		if (rc != RC_OK)
+			break;
 		db_bind_int(st, ":before", before);
 		rc = db_run(st, NULL);
 	}

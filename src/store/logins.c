@@ -161,6 +161,21 @@ login_add(struct accounts *a, const struct login_keys *k, const struct login *l,
 	return rc != RC_OK ? rc : acc_finish(a, insert_login(a, k, l, err), err);
 }
 
+void
+login_forget(struct accounts *a, const unsigned char code[32])
+{
+	sqlite3_stmt *st;
+	enum rc rc = acc_begin(a, NULL);
+
+	if (rc != RC_OK)
+		return;
+	if ((rc = acc_query(&a->wr, Q_LOGIN_REMOVE, &st, NULL)) == RC_OK) {
+		bind_blob(st, ":code", code);
+		rc = db_run(st, NULL);
+	}
+	acc_finish(a, rc, NULL);
+}
+
 /* Stamp a login by one of the two updates; needs acc_begin(). RC_CONFLICT: it is not in
  * the state for that. */
 static enum rc

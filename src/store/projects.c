@@ -105,13 +105,32 @@ slug_of(struct span name, char out[PROJECT_NAME_MAX + 1])
 	out[n] = '\0';
 }
 
-/* The first of SLUG, SLUG-2, SLUG-3 … that nobody has; the id for none. */
+/* SLUG-i, which for 1 is SLUG; whether somebody has it. */
+static enum rc
+try_slug(struct accounts *a, const char *base, unsigned i, char out[PROJECT_NAME_MAX + 33],
+         bool *taken, struct err *err)
+{
+	struct project p;
+	enum rc rc;
+
+	snprintf(out, PROJECT_NAME_MAX + 33, i == 1 ? "%s" : "%s-%u", base, i);
+	rc = find_project(&a->wr, Q_PROJECT_BY_SLUG, ":slug", span_of(out), &p, err);
+	*taken = rc == RC_OK;
+	return rc == RC_NOT_FOUND ? RC_OK : rc;
+}
+
+/*
+ * SLUG, SLUG-2, SLUG-3 …: one that nobody has, the first as a rule; the id for none. They
+ * are given in turn and never given back: so one looks in ever larger steps, and then
+ * between the last that was taken and the first that was not.
+ */
 static enum rc
 free_slug(struct accounts *a, const char *id, struct span name,
           char out[PROJECT_NAME_MAX + 33], struct err *err)
 {
 	char base[PROJECT_NAME_MAX + 1];
-	struct project p;
+	unsigned had = 0, not_had = 1;
+	bool taken = true;
 	enum rc rc = RC_OK;
 
 	slug_of(name, base);
@@ -119,14 +138,17 @@ free_slug(struct accounts *a, const char *id, struct span name,
 		snprintf(out, ID_MAX, "%s", id);
 		return RC_OK;
 	}
-	snprintf(out, PROJECT_NAME_MAX + 33, "%s", base);
-	for (unsigned i = 2; rc == RC_OK; i++) {
-		rc = find_project(&a->wr, Q_PROJECT_BY_SLUG, ":slug", span_of(out), &p,
-		    err);
-		if (rc == RC_OK)
-			snprintf(out, PROJECT_NAME_MAX + 33, "%s-%u", base, i);
+	while ((rc = try_slug(a, base, not_had, out, &taken, err)) == RC_OK && taken) {
+		had = not_had;
+		not_had *= 2;
 	}
-	return rc == RC_NOT_FOUND ? RC_OK : rc;
+	while (rc == RC_OK && had + 1 < not_had) {
+		unsigned i = had + (not_had - had) / 2;
+
+		rc = try_slug(a, base, i, out, &taken, err);
+		*(taken ? &had : &not_had) = i;
+	}
+	return rc != RC_OK ? rc : try_slug(a, base, not_had, out, &taken, err);
 }
 
 /* Insert a checked project and its owner; needs acc_begin(). */

@@ -76,6 +76,9 @@ user_add(struct accounts *a, struct span email, struct user *out, struct err *er
 	*out = (struct user){ 0 };
 	if (email.len == 0)
 		return err_set(err, RC_INVALID, "email is required");
+	for (size_t i = 0; i < email.len; i++)
+		if ((unsigned char)email.p[i] < ' ' || email.p[i] == 0x7f)
+			return err_set(err, RC_INVALID, "email holds a control character");
 	rc = acc_check_text("email", email, ACCOUNT_TEXT - 1, err);
 	if (rc == RC_OK)
 		rc = acc_begin(a, err);
