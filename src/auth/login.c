@@ -282,11 +282,9 @@ login_of_device(struct accounts *a, const char *device_code, struct login *out,
 		*at = where(out);
 	if (rc == RC_NOT_FOUND)
 		rc = RC_OK;
-	/* Of a link's, it ends by its code, whether it stands for something or not. */
-	if (*at == LOGIN_UNKNOWN || ((*at == LOGIN_PENDING || *at == LOGIN_OVER) &&
-	                             out->challenge[0] != '\0'))
-		*at = code_is_over(device_code) ? LOGIN_OVER : out->n != 0 ? LOGIN_PENDING
-		      : LOGIN_UNKNOWN;
+	/* A link's ends by its code, whether that stands for something or not. */
+	if ((*at == LOGIN_UNKNOWN || *at == LOGIN_PENDING) && code_is_over(device_code))
+		*at = LOGIN_OVER;
 	return rc;
 }
 
