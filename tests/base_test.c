@@ -2,6 +2,7 @@
 #include "base_test.h"
 #include "temp.h"
 
+#include "base/base64url.h"
 #include "base/clock.h"
 #include "base/conf.h"
 #include "base/fs.h"
@@ -756,6 +757,31 @@ START_TEST(bytes_are_written_as_hex)
 	ck_assert_int_eq(text[7], 'x');
 	id_hex((const unsigned char *)"", 0, text);
 	ck_assert_str_eq(text, "");
+}
+END_TEST
+
+/* RFC 4648, section 10, in the alphabet of URLs and without padding. */
+START_TEST(base64url_has_one_spelling)
+{
+	static const struct { const char *bytes, *text; } rows[] = {
+		{ "", "" }, { "f", "Zg" }, { "fo", "Zm8" }, { "foo", "Zm9v" }, { "foob", "Zm9vYg" },
+		{ "fooba", "Zm9vYmE" }, { "foobar", "Zm9vYmFy" }, { "\xfb\xff", "-_8" },
+	};
+	static const char *const wrong[] = { "Zh", "Zm9", "Z", "Zg==", "+/8", "Zm 8" };
+	char text[BASE64URL_MAX(6)], bytes[8];
+	size_t n;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		size_t len = strlen(rows[i].bytes);
+
+		base64url_encode((const unsigned char *)rows[i].bytes, len, text);
+		ck_assert_str_eq(text, rows[i].text);
+		ck_assert_uint_lt(strlen(text), BASE64URL_MAX(len));
+		ck_assert(base64url_decode(span_of(text), bytes, &n));
+		ck_assert(n == len && memcmp(bytes, rows[i].bytes, n) == 0);
+	}
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+		ck_assert_msg(!base64url_decode(span_of(wrong[i]), bytes, &n), "%s", wrong[i]);
 }
 END_TEST
 
@@ -1806,6 +1832,7 @@ base_suite(void)
 	tcase_add_test(t, other_shapes_are_no_ids);
 	tcase_add_test(t, bytes_are_written_as_hex);
 	tcase_add_test(t, hex_is_decoded_whole_or_not_at_all);
+	tcase_add_test(t, base64url_has_one_spelling);
 	tcase_add_test(t, sha256_is_sha256);
 	suite_add_tcase(s, t);
 

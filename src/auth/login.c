@@ -1,6 +1,7 @@
 /* Logging a device in, see login.h. */
 #include "auth/login.h"
 
+#include "base/base64url.h"
 #include "base/hash.h"
 
 #include <openssl/crypto.h>
@@ -13,6 +14,7 @@
 #define CODE 64     /* of what a device polls with, and of the older flow */
 #define OLD_CODE 40
 #define USER_CODE 6
+#define CHALLENGE (BASE64URL_MAX(HASH_LEN) - 1)
 
 static int64_t
 now_s(void)
@@ -303,35 +305,22 @@ login_approve(struct accounts *a, enum sign_up policy, const struct login *l,
 bool
 login_challenge_ok(struct span challenge)
 {
-	static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-	                              "0123456789-_";
+	char hash[HASH_LEN];
+	size_t n;
 
-	if (challenge.len != 43)
-		return false;
-	for (size_t i = 0; i < challenge.len; i++)
-		if (challenge.p[i] == '\0' || strchr(letters, challenge.p[i]) == NULL)
-			return false;
-	return true;
+	return challenge.len == CHALLENGE && base64url_decode(challenge, hash, &n);
 }
 
 bool
 login_verifier_ok(const struct login *l, struct span verifier)
 {
-	static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-	                              "0123456789-_";
-	unsigned char hash[HASH_LEN + 1] = { 0 };
-	char text[44];
+	unsigned char hash[HASH_LEN];
+	char text[CHALLENGE + 1];
 
-	if (l->challenge[0] == '\0' || hash_sha256(verifier, hash) != RC_OK)
+	if (strlen(l->challenge) != CHALLENGE || hash_sha256(verifier, hash) != RC_OK)
 		return false;
-	for (size_t i = 0; i < 43; i++) { /* base64url without its padding */
-		size_t bit = i * 6;
-		unsigned two = (unsigned)hash[bit / 8] << 8 | hash[bit / 8 + 1];
-
-		text[i] = letters[two >> (10 - bit % 8) & 63];
-	}
-	text[43] = '\0';
-	return strlen(l->challenge) == 43 && CRYPTO_memcmp(text, l->challenge, 43) == 0;
+	base64url_encode(hash, sizeof(hash), text);
+	return CRYPTO_memcmp(text, l->challenge, CHALLENGE) == 0;
 }
 
 enum rc

@@ -9,6 +9,7 @@
  */
 #include "auth/token.h"
 
+#include "base/base64url.h"
 #include "base/json.h"
 
 #include <jwt.h>
@@ -189,44 +190,6 @@ token_sign(const struct keyring *k, const char *issuer, const struct claims *c,
 }
 
 /* --- verifying --- */
-
-static int
-base64url(char c)
-{
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	return c == '-' ? 62 : c == '_' ? 63 : -1;
-}
-
-/*
- * Decode base64url without padding; only the one spelling of the bytes is
- * taken. out has room for 3/4 of the text. False: it is something else.
- */
-static bool
-decode(struct span text, char *out, size_t *len)
-{
-	uint32_t bits = 0;
-	int n = 0; /* bits that wait */
-
-	*len = 0;
-	for (size_t i = 0; i < text.len; i++) {
-		int v = base64url(text.p[i]);
-
-		if (v < 0)
-			return false;
-		bits = (bits << 6 | (uint32_t)v) & 0xffff;
-		n += 6;
-		if (n >= 8) {
-			n -= 8;
-			out[(*len)++] = (char)(bits >> n & 0xff);
-		}
-	}
-	return n < 6 && (bits & ((1u << n) - 1)) == 0;
-}
 
 /* Split "a.b.c"; false when it isn't three non-empty parts. */
 static bool
@@ -428,8 +391,9 @@ judge(const struct keyring *k, const char *issuer, struct span token, int64_t no
 
 	if (token.len > TOKEN_MAX)
 		return "it is too long";
-	if (!split(token, part) || !decode(part[0], header, &header_len) ||
-	    !decode(part[1], claims, &claims_len) || !decode(part[2], sig, &sig_len))
+	if (!split(token, part) || !base64url_decode(part[0], header, &header_len) ||
+	    !base64url_decode(part[1], claims, &claims_len) ||
+	    !base64url_decode(part[2], sig, &sig_len))
 		return "it is not three parts in base64url";
 	key = choose_key(k, (struct span){ header, header_len }, now, &why);
 	if (key == NULL)

@@ -5,6 +5,7 @@
 #include "client/authfile.h"
 #include "client/work.h"
 
+#include "base/base64url.h"
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/id.h"
@@ -24,7 +25,7 @@
 #define INTERVAL_MAX 60
 
 /* 32 bytes in base64url, with NUL. */
-#define VERIFIER 44
+#define VERIFIER BASE64URL_MAX(HASH_LEN)
 
 /* A login that goes on. */
 struct login {
@@ -37,24 +38,6 @@ struct login {
 
 /* --- PKCE --- */
 
-/* Without padding, as it stands in a URL. */
-static void
-base64url(const unsigned char in[HASH_LEN], char out[VERIFIER])
-{
-	static const char digits[] =
-	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-	unsigned bits = 0, n = 0;
-	size_t at = 0;
-
-	for (size_t i = 0; i < HASH_LEN; i++) {
-		bits = bits << 8 | in[i];
-		for (n += 8; n >= 6; n -= 6)
-			out[at++] = digits[bits >> (n - 6) & 63];
-	}
-	out[at++] = digits[bits << (6 - n) & 63];
-	out[at] = '\0';
-}
-
 /* A new verifier, and its challenge. */
 static enum rc
 make_secrets(char verifier[VERIFIER], char challenge[VERIFIER])
@@ -64,9 +47,9 @@ make_secrets(char verifier[VERIFIER], char challenge[VERIFIER])
 
 	if (rc != RC_OK)
 		return rc;
-	base64url(bytes, verifier);
+	base64url_encode(bytes, HASH_LEN, verifier);
 	if ((rc = hash_sha256(span_of(verifier), bytes)) == RC_OK)
-		base64url(bytes, challenge);
+		base64url_encode(bytes, HASH_LEN, challenge);
 	return rc;
 }
 

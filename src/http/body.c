@@ -8,8 +8,11 @@ take(struct span object, struct body_field *f, struct err *err)
 {
 	struct span value;
 
-	buf_reset(f->text);
 	f->given = json_get(object, f->name, &value) && json_type(value) != JSON_NULL;
+	f->value = f->given ? value : (struct span){ 0 };
+	if (f->text == NULL)
+		return RC_OK;
+	buf_reset(f->text);
 	if (!f->given)
 		return RC_OK;
 	if (!json_string(value, f->text))

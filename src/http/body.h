@@ -1,4 +1,4 @@
-/* Small JSON bodies: an object whose members are text. */
+/* Small JSON bodies: an object whose members are text, mostly. */
 #ifndef TDSYNC_HTTP_BODY_H
 #define TDSYNC_HTTP_BODY_H
 
@@ -7,8 +7,9 @@
 /* A member to look for. */
 struct body_field {
 	const char *name;
-	struct buf *text; /* its decoded text; empty where it is absent */
+	struct buf *text; /* its decoded text, empty where it is absent; NULL: any value will do */
 	bool given;       /* it is there and not null */
+	struct span value; /* as it stands in the body; empty where it is absent */
 };
 
 /*

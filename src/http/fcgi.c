@@ -242,9 +242,10 @@ has_idle(const struct board *b)
 }
 
 /*
- * Where it was told to leave, or no other worker of the pool is idle, the next request will wait for this one;
- * without a pool nobody knows of others, and in a pool of one there are none: so one that is in the socket's
- * queue does. (Else nothing would ever be done in spare time.)
+ * Where it was told to leave, or no other worker of the pool is idle, the next request
+ * will wait for this one; without a pool nobody knows of others, and in a pool of one there
+ * are none: so one that is in the socket's queue does. (Else nothing would ever be done in
+ * spare time.)
  */
 static bool
 io_wanted(void *ctx, int ms)

@@ -29,6 +29,9 @@ void member_add_object(struct buf *out, const struct member *m, const char *emai
 void token_add_object(struct buf *out, const struct token_row *t, const char *email,
                       const char *secret);
 
+/* Add a token to a list in r->out, if it is valid. */
+enum rc token_list_valid(struct request *r, const struct token_row *t, const char *email);
+
 handler push_run, pull_run, status_run, snapshot_run;
 handler conflicts_run, restore_run, digest_run, history_run;
 

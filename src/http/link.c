@@ -11,14 +11,7 @@
 static enum rc
 list_one(void *ctx, const struct token_row *t)
 {
-	struct request *r = ctx;
-
-	if (t->revoked_at != 0 || t->expires_at * INT64_C(1000000) <= r->now_us)
-		return RC_OK;
-	if (r->out.len > 1)
-		buf_add_byte(&r->out, ',');
-	token_add_object(&r->out, t, "", NULL);
-	return r->out.failed ? RC_FAULT : RC_OK;
+	return token_list_valid(ctx, t, "");
 }
 
 enum rc
@@ -42,8 +35,7 @@ links_list_run(struct request *r)
 static enum rc
 take_body(struct request *r, struct buf *name, int64_t *days)
 {
-	struct body_field fields[] = { { "name", name }, { NULL, NULL } };
-	struct span body, value;
+	struct body_field fields[] = { { "name", name }, { "days", NULL }, { NULL, NULL } };
 	enum rc rc = body_parse(r, fields);
 
 	*days = LINK_DAYS;
@@ -51,10 +43,7 @@ take_body(struct request *r, struct buf *name, int64_t *days)
 		rc = err_set(&r->err, RC_INVALID, "name is required: say whom the link is for");
 	if (rc == RC_OK && buf_cstr(name) == NULL)
 		rc = err_set(&r->err, RC_FAULT, "out of memory");
-	if (rc == RC_OK)
-		rc = json_scan(buf_span(&r->body), JSON_MAX_DEPTH, &body, NULL, &r->err);
-	if (rc == RC_OK && json_get(body, "days", &value) && json_type(value) != JSON_NULL &&
-	    !json_int64(value, days))
+	if (rc == RC_OK && fields[1].given && !json_int64(fields[1].value, days))
 		*days = 0; /* no number of days */
 	return rc;
 }

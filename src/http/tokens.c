@@ -101,6 +101,17 @@ check_unlimited(struct request *r)
 
 /* --- list --- */
 
+enum rc
+token_list_valid(struct request *r, const struct token_row *t, const char *email)
+{
+	if (t->revoked_at != 0 || t->expires_at * INT64_C(1000000) <= r->now_us)
+		return RC_OK;
+	if (r->out.len > 1)
+		buf_add_byte(&r->out, ',');
+	token_add_object(&r->out, t, email, NULL);
+	return r->out.failed ? RC_FAULT : RC_OK;
+}
+
 struct listing {
 	struct request *r;
 	const struct user *user;
@@ -110,14 +121,8 @@ static enum rc
 list_one(void *ctx, const struct token_row *t)
 {
 	struct listing *l = ctx;
-	struct buf *out = &l->r->out;
 
-	if (t->revoked_at != 0 || t->expires_at * INT64_C(1000000) <= l->r->now_us)
-		return RC_OK;
-	if (out->len > 1)
-		buf_add_byte(out, ',');
-	token_add_object(out, t, l->user->email, NULL);
-	return out->failed ? RC_FAULT : RC_OK;
+	return token_list_valid(l->r, t, l->user->email);
 }
 
 enum rc
@@ -231,27 +236,23 @@ static enum rc
 take_wish(struct request *r, struct accounts *accounts, struct wish *w)
 {
 	struct body_field fields[] = {
-		{ "name", &w->name }, { "scope", &w->scope }, { NULL, NULL },
+		{ "name", &w->name }, { "scope", &w->scope }, { "projects", NULL },
+		{ "days", NULL }, { NULL, NULL },
 	};
-	struct span body, projects, days;
 	enum rc rc = body_parse(r, fields);
 
 	if (rc == RC_OK && w->name.len == 0)
 		rc = err_set(&r->err, RC_INVALID, "name is required: say what the token is for");
 	if (rc == RC_OK && buf_cstr(&w->name) == NULL)
 		rc = err_set(&r->err, RC_FAULT, "out of memory");
-	if (rc == RC_OK)
-		rc = json_scan(buf_span(&r->body), JSON_MAX_DEPTH, &body, NULL, &r->err);
 	if (rc != RC_OK)
 		return rc;
-	json_get(body, "projects", &projects);
-	json_get(body, "days", &days);
 	w->plan.user_id = r->caller.user_id;
 	w->plan.name = w->name.p;
 	rc = take_scope(r, w, fields[1].given);
 	if (rc == RC_OK)
-		rc = take_projects(r, accounts, w, projects);
-	return rc == RC_OK ? take_days(r, w, days) : rc;
+		rc = take_projects(r, accounts, w, fields[2].value);
+	return rc == RC_OK ? take_days(r, w, fields[3].value) : rc;
 }
 
 enum rc
