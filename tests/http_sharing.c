@@ -259,6 +259,33 @@ past_of_guests(struct world *w)
 		close(places[i]);
 }
 
+/* Switched off: nothing can be published, and what was before is not open any more. */
+static void
+switched_off(struct world *w)
+{
+	struct accounts *accounts;
+	struct project p;
+	struct err err;
+
+	ck_assert_int_eq(ask(w, OWNER, "PATCH", PROJECT, "{\"visibility\":\"public\"}", NULL),
+	                 403);
+	ck_assert(has_code(w, "forbidden") && has_text(w, "public_projects"));
+	ck_assert_int_eq(accounts_open(w->site.data, &accounts, &err), RC_OK);
+	ck_assert_int_eq(project_publish(accounts, w->project, true, &p, &err), RC_OK);
+	accounts_close(accounts);
+	ck_assert_int_eq(ask(w, NOBODY, "GET", SYNC "pull", NULL, NULL), 401);
+	ck_assert_int_eq(ask(w, STRANGER, "GET", SYNC "status", NULL, NULL), 403);
+	ck_assert_int_eq(ask(w, READER, "GET", SYNC "pull", NULL, NULL), 200);
+	ck_assert_int_eq(ask(w, OWNER, "PATCH", PROJECT, "{\"visibility\":\"private\"}", NULL),
+	                 200);
+}
+
+START_TEST(an_operator_may_switch_public_projects_off)
+{
+	with_each_of("public_projects = off\n", switched_off);
+}
+END_TEST
+
 START_TEST(who_replays_a_public_project_takes_no_place_of_a_member)
 {
 	with_each(past_of_guests);
@@ -940,6 +967,7 @@ sharing_case(void)
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, only_an_owner_says_whether_a_project_is_public);
 	tcase_add_test(tc, anyone_reads_a_public_project_and_does_nothing_else);
+	tcase_add_test(tc, an_operator_may_switch_public_projects_off);
 	tcase_add_test(tc, who_replays_a_public_project_takes_no_place_of_a_member);
 	tcase_add_test(tc, a_share_link_reads_its_project_until_it_is_revoked);
 	if (!http_can_run(SITE_FASTCGI))

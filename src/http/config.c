@@ -238,6 +238,12 @@ set_code_login(const struct loading *l, const char *value, struct err *err)
 }
 
 static enum rc
+set_public_projects(const struct loading *l, const char *value, struct err *err)
+{
+	return set_switch(value, &l->config->public_projects, err);
+}
+
+static enum rc
 set_audit_days(const struct loading *l, const char *value, struct err *err)
 {
 	if (!conf_int(value, 0, 36500, &l->config->audit_days))
@@ -389,6 +395,7 @@ static const struct {
 	{ "signup",           set_signup },
 	{ "approval",         set_approval },
 	{ "code_login",       set_code_login },
+	{ "public_projects",  set_public_projects },
 	{ "audit_days",       set_audit_days },
 	{ "mail",             set_mail },
 	{ "mail_from",        set_mail_from },
@@ -451,6 +458,7 @@ config_load(const char *file, const char *data, struct config *out, struct err *
 		.max_push_bytes = 64 << 20, .max_large_bodies = 4,
 		.transfer_seconds = 60, .max_waiting = 16, .page_cache_bytes = 1 << 30,
 		.max_replay_events = 200000, .heal = true, .conflict_note = true,
+		.public_projects = true,
 		.audit_days = 90,
 		.mail = {
 			.way = MAIL_AUTO, .seconds = 10, .sendmail = "/usr/sbin/sendmail",

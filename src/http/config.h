@@ -38,6 +38,7 @@ struct config {
 	enum sign_up sign_up;      /* who may get an account by logging in */
 	bool approve_by_link;      /* a GET of the mailed link approves a login */
 	bool code_login;           /* the older flow is there, too */
+	bool public_projects;      /* anyone reads what its owners made public */
 	int64_t audit_days;        /* the audit log is kept so long; 0: for ever */
 	bool limits;               /* on how often one may ask, see rates.h */
 	bool refuse_unknown;       /* unknown entity types: refused, not parked */

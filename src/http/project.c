@@ -189,6 +189,9 @@ take_visibility(struct request *r, const struct body_field *field, bool *is_publ
 	if (!*is_public && !span_is(buf_span(field->text), "private"))
 		return err_set(&r->err, RC_INVALID, "unknown visibility: must be public or "
 		               "private");
+	if (*is_public && !r->server->config->public_projects)
+		return err_set(&r->err, RC_FORBIDDEN, "this server has no public projects: its "
+		               "operator has switched them off (public_projects)");
 	return RC_OK;
 }
 

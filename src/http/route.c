@@ -297,17 +297,19 @@ redirect(struct request *r)
 static enum rc
 judge_caller(struct request *r)
 {
+	enum guests guests = r->route->guests;
 	struct auth *auth;
 	enum rc rc;
 
 	if (r->route->scope == SCOPE_NONE)
 		return RC_OK;
+	if (guests == GUESTS_ANYONE && !r->server->config->public_projects)
+		guests = GUESTS_LINK;
 	if ((rc = server_auth(r->server, &auth, &r->err)) != RC_OK)
 		return rc;
 	return auth_check(auth, request_authorization(r),
 	                  r->project_id[0] != '\0' ? r->project_id : NULL,
-	                  r->route->scope, r->route->role, r->route->guests, &r->caller,
-	                  &r->err);
+	                  r->route->scope, r->route->role, guests, &r->caller, &r->err);
 }
 
 static enum rc
