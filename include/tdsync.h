@@ -120,6 +120,9 @@ struct tdsync_status {
 	int64_t server_seq;
 	int64_t server_events;
 	int64_t clock_ahead_ms;   /* our clock against the server's; to the second */
+	/* Devices that hold events which the server lost to a restore: their ids with
+	 * ", " between, "" for none. What td-sync syncs there brings them back. */
+	const char *lost_devices;
 };
 
 /* `ask_server` false: local facts only. */

@@ -852,6 +852,50 @@ START_TEST(a_clock_that_is_known_costs_no_file)
 }
 END_TEST
 
+static enum rc
+add_lost(void *ctx, const struct device_lost *d)
+{
+	buf_addf(ctx, "%.*s %d-%d %d;", (int)d->name.len, d->name.p, (int)d->after,
+	         (int)d->until, (int)(d->seen_us / 1000000));
+	return RC_OK;
+}
+
+START_TEST(devices_that_hold_lost_events_are_named_until_they_bring_them_back)
+{
+	static const struct {
+		const char *name;
+		int64_t after, until, at;
+		const char *then;
+	} rows[] = {
+		{ "b", 10, 12, 1000, "b 10-12 1000;" },
+		{ "a", 10, 11, 1001, "a 10-11 1001;b 10-12 1000;" },
+		{ "b", 10, 12, 4600, "a 10-11 1001;b 10-12 1000;" }, /* no news for an hour */
+		{ "b", 10, 12, 4601, "a 10-11 1001;b 10-12 4601;" },
+		{ "b", 20, 25, 4602, "a 10-11 1001;b 10-25 4602;" }, /* another restore */
+		{ "a", 5, 7, 4603, "a 5-11 4603;b 10-25 4602;" },
+	};
+	struct buf text = { 0 };
+
+	ck_assert_int_eq(devices_each_lost(dir, add_lost, &text), RC_OK);
+	ck_assert_uint_eq(text.len, 0);
+	devices_served(dir, span_of("c"), 100, 1);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		devices_lost(dir, &(struct device_lost){ span_of(rows[i].name), rows[i].after,
+		             rows[i].until, rows[i].at * 1000000 });
+		buf_reset(&text);
+		ck_assert_int_eq(devices_each_lost(dir, add_lost, &text), RC_OK);
+		ck_assert_str_eq(buf_cstr(&text), rows[i].then);
+	}
+	devices_found(dir, span_of("b"));
+	devices_found(dir, span_of("nobody"));
+	buf_reset(&text);
+	ck_assert_int_eq(devices_each_lost(dir, add_lost, &text), RC_OK);
+	ck_assert_str_eq(buf_cstr(&text), "a 5-11 4603;");
+	ck_assert_int_eq(devices_greatest(dir), 100);
+	buf_free(&text);
+}
+END_TEST
+
 START_TEST(a_locked_devices_file_is_skipped_without_waiting)
 {
 	char path[TEMP_PATH + 32];
@@ -915,6 +959,7 @@ main(void)
 	tcase_add_test(t, a_clock_is_noted_when_it_is_half_a_minute_off_what_is_known);
 	tcase_add_test(t, more_devices_than_are_known_by_heart_are_noted);
 	tcase_add_test(t, a_clock_that_is_known_costs_no_file);
+	tcase_add_test(t, devices_that_hold_lost_events_are_named_until_they_bring_them_back);
 	tcase_add_test(t, a_locked_devices_file_is_skipped_without_waiting);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);

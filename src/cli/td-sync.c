@@ -140,6 +140,7 @@ show_status_json(struct cli *c, const struct tdsync_status *s)
 		out_number(c, "last_server_seq", s->server_seq);
 		out_number(c, "event_count", s->server_events);
 		out_number(c, "clock_ahead_ms", s->clock_ahead_ms);
+		out_text(c, "lost_devices", s->lost_devices);
 	}
 	out_list(c, "rejected");
 	tdsync_each_rejection(c->t, show_rejection, c);
@@ -164,6 +165,9 @@ show_status(struct cli *c, const struct tdsync_status *s)
 	if (ahead > 60 || ahead < -60)
 		out_line(c, "clock", "%" PRId64 " s %s the server's: set it right",
 		     ahead < 0 ? -ahead : ahead, ahead < 0 ? "behind" : "ahead of");
+	if (s->lost_devices[0] != '\0')
+		out_line(c, "lost", "%s: what the server lost to a restore is still there; run"
+		     " `td-sync sync` there", s->lost_devices);
 	if (s->rejected > 0) {
 		out_line(c, "refused", "%" PRId64 " (`td-sync link` again sends %s once more)",
 		     s->rejected, s->rejected == 1 ? "it" : "them");

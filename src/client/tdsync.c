@@ -80,6 +80,7 @@ tdsync_close(struct tdsync *t)
 		t->transport->free(t->transport);
 	settings_free(&t->settings);
 	words_free(&t->words);
+	buf_free(&t->lost_devices);
 	free(t->dir);
 	free(t);
 }
@@ -463,6 +464,26 @@ local_status(struct work *w, struct tdsync_status *out)
 	return books_rejections(w->l, &out->rejected, err);
 }
 
+/* The devices that an answer names, to lend them. */
+static const char *
+lost_devices(struct tdsync *t, struct span answer)
+{
+	struct buf *out = &t->lost_devices;
+	struct json_iter it;
+	struct span list, key, device, id;
+
+	buf_reset(out);
+	json_get(answer, "holds_lost_events", &list);
+	json_iter_init(&it, list);
+	while (json_next(&it, &key, &device))
+		if (json_get(device, "device_id", &id)) {
+			if (out->len > 0)
+				buf_add_str(out, ", ");
+			json_string(id, out);
+		}
+	return buf_cstr(out) != NULL ? out->p : "";
+}
+
 static void
 ask_status(struct work *w, struct tdsync_status *out)
 {
@@ -479,6 +500,8 @@ ask_status(struct work *w, struct tdsync_status *out)
 		    json_get(a.json, "event_count", &v) && json_int64(v, &out->server_events);
 		if (!out->server_reached)
 			remote_nonsense(&w->remote, "its status makes no sense", &w->t->err);
+		if (out->server_reached)
+			out->lost_devices = lost_devices(w->t, a.json);
 		if (out->server_reached && a.reply.server_time != 0)
 			out->clock_ahead_ms = (work_now_us(w) / 1000000 - a.reply.server_time) * 1000;
 	}
@@ -495,7 +518,7 @@ tdsync_get_status(struct tdsync *t, bool ask_server, struct tdsync_status *out)
 
 	t->err.text[0] = '\0';
 	*out = (struct tdsync_status){ .url = t->settings.url, .project_id = "",
-		.device_id = "", .log_id = "" };
+		.device_id = "", .log_id = "", .lost_devices = "" };
 	if ((rc = work_local(&w, local_open(t->dir, false, &w.l, &t->err))) != TDSYNC_OK)
 		return rc;
 	out->schema = w.l->schema;

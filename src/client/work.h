@@ -27,6 +27,7 @@ struct tdsync {
 	struct words words;  /* that the last call lent */
 	/* What tdsync_status borrows. */
 	char project[BOOKS_TEXT], device[BOOKS_TEXT], log_id[2 * LOG_ID_LEN + 1];
+	struct buf lost_devices;
 };
 
 /* One call at work on an open database. */

@@ -126,11 +126,18 @@ after_pull(struct request *r)
 {
 	struct page_key key = key_of(r, r->cursor);
 	struct span device = buf_span(&r->device);
+	struct events_gap gap;
 
+	if (device.len == 0)
+		device = span_of(r->caller.token_id);
+	if (r->gap.until != 0)
+		devices_lost(r->project->dir, &(struct device_lost){ device, r->gap.after,
+		             r->gap.until, r->now_us });
 	if (r->seq != 0)
-		devices_served(r->project->dir,
-		               device.len > 0 ? device : span_of(r->caller.token_id),
-		               r->seq, r->now_us);
+		devices_served(r->project->dir, device, r->seq, r->now_us);
+	if (r->seq != 0 && r->knows &&
+	    events_gap(r->project->log, INT64_MAX, &gap, NULL) == RC_OK)
+		devices_found(r->project->dir, device);
 	if (r->page.sealed && starts_well(r)) {
 		pages_keep(&r->server->pages, &key, &r->page, buf_span(&r->out));
 		/* Whoever purged the project meanwhile did not see that page. */
@@ -153,7 +160,27 @@ note_served(struct request *r, int64_t last, bool sealed)
 	    r->caller.guest)
 		return;
 	request_query(r, "exclude_client", &r->device);
+	r->knows = sync_claims(r);
 	r->seq = last;
+	r->after = after_pull;
+}
+
+/*
+ * A cursor inside the gap that a restore made is that of a device which got events
+ * that the server lost: it is noted, once the answer is out, for whoever asks after
+ * them. Our client, which says what it knows, is told by a 409 instead.
+ */
+static void
+note_lost(struct request *r, int64_t after)
+{
+	struct events_gap gap;
+
+	if (after == 0 || after == r->head.visible || r->method == METHOD_HEAD ||
+	    r->caller.guest || sync_claims(r) ||
+	    events_gap(r->project->log, after, &gap, NULL) != RC_OK || after > gap.until)
+		return;
+	request_query(r, "exclude_client", &r->device);
+	r->gap = (struct events_gap){ gap.after, after };
 	r->after = after_pull;
 }
 
@@ -202,6 +229,7 @@ answer(struct request *r, int64_t after, int64_t limit)
 	char tag[SYNC_TAG];
 	int64_t last;
 
+	note_lost(r, after);
 	if (reply_matches(r, tag_of(r, after, limit, tag))) {
 		reply_header(r, "ETag", tag);
 		r->status = 304;

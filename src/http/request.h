@@ -90,6 +90,8 @@ struct request {
 	struct page page;             /* a pull's */
 	int64_t cursor;
 	bool unsettled;               /* its log is to be applied and healed */
+	struct events_gap gap;        /* that a pull came from the inside of; until 0: none */
+	bool knows;                   /* who pulls told which log he knows */
 	int waiter_place;             /* at the project's lock, -1: none */
 
 	struct buf scratch;           /* for whoever needs one for a moment */

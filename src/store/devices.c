@@ -12,9 +12,15 @@ static const char schema[] =
     " served_seq INTEGER NOT NULL DEFAULT 0,"
     " served_us INTEGER NOT NULL DEFAULT 0," /* when, microseconds since 1970 */
     " ahead_ms INTEGER NOT NULL DEFAULT 0"   /* its clock against ours */
+    ") WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS lost("       /* who holds events that we lost */
+    " name TEXT PRIMARY KEY,"
+    " after_seq INTEGER NOT NULL,"           /* behind this one */
+    " until_seq INTEGER NOT NULL,"           /* up to this one, its cursor */
+    " seen_us INTEGER NOT NULL"              /* when it last came from there */
     ") WITHOUT ROWID";
 
-enum query { Q_GET, Q_SERVED, Q_CLOCK, Q_GREATEST, Q__MAX };
+enum query { Q_GET, Q_SERVED, Q_CLOCK, Q_GREATEST, Q_LOST, Q_FOUND, Q_EACH_LOST, Q__MAX };
 
 static const char *const queries[Q__MAX] = {
 	[Q_GET] =
@@ -28,6 +34,17 @@ static const char *const queries[Q__MAX] = {
 	    " ON CONFLICT (name) DO UPDATE SET ahead_ms = :ahead",
 	[Q_GREATEST] =
 	    "SELECT coalesce(max(served_seq), 0) FROM device /*scan*/",
+	[Q_LOST] = /* a poll from the same place an hour later is news */
+	    "INSERT INTO lost(name, after_seq, until_seq, seen_us)"
+	    " VALUES (:name, :after, :until, :now)"
+	    " ON CONFLICT (name) DO UPDATE SET after_seq = min(after_seq, :after),"
+	    " until_seq = max(until_seq, :until), seen_us = :now"
+	    " WHERE until_seq < :until OR after_seq > :after"
+	    " OR seen_us < :now - 3600000000",
+	[Q_FOUND] =
+	    "DELETE FROM lost WHERE name = :name",
+	[Q_EACH_LOST] =
+	    "SELECT name, after_seq, until_seq, seen_us FROM lost ORDER BY name",
 };
 
 /* Open it; NULL where it can't be had: then nothing is known or noted. */
@@ -181,4 +198,63 @@ devices_greatest(const char *dir)
 	sqlite3_finalize(st);
 	sqlite3_close(db);
 	return seq;
+}
+
+void
+devices_lost(const char *dir, const struct device_lost *d)
+{
+	sqlite3 *db = open_db(dir, true);
+	sqlite3_stmt *st = NULL;
+
+	if (db == NULL)
+		return;
+	if (db_prepare(db, queries[Q_LOST], &st, NULL) == RC_OK) {
+		db_bind_text(st, ":name", d->name);
+		db_bind_int(st, ":after", d->after);
+		db_bind_int(st, ":until", d->until);
+		db_bind_int(st, ":now", d->seen_us);
+		db_run(st, NULL);
+	}
+	sqlite3_finalize(st);
+	sqlite3_close(db);
+}
+
+void
+devices_found(const char *dir, struct span device)
+{
+	sqlite3 *db = open_db(dir, false);
+	sqlite3_stmt *st = NULL;
+
+	if (db == NULL)
+		return;
+	if (db_prepare(db, queries[Q_FOUND], &st, NULL) == RC_OK) {
+		db_bind_text(st, ":name", device);
+		db_run(st, NULL);
+	}
+	sqlite3_finalize(st);
+	sqlite3_close(db);
+}
+
+enum rc
+devices_each_lost(const char *dir, devices_visit *visit, void *ctx)
+{
+	sqlite3 *db = open_db(dir, false);
+	sqlite3_stmt *st = NULL;
+	struct device_lost d;
+	bool row;
+	enum rc rc;
+
+	if (db == NULL)
+		return RC_OK;
+	rc = db_prepare(db, queries[Q_EACH_LOST], &st, NULL);
+	while (rc == RC_OK && (rc = db_step(st, &row, NULL)) == RC_OK && row) {
+		d.name = db_span(st, 0);
+		d.after = sqlite3_column_int64(st, 1);
+		d.until = sqlite3_column_int64(st, 2);
+		d.seen_us = sqlite3_column_int64(st, 3);
+		rc = visit(ctx, &d);
+	}
+	sqlite3_finalize(st);
+	sqlite3_close(db);
+	return rc;
 }

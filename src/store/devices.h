@@ -51,4 +51,29 @@ enum rc devices_get(const char *dir, struct span device, struct device_state *ou
 /* The greatest cursor ever served; 0 when nothing is known. */
 int64_t devices_greatest(const char *dir);
 
+/* A device that holds events which the server lost: it pulled from inside the gap
+ * that a restore made (events_gap()). */
+struct device_lost {
+	struct span name;    /* device id, or a token's id */
+	int64_t after;       /* it may hold what had the numbers behind this one, */
+	int64_t until;       /* up to its cursor */
+	int64_t seen_us;     /* when it last pulled from there, microseconds since 1970 */
+};
+
+/* Note such a device; written only when it is news. Failures are swallowed. */
+void devices_lost(const char *dir, const struct device_lost *d);
+
+/* It knows of the log as it is now, so it has offered again what was lost (our
+ * client does, design.md): forget that. */
+void devices_found(const char *dir, struct span device);
+
+/*
+ * Call visit for each such device, by name; the spans are borrowed for the call.
+ * `dir` is the project's folder. Anything but RC_OK of visit ends it with that
+ * outcome. RC_BUSY: somebody is writing there just now. A devices.db that is lost
+ * holds none.
+ */
+typedef enum rc devices_visit(void *ctx, const struct device_lost *d);
+enum rc devices_each_lost(const char *dir, devices_visit *visit, void *ctx);
+
 #endif

@@ -31,7 +31,8 @@
 
 static const char schema[] =
     "CREATE TABLE meta("
-    " key TEXT PRIMARY KEY,"          /* 'format', 'profile', 'heal_from' */
+    " key TEXT PRIMARY KEY,"          /* 'format', 'profile', 'heal_from'; 'gap ' and
+                                       * 19 digits: what restores passed over */
     " value NOT NULL"
     ") WITHOUT ROWID;"
     "CREATE TABLE head("              /* one row: the end of the log */
@@ -69,7 +70,7 @@ static const char schema[] =
 
 enum query { Q_HEAD, Q_HEAD_SET, Q_AUTHOR, Q_AUTHOR_ADD, Q_APPEND, Q_FIND,
              Q_WALK, Q_GET, Q_GLANCE, Q_BEFORE, Q_BYTES, Q_LARGE, Q_DIGEST, Q_HOLD, Q_LET_GO, Q_BEGIN, Q_COMMIT,
-             Q_HEAL_FROM, Q_SET_HEAL_FROM, Q__MAX };
+             Q_HEAL_FROM, Q_SET_HEAL_FROM, Q_GAP, Q__MAX };
 
 /* What read_event() reads. */
 #define SELECT_WITH(payload) \
@@ -121,6 +122,10 @@ static const char *const queries[Q__MAX] = {
 	    "SELECT digest FROM event WHERE seq = :seq",
 	[Q_HEAL_FROM] = "SELECT value FROM meta WHERE key = 'heal_from'",
 	[Q_SET_HEAL_FROM] = "INSERT OR REPLACE INTO meta VALUES ('heal_from', :seq)",
+	[Q_GAP] =
+	    "SELECT CAST(substr(key, 5) AS INTEGER), value FROM meta"
+	    " WHERE key >= 'gap ' AND key < printf('gap %019d', :seq)"
+	    " ORDER BY key DESC LIMIT 1",
 };
 
 /*
@@ -711,6 +716,26 @@ events_bytes(struct events *e, int64_t *bytes, struct err *err)
 	enum rc rc = db_step(st, &row, err);
 
 	*bytes = rc == RC_OK && row ? sqlite3_column_int64(st, 0) : 0;
+	db_reset(st);
+	return rc;
+}
+
+enum rc
+events_gap(struct events *e, int64_t seq, struct events_gap *out, struct err *err)
+{
+	sqlite3_stmt *st = e->st[Q_GAP];
+	bool row;
+	enum rc rc;
+
+	*out = (struct events_gap){ 0 };
+	db_bind_int(st, ":seq", seq);
+	rc = db_step(st, &row, err);
+	if (rc == RC_OK && row) {
+		out->after = sqlite3_column_int64(st, 0);
+		out->until = sqlite3_column_int64(st, 1);
+	} else if (rc == RC_OK) {
+		rc = err_set(err, RC_NOT_FOUND, "no gap before %" PRId64, seq);
+	}
 	db_reset(st);
 	return rc;
 }

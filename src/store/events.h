@@ -146,6 +146,19 @@ enum rc events_append(struct events *e, const struct event *ev, int64_t *seq,
 enum rc events_find(struct events *e, const struct event *ev, int64_t *seq,
                     struct err *err);
 
+/*
+ * Numbers that a restore passed over, so that none is given twice: those with
+ * after < seq <= until. What had one of them is lost here, but for devices that
+ * got it.
+ */
+struct events_gap {
+	int64_t after, until;
+};
+
+/* The last gap that begins before a seq (INT64_MAX: the last one). RC_NOT_FOUND: there
+ * is none. */
+enum rc events_gap(struct events *e, int64_t seq, struct events_gap *out, struct err *err);
+
 /* How large the log is: events.db, with what is still in its WAL. */
 enum rc events_bytes(struct events *e, int64_t *bytes, struct err *err);
 
