@@ -28,9 +28,9 @@ is "exactly these files are installed" same "$(files)" "./p/bin/td-sync
 ./p/share/doc/td-sync/CHANGELOG.md
 ./p/share/doc/td-sync/LICENSE
 ./p/share/doc/td-sync/README.md
-./p/share/doc/td-sync/api.md
 ./p/share/doc/td-sync/limits.md
 ./p/share/doc/td-sync/performance.md
+./p/share/doc/td-sync/protocol.md
 $pages
 ./p/share/td-sync/nginx/fill
 ./p/share/td-sync/nginx/nginx.conf.in

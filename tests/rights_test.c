@@ -1,6 +1,6 @@
 /*
  * Who may what: every route of the table, asked by every kind of caller there is, in
- * every role, over HTTP; and what docs/api.md says of it ("Who may what"), which is read
+ * every role, over HTTP; and what docs/protocol.md says of it ("Who may what"), which is read
  * from there, so that it can't say anything else. A route that is not in the document,
  * or that this test has no request for, fails it.
  */
@@ -65,7 +65,7 @@ scope_of(const char *text)
 	unsigned scope = 0;
 
 	ck_assert_msg(strcmp(text, "none") == 0 || strcmp(text, "any") == 0 ||
-	              scope_parse(span_of(text), &scope), "docs/api.md: scope %s", text);
+	              scope_parse(span_of(text), &scope), "docs/protocol.md: scope %s", text);
 	return scope;
 }
 
@@ -80,7 +80,7 @@ read_rule(const char *line)
 	              next_cell(&line, scope, sizeof(scope)) &&
 	              next_cell(&line, role, sizeof(role)) &&
 	              next_cell(&line, limited, sizeof(limited)) &&
-	              next_cell(&line, others, sizeof(others)), "docs/api.md: %.60s", line);
+	              next_cell(&line, others, sizeof(others)), "docs/protocol.md: %.60s", line);
 	r->open = strcmp(scope, "none") == 0;
 	r->scope = scope_of(scope);
 	ck_assert(strcmp(role, "-") == 0 || role_find(span_of(role), &r->role));
@@ -99,7 +99,7 @@ read_rules(void)
 	const char *at;
 	struct err err;
 
-	ck_assert_msg(fs_read(TOP_SRCDIR "/docs/api.md", 1 << 20, &text, &err) == RC_OK, "%s",
+	ck_assert_msg(fs_read(TOP_SRCDIR "/docs/protocol.md", 1 << 20, &text, &err) == RC_OK, "%s",
 	              err.text);
 	ck_assert((at = strstr(buf_cstr(&text), title)) != NULL);
 	at += sizeof(title) - 1;
@@ -659,14 +659,14 @@ START_TEST(every_route_is_in_the_document_and_asked_here)
 		struct rule *r = rule_of(samples[k].name);
 
 		ck_assert_msg(asked[k] == 1, "there is no route %s", samples[k].name);
-		ck_assert_msg(r != NULL, "docs/api.md does not say who may %s", samples[k].name);
-		ck_assert_msg(!r->found, "docs/api.md has %s twice", samples[k].name);
+		ck_assert_msg(r != NULL, "docs/protocol.md does not say who may %s", samples[k].name);
+		ck_assert_msg(!r->found, "docs/protocol.md has %s twice", samples[k].name);
 		r->found = true;
 		/* Only projects have members. */
 		ck_assert((strstr(r->name, "{id}") != NULL) == (r->role != ROLE_NONE));
 	}
 	for (size_t i = 0; i < n_rules; i++)
-		ck_assert_msg(rules[i].found, "docs/api.md has %s, which is no route",
+		ck_assert_msg(rules[i].found, "docs/protocol.md has %s, which is no route",
 		              rules[i].name);
 }
 END_TEST
