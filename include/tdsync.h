@@ -352,6 +352,45 @@ enum tdsync_rc tdsync_each_invitation(struct tdsync *t,
  * TDSYNC_REFUSED: it is over, or was answered before. */
 enum tdsync_rc tdsync_answer_invitation(struct tdsync *t, const char *id, bool accept);
 
+/* How bad it is. */
+enum tdsync_level {
+	TDSYNC_FINE,     /* nothing is: what was looked at */
+	TDSYNC_WARNING,  /* it works, or will not for long; or a part doesn't */
+	TDSYNC_ERROR     /* that has to be mended first */
+};
+
+/* One thing that was looked at. */
+struct tdsync_diagnosis {
+	enum tdsync_level level;
+	const char *check; /* a word for it: "address", "name", "connect", "tls", "health", "clock", "cache",
+	                    * "large", "token_arrives", "exposed", "token", "database", "lock",
+	                    * "project", "refused", "lost", "events" */
+	const char *what;  /* a sentence each; the last two are "" where it is fine */
+	const char *why;   /* why it matters */
+	const char *todo;  /* what to do */
+};
+
+/*
+ * Find out why a sync doesn't work: the way to the server step by step, the token, the
+ * database here, the project. Changes nothing, there or here, and goes on after what is
+ * wrong as far as it can. Call visit with each thing; strings are borrowed for the call,
+ * and it must not call the library. TDSYNC_OK whatever was found.
+ */
+enum tdsync_rc tdsync_diagnose(struct tdsync *t,
+                               void (*visit)(void *ctx, const struct tdsync_diagnosis *d),
+                               void *ctx);
+
+/*
+ * The same of the server alone, as its operator asks it: no token of anybody's is sent,
+ * nothing here is looked at. `hidden` are paths ("/server.db") that its web server must
+ * hand out neither below the server's address nor below its host: a file of such a name
+ * begins with its name, or is an SQLite database.
+ */
+enum tdsync_rc tdsync_diagnose_server(struct tdsync *t, const char *const *hidden, size_t n,
+                                      void (*visit)(void *ctx,
+                                                    const struct tdsync_diagnosis *d),
+                                      void *ctx);
+
 #pragma GCC visibility pop
 
 #ifdef __cplusplus

@@ -39,6 +39,7 @@ enum option_id {
 	O_READ_ONLY,
 	O_SINCE,
 	O_YES,
+	O_URL,
 	O_COMMON, /* the ones from here on go with every command */
 	O_DATA = O_COMMON,
 	O_JSON,
@@ -70,6 +71,7 @@ static const struct {
 	[O_READ_ONLY] = { "read-only", NULL, "as --scope sync:read" },
 	[O_SINCE] = { "since", "WHEN", "from so many days ago on, or a date, as 2026-11-26" },
 	[O_YES] = { "yes", NULL, "do it without asking" },
+	[O_URL] = { "url", "URL", "the server's address for clients (default: the server's key)" },
 	[O_DATA] = { "data", "DIR", "the server's data folder (else TD_SYNC_SERVER_DATA)" },
 	[O_JSON] = { "json", NULL, "print one JSON object a line" },
 	[O_HELP] = { "help", NULL, "show this help, or a command's" },
@@ -85,6 +87,7 @@ struct command {
 	const char *does;
 	int (*run)(struct admin *a);
 	bool anywhere;            /* needs no data folder */
+	bool alone;               /* sees to the data folder itself */
 };
 
 static const struct command commands[] = {
@@ -151,6 +154,8 @@ static const struct command commands[] = {
 	{ "key", "list", "", 0, 0, 0, "list keys", key_list_run },
 	{ "mail", "test", "ADDRESS", 1, BIT(O_CONFIG), 0,
 	  "send a test mail with the server's configuration", mail_test_run },
+	{ "doctor", NULL, "", 0, BIT(O_URL) | BIT(O_CONFIG), 0,
+	  "look for what is wrong, or soon will be", doctor_run, false, true },
 	{ "audit", NULL, "", 0, BIT(O_SINCE) | BIT(O_USER) | BIT(O_PROJECT), 0,
 	  "list who did what", audit_run },
 };
@@ -357,6 +362,9 @@ set_option(struct admin *a, enum option_id o, const char *value)
 	case O_CONFIG:
 		a->config = value;
 		break;
+	case O_URL:
+		a->url = value;
+		break;
 	case O_USER:
 		a->user = value;
 		break;
@@ -482,13 +490,9 @@ is_utf8(const char *text)
 
 /* --- who we are --- */
 
-/*
- * What root makes in a folder of the server's user, the server could not
- * read or write: so root becomes that user first. It also keeps root from
- * following links that this user may have laid.
- */
-static enum rc
-become_owner(struct admin *a)
+/* It also keeps root from following links that this user may have laid. */
+enum rc
+admin_become_owner(struct admin *a)
 {
 	struct passwd *pw;
 	struct stat st;
@@ -512,8 +516,8 @@ run(struct admin *a, const struct command *c)
 	int code;
 
 	umask(077);
-	rc = c->anywhere ? RC_OK : become_owner(a);
-	if (rc == RC_OK && !c->anywhere && c->run != init_run)
+	rc = c->anywhere || c->alone ? RC_OK : admin_become_owner(a);
+	if (rc == RC_OK && !c->anywhere && !c->alone && c->run != init_run)
 		rc = admin_open(a);
 	if (rc != RC_OK)
 		return admin_fail(a, rc);

@@ -19,7 +19,8 @@ enum {
 	EXIT_NOT_FOUND = 3,   /* no such user, project, member, token */
 	EXIT_CONFLICT = 4,    /* it is there already, or not in the needed state */
 	EXIT_INVALID = 5,     /* a value that can't be taken */
-	EXIT_WRONG = 6        /* verify: something is not what it should be */
+	EXIT_WRONG = 6,       /* verify, doctor: something is not what it should be */
+	EXIT_WARNED = 7       /* doctor: nothing worse than warnings */
 };
 
 /* A command's options and arguments, and what it opened. */
@@ -34,6 +35,7 @@ struct admin {
 	const char *profile;
 	const char *profiles;
 	const char *config;
+	const char *url;
 	const char **projects;   /* every --project; owned */
 	size_t n_projects;
 	unsigned scope;          /* all --scope together; 0: none was given */
@@ -49,6 +51,10 @@ struct admin {
 /* Open server.db. The keys are not looked at: a broken one must not keep
  * anybody from revoking a token. */
 enum rc admin_open(struct admin *a);
+
+/* What root makes in a folder of the server's user, the server could not read or write:
+ * so root becomes that user. Of the doctor alone; all others are it already. */
+enum rc admin_become_owner(struct admin *a);
 
 /* Say a->err on stderr; returns the exit code for the outcome. */
 int admin_fail(struct admin *a, enum rc rc);
@@ -152,5 +158,6 @@ int key_create_run(struct admin *a);
 int key_rotate_run(struct admin *a);
 int key_list_run(struct admin *a);
 int audit_run(struct admin *a);
+int doctor_run(struct admin *a);
 
 #endif

@@ -195,10 +195,11 @@ status_run(struct cli *c)
 /* --- the command line --- */
 
 /* Options that are for some commands only, by their letter to getopt_long(). */
-#define OPTIONS "asepRnd"
+#define OPTIONS "asepRndH"
 #define OPTION_ALL "a"
 #define OPTION_LOGIN "se"
 #define OPTION_TOKEN "pRnd"
+#define OPTION_DOCTOR "H"
 
 static const struct command {
 	const char *name, *args, *does;
@@ -223,6 +224,7 @@ static const struct command {
 	  OPTION_ALL },
 	{ "history", "ENTITY", "what happened to an issue, or TYPE/ID", 1, 1, cli_history, "" },
 	{ "verify", "", "pull, and compare with the server", 0, 0, cli_verify, "" },
+	{ "doctor", "[URL]", "find out why it doesn't work", 0, 1, cli_doctor, OPTION_DOCTOR },
 	{ "token", "create", "make a token, as for an agent; it is shown this once", 1, 2, cli_token,
 	  OPTION_TOKEN },
 	{ "token", "list", "your tokens", 1, 2, cli_token, OPTION_TOKEN },
@@ -263,6 +265,9 @@ help(void)
 	       "  --read-only     not to push with\n"
 	       "  --days N        for how long, 1 to 3650 (default: as yours, a year at most)\n"
 	       "  --name TEXT     what it is for\n"
+	       "of doctor:\n"
+	       "  --hidden PATH   look at the server alone, and whether it hands that out\n"
+	       "                  (repeatable)\n"
 	       "of conflicts:\n"
 	       "  --all           those too whose loss was put back\n"
 	       "\nTD_SYNC_URL is the server's address, TD_AUTH_KEY the token; without them\n"
@@ -289,6 +294,7 @@ static const struct option long_options[] = {
 	{ "project", required_argument, NULL, 'p' },
 	{ "read-only", no_argument, NULL, 'R' },
 	{ "name", required_argument, NULL, 'n' },
+	{ "hidden", required_argument, NULL, 'H' },
 	{ "days", required_argument, NULL, 'd' },
 	{ "json", no_argument, NULL, 'j' },
 	{ "quiet", no_argument, NULL, 'q' },
@@ -329,6 +335,13 @@ take_option(struct cli *c, struct tdsync_options *options, int letter)
 		if (c->n_projects == CLI_PROJECTS)
 			return cli_usage("too many of --project", "");
 		c->projects[c->n_projects++] = optarg;
+		break;
+	case 'H':
+		if (optarg[0] != '/')
+			return cli_usage("--hidden is a path with a slash at its start, not ", optarg);
+		if (c->n_hidden == CLI_HIDDEN)
+			return cli_usage("too many of --hidden", "");
+		c->hidden[c->n_hidden++] = optarg;
 		break;
 	case 'R':
 		c->read_only = true;
@@ -408,7 +421,12 @@ main(int argc, char **argv)
 		return code;
 	if (isatty(STDERR_FILENO) && !c.quiet)
 		options.waiting = tell_waiting;
-	if ((rc = tdsync_open(&options, &c.t, error, sizeof(error))) != TDSYNC_OK) {
+	if (command->run == cli_doctor && c.args[0] != NULL)
+		options.url = c.args[0];
+	rc = tdsync_open(&options, &c.t, error, sizeof(error));
+	if (rc == TDSYNC_INVALID && command->run == cli_doctor)
+		return out_finish(&c, cli_doctor_unable(&c, error));
+	if (rc != TDSYNC_OK) {
 		out_complain(error);
 		return rc == TDSYNC_INVALID ? EXIT_USAGE : EXIT_BUG;
 	}

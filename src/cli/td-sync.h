@@ -22,7 +22,10 @@ enum {
 	EXIT_REFUSED = 7,   /* by the server: a request, or some of the events */
 	EXIT_LOG_CHANGED = 8,
 	EXIT_BUG = 9,
-	EXIT_DIFFERS = 10   /* verify: something is not what it should be */
+	EXIT_DIFFERS = 10,  /* verify: something is not what it should be */
+	/* of doctor, as those of td-sync-admin doctor: for monitoring */
+	EXIT_FOUND_ERROR = 6,
+	EXIT_FOUND_WARNING = 7
 };
 
 /* A terminal of a usual width: lines are made for it. */
@@ -30,6 +33,7 @@ enum {
 
 #define CLI_ARGS 2
 #define CLI_PROJECTS 80
+#define CLI_HIDDEN 16
 
 /* A command that runs. */
 struct cli {
@@ -41,6 +45,8 @@ struct cli {
 	int64_t days;               /* 0: likewise */
 	const char *projects[CLI_PROJECTS];
 	size_t n_projects;
+	const char *hidden[CLI_HIDDEN];
+	size_t n_hidden;
 	char given[16];             /* those that are not for all commands */
 	struct buf out;             /* one JSON object, or text */
 	size_t members;             /* in the object */
@@ -111,6 +117,10 @@ int cli_invitation(struct cli *c); /* td-sync-invitation.c */
 int cli_conflicts(struct cli *c); /* td-sync-conflicts.c */
 int cli_history(struct cli *c);   /* td-sync-history.c */
 int cli_verify(struct cli *c);    /* td-sync-verify.c */
+int cli_doctor(struct cli *c);    /* td-sync-doctor.c */
+
+/* The doctor's word where no handle can be had: an address that is none. */
+int cli_doctor_unable(struct cli *c, const char *error);
 
 /* Complain about the command line; the exit code. */
 int cli_usage(const char *what, const char *which);

@@ -231,11 +231,32 @@ configure(struct local *l, bool write, struct err *err)
 	return rc == RC_OK ? db_exec(l->db, is_wal ? wal : rollback, err) : rc;
 }
 
+/* The path of td's lock; NULL when out of memory. */
+static char *
+lock_path(const struct local *l)
+{
+	char *path = join(l->file, "");
+
+	if (path != NULL)
+		strcpy(strrchr(path, '/'), "/db.lock"); /* shorter than /issues.db */
+	return path;
+}
+
+static enum rc
+open_lock(struct local *l, struct err *err)
+{
+	char *path = lock_path(l);
+	enum rc rc = path != NULL ? lock_open(path, &l->lock, err)
+	                          : err_set(err, RC_FAULT, "out of memory");
+
+	free(path);
+	return rc;
+}
+
 enum rc
 local_open(const char *dir, bool write, struct local **out, struct err *err)
 {
 	struct local *l = calloc(1, sizeof(*l));
-	char *lock = NULL;
 	enum rc rc;
 
 	*out = NULL;
@@ -253,20 +274,11 @@ local_open(const char *dir, bool write, struct local **out, struct err *err)
 			rc = local_failed(l, rc, err);
 		goto done;
 	}
-	if (write) {
-		lock = join(l->file, "");
-		if (lock == NULL) {
-			rc = err_set(err, RC_FAULT, "out of memory");
-			goto done;
-		}
-		strcpy(strrchr(lock, '/'), "/db.lock"); /* shorter than /issues.db */
-		if ((rc = lock_open(lock, &l->lock, err)) != RC_OK)
-			goto done;
-	}
+	if (write && (rc = open_lock(l, err)) != RC_OK)
+		goto done;
 	*out = l;
 	l = NULL;
 done:
-	free(lock);
 	local_close(l);
 	return rc;
 }
@@ -347,6 +359,52 @@ local_rollback(struct local *l)
 		sqlite3_exec(l->db, "ROLLBACK", NULL, NULL, NULL);
 	local_foreign_keys(l, true);
 	lock_release(l->lock);
+}
+
+/* --- a diagnosis --- */
+
+enum rc
+local_check(struct local *l, char mode[16], struct buf *wrong, struct err *err)
+{
+	sqlite3_stmt *st = NULL;
+	struct span says;
+	bool row = false;
+	enum rc rc;
+
+	if ((rc = db_prepare(l->db, "PRAGMA main.journal_mode", &st, err)) == RC_OK)
+		rc = db_step(st, &row, err);
+	says = row ? db_span(st, 0) : (struct span){ "", 0 };
+	snprintf(mode, 16, "%.*s", (int)says.len, says.p);
+	sqlite3_finalize(st);
+	st = NULL;
+	buf_reset(wrong);
+	if (rc == RC_OK &&
+	    (rc = db_prepare(l->db, "PRAGMA main.quick_check(1)", &st, err)) == RC_OK)
+		rc = db_step(st, &row, err);
+	if (rc == RC_OK && row && !span_is(db_span(st, 0), "ok"))
+		buf_add_span(wrong, db_span(st, 0));
+	sqlite3_finalize(st);
+	return local_failed(l, rc, err);
+}
+
+enum rc
+local_try_lock(struct local *l, struct err *err)
+{
+	char *path = lock_path(l);
+	struct lock *lock = NULL;
+	struct fs_id id;
+	enum rc rc = RC_OK;
+
+	if (path == NULL)
+		return err_set(err, RC_FAULT, "out of memory");
+	if (access(l->file, W_OK) != 0 || fs_read_only(l->file))
+		rc = err_set(err, RC_UNAVAILABLE, "%s or its folder is read-only", brief(l->file));
+	else if (fs_identify(path, &id) && (rc = lock_open(path, &lock, err)) == RC_OK &&
+	         (rc = lock_take(lock, clock_mono_ms() + WAIT_MS)) == RC_BUSY)
+		err_set(err, rc, "another program has held .todos/db.lock for %d s", WAIT_MS / 1000);
+	lock_close(lock);
+	free(path);
+	return rc;
 }
 
 void

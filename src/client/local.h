@@ -81,6 +81,16 @@ void local_foreign_keys(struct local *l, bool on);
  */
 enum rc local_failed(struct local *l, enum rc rc, struct err *err);
 
+/*
+ * For a diagnosis: the journal mode of issues.db, and what SQLite finds wrong with it
+ * at first sight (quick_check; empty: nothing), in `wrong`.
+ */
+enum rc local_check(struct local *l, char mode[16], struct buf *wrong, struct err *err);
+
+/* Likewise whether it could be written now: td's lock is taken, and let go. RC_BUSY:
+ * somebody holds it for long; RC_UNAVAILABLE: there is no right to write. */
+enum rc local_try_lock(struct local *l, struct err *err);
+
 /* Whether main has that table. */
 bool local_has_table(struct local *l, const char *table);
 

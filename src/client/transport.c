@@ -32,6 +32,8 @@ struct sink {
 	CURL *curl;
 	struct transport_reply *reply;
 	struct transport_file *file; /* NULL: everything goes into the reply */
+	size_t room;       /* so much of a body is taken, */
+	bool cut;          /* and the rest left, which is no failure */
 	int64_t from;      /* where the part begins that came, by Content-Range */
 	char tag[128];     /* ETag */
 	bool into_file;    /* the body goes there, */
@@ -103,8 +105,12 @@ on_body(char *p, size_t size, size_t n, void *ctx)
 		return 0;
 	if (s->into_file)
 		return write_file(s, p, n) ? n : 0;
-	if (n > MAX_BODY - s->reply->body.len) {
+	if (n > s->room - s->reply->body.len && !s->cut) {
 		s->too_large = true;
+		return 0;
+	}
+	if (n > s->room - s->reply->body.len) {
+		buf_add(&s->reply->body, p, s->room - s->reply->body.len);
 		return 0;
 	}
 	buf_add(&s->reply->body, p, n);
@@ -150,7 +156,7 @@ on_header(char *line, size_t size, size_t n, void *ctx)
 	if (n > 5 && strncmp(line, "HTTP/", 5) == 0) {
 		/* A new answer begins (after a "100 Continue"). */
 		r->content_type[0] = r->log_id[0] = r->log_last[0] = '\0';
-		r->snapshot_digest[0] = s->tag[0] = '\0';
+		r->snapshot_digest[0] = r->cache_control[0] = s->tag[0] = '\0';
 		r->retry_after_s = 0;
 		r->server_time = r->snapshot_seq = s->from = 0;
 	} else if (header(line, n, "Content-Type", value, sizeof(value))) {
@@ -174,6 +180,8 @@ on_header(char *line, size_t size, size_t n, void *ctx)
 		long wait = strtol(value, NULL, 10); /* the form with a date counts as none */
 
 		r->retry_after_s = wait < 0 ? 0 : wait > 86400 ? 86400 : (int)wait;
+	} else if (header(line, n, "Cache-Control", value, sizeof(value))) {
+		snprintf(r->cache_control, sizeof(r->cache_control), "%.63s", value);
 	} else if (header(line, n, "Date", value, sizeof(value))) {
 		time_t t = curl_getdate(value, NULL);
 
@@ -247,15 +255,13 @@ no_answer(struct http *h, CURLcode code, const struct sink *s, struct err *err)
 	               h->why[0] != '\0' ? h->why : curl_easy_strerror(code));
 }
 
-static CURLcode
-perform(struct http *h, const struct transport_request *rq, struct curl_slist *headers,
-        const char *url, struct sink *s)
+/* What every request is made with. */
+static void
+set_up(CURL *c, const char *url, char why[CURL_ERROR_SIZE], struct curl_slist *headers,
+       struct sink *s)
 {
-	CURL *c = h->curl;
-
-	curl_easy_reset(c); /* keeps connections and their TLS sessions */
-	h->why[0] = '\0';
-	curl_easy_setopt(c, CURLOPT_ERRORBUFFER, h->why);
+	why[0] = '\0';
+	curl_easy_setopt(c, CURLOPT_ERRORBUFFER, why);
 	curl_easy_setopt(c, CURLOPT_URL, url);
 #if LIBCURL_VERSION_NUM >= 0x075500 /* 7.85 */
 	curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -263,23 +269,33 @@ perform(struct http *h, const struct transport_request *rq, struct curl_slist *h
 	curl_easy_setopt(c, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
 #endif
 	curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L); /* a token goes to one host */
-	curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
 	curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(c, CURLOPT_USERAGENT, "td-sync/" PACKAGE_VERSION);
+	curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_S);
+	curl_easy_setopt(c, CURLOPT_HTTPHEADER, headers);
+	curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
+	curl_easy_setopt(c, CURLOPT_WRITEDATA, s);
+	curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, on_header);
+	curl_easy_setopt(c, CURLOPT_HEADERDATA, s);
+}
+
+static CURLcode
+perform(struct http *h, const struct transport_request *rq, struct curl_slist *headers,
+        const char *url, struct sink *s)
+{
+	CURL *c = h->curl;
+
+	curl_easy_reset(c); /* keeps connections and their TLS sessions */
+	set_up(c, url, h->why, headers, s);
+	curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
 	if (rq->file == NULL)
 		curl_easy_setopt(c, CURLOPT_ACCEPT_ENCODING, "gzip");
-	curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_S);
 	if (rq->file == NULL) {
 		curl_easy_setopt(c, CURLOPT_TIMEOUT, (long)rq->timeout_s);
 	} else { /* as large as it is, over whatever line */
 		curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, 1L);
 		curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, (long)rq->timeout_s);
 	}
-	curl_easy_setopt(c, CURLOPT_HTTPHEADER, headers);
-	curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
-	curl_easy_setopt(c, CURLOPT_WRITEDATA, s);
-	curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, on_header);
-	curl_easy_setopt(c, CURLOPT_HEADERDATA, s);
 	if (rq->body.len > 0) {
 		curl_easy_setopt(c, CURLOPT_POST, 1L);
 		curl_easy_setopt(c, CURLOPT_POSTFIELDS, rq->body.p);
@@ -295,7 +311,8 @@ http_send(struct transport *t, const struct transport_request *rq,
           struct transport_reply *reply, struct err *err)
 {
 	struct http *h = (struct http *)t;
-	struct sink s = { .curl = h->curl, .reply = reply, .file = rq->file };
+	struct sink s = { .curl = h->curl, .reply = reply, .file = rq->file,
+	                  .room = MAX_BODY };
 	struct curl_slist *headers = NULL;
 	struct buf url = { 0 };
 	enum rc rc = RC_OK;
@@ -356,4 +373,135 @@ transport_http(const char *url, struct transport **out, struct err *err)
 	}
 	*out = &h->base;
 	return RC_OK;
+}
+
+/* --- a look at the way to a server --- */
+
+#define LOOK_BODY 4096   /* of an answer's body so much is told */
+#define LOOK_WAIT_MS 5000 /* for an answer to what is only announced */
+
+void
+transport_found_free(struct transport_found *f)
+{
+	transport_reply_free(&f->reply);
+	*f = (struct transport_found){ 0 };
+}
+
+/* The server wants the body that was announced: that is what there was to learn. */
+static size_t
+on_asked(char *p, size_t size, size_t n, void *ctx)
+{
+	(void)p;
+	(void)size;
+	(void)n;
+	*(bool *)ctx = true;
+	return CURL_READFUNC_ABORT;
+}
+
+static enum transport_stage
+stage_of(CURLcode code, const struct sink *s, bool asked)
+{
+	if (asked)
+		return STAGE_BODY;
+	switch (code) {
+	case CURLE_OK:
+		return STAGE_DONE;
+	case CURLE_COULDNT_RESOLVE_HOST:
+	case CURLE_COULDNT_RESOLVE_PROXY:
+		return STAGE_NAME;
+	case CURLE_COULDNT_CONNECT:
+		return STAGE_CONNECT;
+	case CURLE_SSL_CONNECT_ERROR:
+	case CURLE_PEER_FAILED_VERIFICATION:
+	case CURLE_SSL_CERTPROBLEM:
+	case CURLE_SSL_CIPHER:
+	case CURLE_SSL_CACERT_BADFILE:
+	case CURLE_SSL_ISSUER_ERROR:
+		return STAGE_TLS;
+	case CURLE_WRITE_ERROR: /* longer than we wanted to know */
+		return s->reply->body.len == LOOK_BODY ? STAGE_DONE : STAGE_ANSWER;
+	default:
+		return STAGE_ANSWER;
+	}
+}
+
+/* When the server's own certificate ends. */
+static int64_t
+certificate_until(CURL *c)
+{
+	static const char name[] = "Expire date:";
+	struct curl_certinfo *info = NULL;
+	time_t t = 0;
+
+	if (curl_easy_getinfo(c, CURLINFO_CERTINFO, &info) != CURLE_OK || info == NULL ||
+	    info->num_of_certs < 1)
+		return 0;
+	for (struct curl_slist *p = info->certinfo[0]; p != NULL; p = p->next)
+		if (strncmp(p->data, name, sizeof(name) - 1) == 0)
+			t = curl_getdate(p->data + sizeof(name) - 1, NULL);
+	return t < 0 ? 0 : t;
+}
+
+/* A connection that stays open until its time is over never got to an answer. */
+static bool
+is_connected(CURL *c)
+{
+	double seconds = 0;
+
+	return curl_easy_getinfo(c, CURLINFO_CONNECT_TIME, &seconds) == CURLE_OK && seconds > 0;
+}
+
+static void
+announce(CURL *c, int64_t bytes, bool *asked)
+{
+	curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+	curl_easy_setopt(c, CURLOPT_POST, 1L);
+	curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)bytes);
+	curl_easy_setopt(c, CURLOPT_EXPECT_100_TIMEOUT_MS, (long)LOOK_WAIT_MS);
+	curl_easy_setopt(c, CURLOPT_READFUNCTION, on_asked);
+	curl_easy_setopt(c, CURLOPT_READDATA, asked);
+}
+
+enum rc
+transport_look(const struct transport_question *q, struct transport_found *out, struct err *err)
+{
+	struct curl_slist *headers = NULL;
+	CURL *c = curl_easy_init();
+	struct sink s = { .curl = c, .reply = &out->reply, .room = LOOK_BODY, .cut = true };
+	struct http h = { .url = NULL };
+	bool asked = false, ok;
+	enum rc rc = RC_OK;
+	CURLcode code;
+	long status = 0;
+
+	ok = c != NULL && add_header(&headers, "Accept: ", "application/json");
+	if (ok && q->token != NULL)
+		ok = add_header(&headers, "Authorization: Bearer ", q->token);
+	if (ok && q->announced > 0)
+		ok = add_header(&headers, "Content-Type: ", "application/json") &&
+		    add_header(&headers, "Expect: ", "100-continue");
+	if (!ok) {
+		rc = err_set(err, RC_FAULT, "out of memory");
+		goto done;
+	}
+	set_up(c, q->url, h.why, headers, &s);
+	curl_easy_setopt(c, CURLOPT_TIMEOUT, (long)q->timeout_s);
+	curl_easy_setopt(c, CURLOPT_CERTINFO, 1L);
+	if (q->announced > 0)
+		announce(c, q->announced, &asked);
+	code = curl_easy_perform(c);
+	out->stage = stage_of(code, &s, asked);
+	if (code == CURLE_OPERATION_TIMEDOUT && !is_connected(c))
+		out->stage = STAGE_CONNECT;
+	out->certificate_until = certificate_until(c);
+	curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);
+	out->reply.status = (int)status;
+	if (code == CURLE_OUT_OF_MEMORY || out->reply.body.failed)
+		rc = err_set(err, RC_FAULT, "out of memory");
+	else if (out->stage != STAGE_DONE)
+		err_set(err, RC_BUSY, "%s", h.why[0] != '\0' ? h.why : curl_easy_strerror(code));
+done:
+	curl_slist_free_all(headers);
+	curl_easy_cleanup(c);
+	return rc;
 }

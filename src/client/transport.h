@@ -45,6 +45,7 @@ struct transport_reply {
 	int64_t snapshot_seq;    /* X-Snapshot-Seq, 0 when none */
 	int retry_after_s;       /* Retry-After, 0 when none */
 	int64_t server_time;     /* Date, seconds since 1970; 0 when none */
+	char cache_control[64];  /* Cache-Control, "" when none */
 };
 void transport_reply_free(struct transport_reply *r);
 
@@ -61,5 +62,39 @@ struct transport {
 /* HTTP by libcurl to a base URL ("http://host:8080", "https://h/td-sync").
  * On RC_OK *out is new: (*out)->free(*out). */
 enum rc transport_http(const char *url, struct transport **out, struct err *err);
+
+/* --- a look at the way to a server --- */
+
+/* Where a request came to its end. */
+enum transport_stage {
+	STAGE_NAME,    /* the host's name has no address */
+	STAGE_CONNECT, /* nobody took the connection */
+	STAGE_TLS,     /* no secure one: a certificate, most often */
+	STAGE_ANSWER,  /* no answer, or half of one */
+	STAGE_BODY,    /* what was announced was asked for */
+	STAGE_DONE     /* an answer came */
+};
+
+/* What to ask; all borrowed. */
+struct transport_question {
+	const char *url;         /* all of it */
+	const char *token;       /* NULL: none */
+	int64_t announced;       /* above 0: a POST that says it has so many bytes to send, and
+	                          * sends none */
+	int timeout_s;
+};
+
+/* What came of it. Zero-initialise before use, transport_found_free() after. */
+struct transport_found {
+	enum transport_stage stage;
+	struct transport_reply reply; /* of its body the first 4 KiB at most */
+	int64_t certificate_until;    /* seconds since 1970; 0: not known, or no TLS */
+};
+void transport_found_free(struct transport_found *f);
+
+/* Ask once. RC_OK: see out->stage; where that is not STAGE_DONE, err says why in
+ * libcurl's words. Else RC_FAULT. */
+enum rc transport_look(const struct transport_question *q, struct transport_found *out,
+                       struct err *err);
 
 #endif

@@ -15,9 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* How it is sent, with what was left open decided. */
-static enum mail_way
-way_of(const struct mail_settings *s)
+enum mail_way
+mail_way_of(const struct mail_settings *s)
 {
 	if (s->way != MAIL_AUTO)
 		return s->way;
@@ -50,7 +49,7 @@ mail_check(const struct mail_settings *s, struct err *err)
 void
 mail_describe(const struct mail_settings *s, struct buf *out)
 {
-	switch (way_of(s)) {
+	switch (mail_way_of(s)) {
 	case MAIL_SENDMAIL:
 		buf_addf(out, "sendmail (%s)", s->sendmail);
 		break;
@@ -173,7 +172,7 @@ into_file(const struct mail_settings *s, int64_t now, struct span message, struc
 enum rc
 mail_send(const struct mail_settings *s, const struct mail *m, struct err *err)
 {
-	enum mail_way way = way_of(s);
+	enum mail_way way = mail_way_of(s);
 	int64_t now = clock_now_us() / 1000000;
 	struct buf message = { 0 };
 	enum rc rc;

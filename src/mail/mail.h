@@ -63,6 +63,9 @@ bool mail_smtp_url_ok(const char *url);
 /* Whether the way has what it needs. RC_INVALID: err names the key. */
 enum rc mail_check(const struct mail_settings *s, struct err *err);
 
+/* How it is sent, with what `auto` leaves open decided: never MAIL_AUTO. */
+enum mail_way mail_way_of(const struct mail_settings *s);
+
 /* What takes the mail, for people: "sendmail (/usr/sbin/sendmail)". */
 void mail_describe(const struct mail_settings *s, struct buf *out);
 

@@ -1064,3 +1064,54 @@ events_maintain(struct events *e, bool may_wait)
 	}
 	lock_release(e->lock);
 }
+
+/* --- for a diagnosis --- */
+
+/* Not kept with the others: hardly anybody asks. */
+#define NEWEST \
+	" FROM event WHERE seq >= coalesce((SELECT seq FROM event ORDER BY seq DESC" \
+	" LIMIT 1 OFFSET :most), 0)"
+
+/* Prepare a query on the newest events. */
+static enum rc
+prepare_newest(struct events *e, const char *sql, sqlite3_stmt **out, struct err *err)
+{
+	enum rc rc = db_prepare(e->db, sql, out, err);
+
+	if (rc == RC_OK)
+		db_bind_int(*out, ":most", EVENTS_NEWEST - 1);
+	return rc;
+}
+
+enum rc
+events_tally(struct events *e, int64_t *rows, int64_t *last, struct err *err)
+{
+	sqlite3_stmt *st = NULL;
+	bool row = false;
+	enum rc rc;
+
+	*rows = *last = 0;
+	rc = prepare_newest(e, "SELECT count(*), coalesce(max(seq), 0)" NEWEST, &st, err);
+	if (rc == RC_OK && (rc = db_step(st, &row, err)) == RC_OK && row) {
+		*rows = sqlite3_column_int64(st, 0);
+		*last = sqlite3_column_int64(st, 1);
+	}
+	sqlite3_finalize(st);
+	return rc;
+}
+
+enum rc
+events_each_parked(struct events *e, events_visit_parked *visit, void *ctx, struct err *err)
+{
+	sqlite3_stmt *st = NULL;
+	bool row = false;
+	enum rc rc;
+
+	rc = prepare_newest(e, "SELECT type, count(*), min(seq), server_us" NEWEST
+	                    " AND parked = 1 GROUP BY type ORDER BY type /*sort*/", &st, err);
+	while (rc == RC_OK && (rc = db_step(st, &row, err)) == RC_OK && row)
+		visit(ctx, db_span(st, 0), sqlite3_column_int64(st, 1), sqlite3_column_int64(st, 2),
+		      sqlite3_column_int64(st, 3)); /* server_us is that of the least seq */
+	sqlite3_finalize(st);
+	return rc;
+}

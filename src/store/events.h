@@ -238,6 +238,21 @@ enum rc events_before(struct events *e, int64_t seq, int64_t *out, struct err *e
 /* What SQLite finds wrong with the database, db_check(): empty for nothing. */
 enum rc events_check(struct events *e, struct buf *wrong, struct err *err);
 
+/* --- for a diagnosis: a look at the newest events alone, so that it costs little --- */
+
+/* How many of the newest events are looked at. */
+#define EVENTS_NEWEST 10000
+
+/* How many events of these there are, and the last seq of them; 0 for none. */
+enum rc events_tally(struct events *e, int64_t *rows, int64_t *last, struct err *err);
+
+/* Called for each type of which some of them are parked: how many, the first one's seq,
+ * and when that was logged. The span is borrowed for the call. */
+typedef void events_visit_parked(void *ctx, struct span type, int64_t n, int64_t seq,
+                                 int64_t server_us);
+enum rc events_each_parked(struct events *e, events_visit_parked *visit, void *ctx,
+                           struct err *err);
+
 /*
  * The digest of the event at a seq. RC_NOT_FOUND when there is none.
  */

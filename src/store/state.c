@@ -1064,3 +1064,66 @@ state_compare(struct state *a, struct state *b, int64_t *conflicts, int64_t *ski
 	buf_free(&name);
 	return rc;
 }
+
+/* --- for a diagnosis --- */
+
+static enum rc
+read_glance(sqlite3 *db, struct state_glance *out, struct err *err)
+{
+	static const char sql[] =
+	    "SELECT format, mark, log_id, seq, (SELECT count(*) FROM tdsync_skipped),"
+	    " coalesce((SELECT min(seq) FROM tdsync_skipped), 0),"
+	    " (SELECT reason FROM tdsync_skipped ORDER BY seq LIMIT 1) FROM tdsync_state";
+	sqlite3_stmt *st = NULL;
+	struct span mark, id, reason;
+	bool row = false;
+	enum rc rc = db_prepare(db, sql, &st, err);
+
+	if (rc == RC_OK)
+		rc = db_step(st, &row, err);
+	if (rc == RC_OK && (!row || sqlite3_column_int(st, 0) != FORMAT))
+		rc = RC_NOT_FOUND;
+	if (rc == RC_OK) {
+		mark = db_span(st, 1);
+		id = db_span(st, 2);
+		reason = db_span(st, 6);
+		snprintf(out->mark, sizeof(out->mark), "%.*s", (int)mark.len, mark.p);
+		if (id.len == LOG_ID_LEN)
+			memcpy(out->log_id, id.p, LOG_ID_LEN);
+		out->seq = sqlite3_column_int64(st, 3);
+		out->skipped = sqlite3_column_int64(st, 4);
+		out->first_skipped = sqlite3_column_int64(st, 5);
+		if (reason.len > 0)
+			snprintf(out->reason, sizeof(out->reason), "%.*s", (int)reason.len, reason.p);
+	}
+	sqlite3_finalize(st);
+	/* A table that isn't there is an older format. */
+	return rc == RC_FAULT && (sqlite3_errcode(db) & 0xff) == SQLITE_ERROR ? RC_NOT_FOUND : rc;
+}
+
+enum rc
+state_look(const char *dir, struct state_glance *out, struct err *err)
+{
+	struct buf path = { 0 }, lock_path = { 0 };
+	struct lock *lock = NULL;
+	sqlite3 *db = NULL;
+	struct fs_id id;
+	enum rc rc = RC_OK;
+
+	*out = (struct state_glance){ 0 };
+	buf_addf(&path, "%s/" STATE_DB, dir);
+	buf_addf(&lock_path, "%s/" STATE_LOCK, dir);
+	if (buf_cstr(&path) == NULL || buf_cstr(&lock_path) == NULL)
+		rc = err_set(err, RC_FAULT, "out of memory");
+	else if (!fs_identify(path.p, &id))
+		rc = RC_NOT_FOUND;
+	else if ((rc = lock_open(lock_path.p, &lock, err)) == RC_OK &&
+	         (rc = lock_take(lock, 0)) == RC_OK &&
+	         (rc = db_open(path.p, DB_DERIVED, &db, err)) == RC_OK)
+		rc = read_glance(db, out, err);
+	sqlite3_close(db);
+	lock_close(lock);
+	buf_free(&path);
+	buf_free(&lock_path);
+	return rc;
+}

@@ -199,6 +199,23 @@ enum rc state_walk_sums(struct state *s, int64_t seq, state_visit_sum *visit, vo
 enum rc state_compare(struct state *a, struct state *b, int64_t *conflicts,
                       int64_t *skipped, struct buf *odd, struct err *err);
 
+/* What lies in a folder as its state, for a diagnosis. */
+struct state_glance {
+	char mark[96];           /* by what it was made: "td/1" */
+	unsigned char log_id[LOG_ID_LEN];
+	int64_t seq;             /* the log up to here is in it */
+	int64_t skipped;         /* events that could not be applied, */
+	int64_t first_skipped;   /* the first of them */
+	char reason[40];         /* and td's reason for it */
+};
+
+/*
+ * Look at it, under its lock where that is free at once (else RC_BUSY: somebody is at
+ * it). Makes nothing, and empties nothing. RC_NOT_FOUND: there is none, or none of a
+ * format that this td-sync knows; it will be made.
+ */
+enum rc state_look(const char *dir, struct state_glance *out, struct err *err);
+
 /* A statement of state.c, for its test: that each compiles. NULL past the end. */
 const char *state_query(size_t i);
 
