@@ -12,11 +12,12 @@
 
 #define LAG_EVENTS 2000 /* a state may be so far behind its log, */
 #define LAG_US (INT64_C(600) * 1000000) /* or as long as events came so lately */
+#define LATELY_US (INT64_C(3600) * 1000000)
 #define AHEAD_US (INT64_C(60) * 1000000) /* the log may be so far ahead of the clock */
 #define SHOWN 10        /* projects that a kind of finding names; --json has all */
 
 /* Kinds of findings of which there may be one in each project. */
-enum kind { KIND_LOG, KIND_PROFILE, KIND_STATE, KIND_PARKED, KIND_SKIPPED, KIND__MAX };
+enum kind { KIND_LOG, KIND_PROFILE, KIND_STATE, KIND_PARKED, KIND_LOST, KIND_SKIPPED, KIND__MAX };
 
 static const struct finding kinds[KIND__MAX] = {
 	[KIND_LOG] = { LEVEL_ERROR, "log", "nobody can push to it or pull from it",
@@ -28,6 +29,9 @@ static const struct finding kinds[KIND__MAX] = {
 	[KIND_PARKED] = { LEVEL_WARNING, "parked", "a newer td wrote them, and this td-sync does not "
 		"know what they are: they are kept, but nobody gets them", "install a td-sync whose "
 		"profile knows them; what was parked goes out then" },
+	[KIND_LOST] = { LEVEL_WARNING, "lost", "a restore set the log back, and what came between the "
+		"backup and that is on this device alone", "on that device: td-sync sync, which offers it "
+		"again; a stock td can't: copy what is missing by hand" },
 	[KIND_SKIPPED] = { LEVEL_OK, "skipped", NULL, NULL },
 };
 
@@ -44,7 +48,7 @@ struct logs {
 	int64_t events;
 	int found[KIND__MAX]; /* findings of each kind */
 	const struct entry *at;
-	struct events *log;
+	const char *dir;
 	const struct profile *profile;
 };
 
@@ -90,56 +94,70 @@ add_fields(struct span payload, struct buf *out)
 	buf_free(&word);
 }
 
+/* What an event tells of that has no column we know. */
+static void
+add_fields_of(const char *dir, int64_t seq, struct buf *out)
+{
+	struct events *log;
+	struct event ev;
+
+	if (events_open(dir, &log, NULL) != RC_OK)
+		return;
+	if (events_get(log, seq, &ev, NULL) == RC_OK)
+		add_fields(ev.payload, out);
+	events_got(log);
+	events_close(log);
+}
+
 static void
 show_parked(void *ctx, struct span type, int64_t n, int64_t seq, int64_t server_us)
 {
 	struct logs *l = ctx;
 	struct buf fields = { 0 };
-	struct event ev;
+	const char *s = n == 1 ? "" : "s";
 	char at[TIME_TEXT];
 
 	time_text(server_us / 1000000, at);
 	if (l->profile == NULL || profile_entity(l->profile, type) == NULL) {
-		found(l, KIND_PARKED, "%" PRId64 " events of the type %.*s, which is unknown here, since "
-		      "%s (event %" PRId64 ")", n, (int)type.len, type.p, at, seq);
+		found(l, KIND_PARKED, "%" PRId64 " event%s of the type %.*s, which is unknown here, since "
+		      "%s (event %" PRId64 ")", n, s, (int)type.len, type.p, at, seq);
 		return;
 	}
-	if (events_get(l->log, seq, &ev, NULL) == RC_OK)
-		add_fields(ev.payload, &fields);
-	events_got(l->log);
-	found(l, KIND_PARKED, "%" PRId64 " events of %.*s with unknown columns alone (%.*s), since %s "
-	      "(event %" PRId64 ")", n, (int)type.len, type.p, (int)fields.len,
+	add_fields_of(l->dir, seq, &fields);
+	found(l, KIND_PARKED, "%" PRId64 " event%s of the type %.*s with unknown columns alone (%.*s), "
+	      "since %s (event %" PRId64 ")", n, s, (int)type.len, type.p, (int)fields.len,
 	      fields.p != NULL ? fields.p : "", at, seq);
 	buf_free(&fields);
 }
 
 /* Whether the head tells of the rows that there are. */
-static enum rc
-check_rows(struct logs *l, const struct events_head *head, struct err *err)
+static void
+check_rows(struct logs *l, const struct events_glance *g)
 {
-	int64_t rows, last;
-	enum rc rc = events_tally(l->log, &rows, &last, err);
+	const struct events_head *head = &g->head;
 
-	if (rc != RC_OK)
-		return rc;
 	l->events += head->count;
 	/* A restore leaves the head ahead of the last event, never behind. */
-	if (last > head->seq || (head->count < EVENTS_NEWEST ? rows != head->count
-	                                                      : rows < EVENTS_NEWEST))
+	if (g->last > head->seq || (head->count < EVENTS_NEWEST ? g->rows != head->count
+	                                                         : g->rows < EVENTS_NEWEST))
 		found(l, KIND_LOG, "it says that it has %" PRId64 " events up to %" PRId64 ", of the newest "
-		      "there are %" PRId64 " up to %" PRId64, head->count, head->seq, rows, last);
-	return RC_OK;
+		      "there are %" PRId64 " up to %" PRId64, head->count, head->seq, g->rows, g->last);
 }
 
+/* To look at a state takes long, so only where it may be far behind, or where something
+ * was just not applied. */
 static void
-check_state(struct logs *l, const char *dir, const struct events_head *head)
+check_state(struct logs *l, const struct events_head *head)
 {
 	int64_t now_us = clock_now_us();
 	struct state_glance s;
 	char mark[FOLLOW_MARK], at[TIME_TEXT];
-	enum rc rc = state_look(dir, &s, &l->d->a->err);
 	bool ours;
+	enum rc rc;
 
+	if (head->count <= LAG_EVENTS && head->time_us < now_us - LATELY_US)
+		return;
+	rc = state_look(l->dir, &s, &l->d->a->err);
 	if (rc == RC_BUSY) /* somebody is bringing it up to date */
 		return;
 	if (rc != RC_OK && rc != RC_NOT_FOUND) {
@@ -163,22 +181,29 @@ check_state(struct logs *l, const char *dir, const struct events_head *head)
 }
 
 static enum rc
-check_log(struct logs *l, const char *dir, struct err *err)
+show_lost(void *ctx, const struct device_lost *d)
 {
-	struct events_head head;
-	enum rc rc = events_head(l->log, &head, err);
+	struct logs *l = ctx;
+	char at[TIME_TEXT];
 
+	found(l, KIND_LOST, "the device %.*s holds events that the server lost: of %" PRId64 " to %"
+	      PRId64 ", seen last %s", (int)d->name.len, d->name.p, d->after + 1, d->until,
+	      time_text(d->seen_us / 1000000, at));
+	return RC_OK;
+}
+
+static void
+check_parked(struct logs *l)
+{
+	struct err *err = &l->d->a->err;
+	struct events *log;
+	enum rc rc = events_open(l->dir, &log, err);
+
+	if (rc == RC_OK)
+		rc = events_each_parked(log, show_parked, l, err);
 	if (rc != RC_OK)
-		return rc;
-	if (head.time_us > l->d->last_us)
-		l->d->last_us = head.time_us;
-	if (installed_get(&l->in, events_profile(l->log), &l->profile, err) != RC_OK)
-		found(l, KIND_PROFILE, "%s", err->text);
-	if ((rc = check_rows(l, &head, err)) == RC_OK)
-		rc = events_each_parked(l->log, show_parked, l, err);
-	if (rc == RC_OK && l->profile != NULL)
-		check_state(l, dir, &head);
-	return rc;
+		found(l, KIND_LOG, "%s", err->text);
+	events_close(log);
 }
 
 static void
@@ -186,19 +211,28 @@ check_project(struct logs *l)
 {
 	char dir[PATH_MAX], name[ID_MAX + sizeof("projects/")];
 	struct err *err = &l->d->a->err;
-	enum rc rc;
+	struct events_glance g;
 
 	snprintf(name, sizeof(name), "projects/%s", l->at->id);
 	if (!doctor_path(l->d, name, dir))
 		return;
+	l->dir = dir;
 	l->profile = NULL;
-	rc = events_open(dir, &l->log, err);
-	if (rc == RC_OK)
-		rc = check_log(l, dir, err);
-	if (rc != RC_OK)
+	if (events_look(dir, &g, err) != RC_OK) {
 		found(l, KIND_LOG, "%s", err->text);
-	events_close(l->log);
-	l->log = NULL;
+		return;
+	}
+	if (g.head.time_us > l->d->last_us)
+		l->d->last_us = g.head.time_us;
+	if (installed_get(&l->in, g.profile, &l->profile, err) != RC_OK)
+		found(l, KIND_PROFILE, "%s", err->text);
+	check_rows(l, &g);
+	if (g.parked > 0)
+		check_parked(l);
+	if (g.head.seq > g.head.count) /* numbers were left out: by a restore, for one */
+		devices_each_lost(dir, show_lost, l);
+	if (l->profile != NULL)
+		check_state(l, &g.head);
 }
 
 /* --- all of them --- */

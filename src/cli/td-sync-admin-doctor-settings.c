@@ -60,8 +60,8 @@ tell_keys(struct doctor *d, const struct keyring *k)
 		doctor_say(d, &none, "there is no key that signs (%d verify, %d are retired)", good,
 		           retired);
 	else
-		doctor_ok(d, "keys", "%s (%s) signs; %d verify%s, %d %s retired", signer->kid, signer->alg,
-		          good, good == 1 ? "s" : "", retired, retired == 1 ? "is" : "are");
+		doctor_ok(d, "keys", "%s (%s) signs; %d verif%s, %d %s retired", signer->kid, signer->alg,
+		          good, good == 1 ? "ies" : "y", retired, retired == 1 ? "is" : "are");
 }
 
 static void

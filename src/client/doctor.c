@@ -35,6 +35,7 @@ struct doctor {
 	diagnosis_visit *visit;
 	void *ctx;
 	bool failed;          /* no memory */
+	bool reached;         /* some web server answers */
 	bool answers;         /* it is a td-sync, and up */
 	char user[BOOKS_TEXT]; /* whose the token is, "" where that is not known */
 };
@@ -110,7 +111,7 @@ error_of(const struct transport_found *f, char out[160])
 	buf_free(&text);
 }
 
-/* Say that no answer came; *true* where one did. */
+/* Whether an answer came; says so where none did. */
 static bool
 reached(struct doctor *d, const struct transport_found *f)
 {
@@ -222,7 +223,8 @@ check_health(struct doctor *d)
 {
 	struct transport_found f = { 0 };
 
-	if (look(d, NULL, "/healthz", NULL, 0, &f) && reached(d, &f)) {
+	d->reached = look(d, NULL, "/healthz", NULL, 0, &f) && reached(d, &f);
+	if (d->reached) {
 		check_certificate(d, &f);
 		judge_health(d, &f);
 		check_clock(d, &f);
@@ -614,6 +616,7 @@ tdsync_diagnose_server(struct tdsync *t, const char *const *hidden, size_t n,
 
 	t->err.text[0] = '\0';
 	check_server(&d);
-	check_hidden(&d, hidden, n);
+	if (d.reached)
+		check_hidden(&d, hidden, n);
 	return end(&d);
 }

@@ -372,6 +372,16 @@ events_create(const char *dir, const char *profile, struct err *err)
 	return rc;
 }
 
+static enum rc
+not_written_last(const struct events *e, const struct events_head *head, int64_t seq,
+                 struct err *err)
+{
+	return err_set(err, RC_UNAVAILABLE, "%s is not the log that was written here last: "
+	               "it ends at %" PRId64 ", that one at %" PRId64 ". Put the right file "
+	               "back; or, to go on with this one all the same, stop the server and "
+	               "remove %s", e->path, head->seq, seq, e->lock_path);
+}
+
 /*
  * Read the head, and hold it against the note. Without the lock somebody may
  * commit in between: so the note comes first; and one that was read while it
@@ -390,10 +400,16 @@ check_head(struct events *e, struct events_head *head, struct err *err)
 		if ((rc = events_head(e, head, err)) != RC_OK || follows_note(note, n, head, &seq))
 			return rc;
 	}
-	return err_set(err, RC_UNAVAILABLE, "%s is not the log that was written here last: "
-	               "it ends at %" PRId64 ", that one at %" PRId64 ". Put the right file "
-	               "back; or, to go on with this one all the same, stop the server and "
-	               "remove %s", e->path, head->seq, seq, e->lock_path);
+	return not_written_last(e, head, seq, err);
+}
+
+static enum rc
+check_format(const struct events *e, int64_t format, struct err *err)
+{
+	return format == FORMAT ? RC_OK
+	       : err_set(err, RC_UNAVAILABLE,
+	                 "%s has format %" PRId64 ", this td-sync knows %d: "
+	                 "use the version that made it", e->path, format, FORMAT);
 }
 
 /* Check the format and remember the profile. */
@@ -410,11 +426,8 @@ read_meta(struct events *e, struct err *err)
 
 	if ((rc = db_prepare(e->db, sql, &st, err)) == RC_OK)
 		rc = db_step(st, &row, err);
-	if (rc == RC_OK && sqlite3_column_int64(st, 0) != FORMAT)
-		rc = err_set(err, RC_UNAVAILABLE,
-		             "%s has format %" PRId64 ", this td-sync knows %d: "
-		             "use the version that made it",
-		             e->path, (int64_t)sqlite3_column_int64(st, 0), FORMAT);
+	if (rc == RC_OK)
+		rc = check_format(e, sqlite3_column_int64(st, 0), err);
 	if (rc == RC_OK) {
 		profile = db_span(st, 1);
 		snprintf(e->profile, sizeof(e->profile), "%.*s", (int)profile.len,
@@ -424,13 +437,12 @@ read_meta(struct events *e, struct err *err)
 	return rc;
 }
 
-enum rc
-events_open(const char *dir, struct events **out, struct err *err)
+/* The same where there is a file. */
+static enum rc
+open_there(const char *dir, struct events **out, struct err *err)
 {
-	struct events *e = NULL;
-	struct fs_id id;
 	char *path = path_join(dir, EVENTS_DB);
-	bool there = false;
+	struct fs_id id;
 	enum rc rc;
 
 	*out = NULL;
@@ -439,8 +451,19 @@ events_open(const char *dir, struct events **out, struct err *err)
 	if (!fs_identify(path, &id))
 		rc = err_set(err, RC_NOT_FOUND, "there is no log at %s", path);
 	else
-		rc = open_files(dir, &e, err);
+		rc = open_files(dir, out, err);
 	free(path);
+	return rc;
+}
+
+enum rc
+events_open(const char *dir, struct events **out, struct err *err)
+{
+	struct events *e;
+	bool there = false;
+	enum rc rc = open_there(dir, &e, err);
+
+	*out = NULL;
 	if (rc == RC_OK && (rc = has_schema(e, &there, err)) == RC_OK && !there)
 		rc = err_set(err, RC_NOT_FOUND, "%s is not an event log", e->path);
 	if (rc == RC_OK)
@@ -507,25 +530,34 @@ events_profile(const struct events *e)
 
 /* --- reading --- */
 
+/* A head out of the columns of a row. */
+static void
+read_head(sqlite3_stmt *st, int col, struct events_head *out)
+{
+	struct span id = db_span(st, col);
+
+	*out = (struct events_head){
+		.seq = sqlite3_column_int64(st, col + 1),
+		.count = sqlite3_column_int64(st, col + 2),
+		.time_us = sqlite3_column_int64(st, col + 3),
+		.visible = sqlite3_column_int64(st, col + 4),
+	};
+	if (id.len == LOG_ID_LEN)
+		memcpy(out->log_id, id.p, LOG_ID_LEN);
+}
+
 enum rc
 events_head(struct events *e, struct events_head *out, struct err *err)
 {
 	sqlite3_stmt *st = e->st[Q_HEAD];
-	struct span id;
 	bool row;
 	enum rc rc;
 
 	*out = (struct events_head){ 0 };
 	rc = db_step(st, &row, err);
 	if (rc == RC_OK && row) {
-		id = db_span(st, 0);
-		if (id.len == LOG_ID_LEN)
-			memcpy(out->log_id, id.p, LOG_ID_LEN);
+		read_head(st, 0, out);
 		memcpy(e->log_id, out->log_id, LOG_ID_LEN);
-		out->seq = sqlite3_column_int64(st, 1);
-		out->count = sqlite3_column_int64(st, 2);
-		out->time_us = sqlite3_column_int64(st, 3);
-		out->visible = sqlite3_column_int64(st, 4);
 	} else if (rc == RC_OK) {
 		rc = err_set(err, RC_UNAVAILABLE, "%s has lost its head row: "
 		             "restore it from a backup", e->path);
@@ -1083,20 +1115,62 @@ prepare_newest(struct events *e, const char *sql, sqlite3_stmt **out, struct err
 	return rc;
 }
 
-enum rc
-events_tally(struct events *e, int64_t *rows, int64_t *last, struct err *err)
+/* Everything in one statement: to parse more of them would take most of the time. */
+static enum rc
+glance(struct events *e, struct events_glance *out, struct err *err)
 {
+	static const char sql[] =
+	    "SELECT (SELECT value FROM meta WHERE key = 'format'),"
+	    " (SELECT value FROM meta WHERE key = 'profile'), n, last, parked,"
+	    " h.log_id, h.seq, h.count, h.time_us, h.visible"
+	    " FROM head h, (SELECT count(*) AS n, coalesce(max(seq), 0) AS last,"
+	    " coalesce(sum(parked), 0) AS parked" NEWEST ") WHERE h.id = 1";
 	sqlite3_stmt *st = NULL;
+	struct span profile;
 	bool row = false;
-	enum rc rc;
+	enum rc rc = prepare_newest(e, sql, &st, err);
 
-	*rows = *last = 0;
-	rc = prepare_newest(e, "SELECT count(*), coalesce(max(seq), 0)" NEWEST, &st, err);
 	if (rc == RC_OK && (rc = db_step(st, &row, err)) == RC_OK && row) {
-		*rows = sqlite3_column_int64(st, 0);
-		*last = sqlite3_column_int64(st, 1);
+		rc = check_format(e, sqlite3_column_int64(st, 0), err);
+		profile = db_span(st, 1);
+		snprintf(out->profile, sizeof(out->profile), "%.*s", (int)profile.len,
+		         profile.p == NULL ? "" : profile.p);
+		out->rows = sqlite3_column_int64(st, 2);
+		out->last = sqlite3_column_int64(st, 3);
+		out->parked = sqlite3_column_int64(st, 4);
+		read_head(st, 5, &out->head);
+	} else if (rc == RC_OK) {
+		rc = err_set(err, RC_UNAVAILABLE, "%s has lost its head row: "
+		             "restore it from a backup", e->path);
 	}
 	sqlite3_finalize(st);
+	return rc;
+}
+
+enum rc
+events_look(const char *dir, struct events_glance *out, struct err *err)
+{
+	char note[NOTE_LEN + 1] = "";
+	struct events *e = NULL;
+	bool there = false;
+	int64_t seq = 0;
+	enum rc rc;
+	size_t n;
+
+	*out = (struct events_glance){ 0 };
+	if ((rc = open_there(dir, &e, err)) != RC_OK)
+		return rc;
+	/* The note first, and twice: as in check_head(). */
+	for (int tries = 0; tries < 2; tries++) {
+		n = e->lock == NULL ? 0 : lock_noted(e->lock, note, NOTE_LEN);
+		if ((rc = glance(e, out, err)) != RC_OK || follows_note(note, n, &out->head, &seq))
+			break;
+		if (tries == 1)
+			rc = not_written_last(e, &out->head, seq, err);
+	}
+	if (rc != RC_OK && has_schema(e, &there, NULL) == RC_OK && !there)
+		rc = err_set(err, RC_NOT_FOUND, "%s is not an event log", e->path);
+	events_close(e);
 	return rc;
 }
 
