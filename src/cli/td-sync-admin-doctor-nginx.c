@@ -41,6 +41,39 @@ take_arguments(char *title, const char **argv, size_t max)
 	return n;
 }
 
+/* The folder that an `alias` of td-sync's site lies in, against nginx's own. */
+static bool
+is_below(const struct doctor *d, const char *alias, size_t n, const char *prefix)
+{
+	char path[PATH_MAX], real[PATH_MAX];
+
+	while (n > 0 && alias[n - 1] == '/')
+		n--;
+	while (n > 0 && alias[n - 1] != '/') /* "pages" need not be there yet */
+		n--;
+	return snprintf(path, sizeof(path), "%s%s%.*s", alias[0] == '/' ? "" : prefix,
+	                alias[0] == '/' ? "" : "/", (int)n, alias) < PATH_MAX &&
+	    realpath(path, real) != NULL && strcmp(real, d->data) == 0;
+}
+
+/* Whether a configuration has to do with the data folder. */
+static bool
+serves_folder(const struct doctor *d, const char *text, const char *const *argv)
+{
+	static const char name[] = "alias ";
+	const char *prefix = "";
+
+	for (size_t i = 0; argv[i] != NULL; i++)
+		if (strcmp(argv[i], "-p") == 0)
+			prefix = argv[i + 1];
+	for (const char *p = text; (p = strstr(p, name)) != NULL;) {
+		p += sizeof(name) - 1;
+		if (is_below(d, p, strcspn(p, ";\n"), prefix))
+			return true;
+	}
+	return false;
+}
+
 /*
  * Ask an nginx of ours for its configuration. Of ours: else whoever calls a process like
  * that could make root run it.
@@ -68,7 +101,7 @@ ask_nginx(struct doctor *d, long pid)
 		argv[0] = exe;
 		take_arguments(title.p + sizeof(TITLE) - 1, argv + 2, 12);
 		code = doctor_program(argv, NULL, true, SECONDS, &said);
-		if (code == 0 && buf_cstr(&said) != NULL && strstr(said.p, d->data) != NULL) {
+		if (code == 0 && buf_cstr(&said) != NULL && serves_folder(d, said.p, argv)) {
 			buf_free(&d->nginx);
 			d->nginx = said;
 			said = (struct buf){ 0 };

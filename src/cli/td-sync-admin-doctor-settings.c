@@ -207,7 +207,7 @@ check_backup(struct doctor *d)
 	if (old > BACKUP_DAYS * DAY)
 		doctor_say(d, &f, "the last backup is %" PRId64 " days old (%s)", old / DAY, where);
 	else
-		doctor_ok(d, "backup", "%" PRId64 " hours old: %s", old / 3600, where);
+		doctor_ok(d, "backup", "%" PRId64 " h old: %s", old / 3600, where);
 }
 
 void

@@ -197,10 +197,11 @@ judge_health(struct doctor *d, const struct transport_found *f)
 	d->answers = sense && f->reply.status == 200;
 	if (d->answers) {
 		fine(d, "health", "the server answers, and reaches its database");
-	} else if (sense && f->reply.status >= 500) {
+	} else if (f->reply.status >= 500) {
 		say(d, TDSYNC_ERROR, "health", "nobody can sync until that is mended",
 		    "on its machine: td-sync-admin doctor, and the end of its error log",
-		    "the server is there, but out of order (%d)", f->reply.status);
+		    "the server is there, but %s (%d)", sense ? "out of order"
+		    : "what answers is not td-sync, which is down or misplaced", f->reply.status);
 	} else if (sense && f->reply.status == 429) {
 		say(d, TDSYNC_WARNING, "health", "so many requests come from this address that it is "
 		    "made to wait", "wait a minute", "the server asks to come later");
