@@ -5,6 +5,7 @@
 #include "store/db.h"
 #include "store/devices.h"
 #include "store/events.h"
+#include "store/trial.h"
 #include "tests/temp.h"
 
 #include <check.h>
@@ -917,6 +918,144 @@ START_TEST(a_locked_devices_file_is_skipped_without_waiting)
 }
 END_TEST
 
+/* --- a look, for a diagnosis --- */
+
+static void
+add_event(struct events *e, int64_t action_id, bool parked, const char *type)
+{
+	struct event ev = event(action_id, 1);
+	int64_t seq;
+
+	ev.parked = parked;
+	ev.type = span_of(type);
+	ck_assert_int_eq(events_append(e, &ev, &seq, &err), RC_OK);
+}
+
+static void
+take_parked(void *ctx, struct span type, int64_t n, int64_t seq, int64_t server_us)
+{
+	buf_addf(ctx, "%.*s %" PRId64 " from %" PRId64 " at %" PRId64 ";", (int)type.len, type.p, n,
+	         seq, server_us);
+}
+
+START_TEST(a_look_tells_what_the_newest_events_are)
+{
+	struct events *e = new_log();
+	struct events_glance g;
+	struct events_head head;
+	struct buf parked = { 0 };
+
+	ck_assert_int_eq(events_begin(e, clock_mono_ms() + 1000, &err), RC_OK);
+	add_event(e, 1, false, "issues");
+	add_event(e, 2, true, "gizmos");
+	add_event(e, 3, true, "boxes");
+	add_event(e, 4, true, "gizmos");
+	for (int64_t i = 5; i <= EVENTS_NEWEST + 2; i++)
+		add_event(e, i, false, "issues");
+	ck_assert_int_eq(events_commit(e, &err), RC_OK);
+	ck_assert_int_eq(events_head(e, &head, &err), RC_OK);
+	ck_assert_int_eq(events_each_parked(e, take_parked, &parked, &err), RC_OK);
+	ck_assert_str_eq(buf_cstr(&parked), "boxes 1 from 3 at 1003;gizmos 1 from 4 at 1004;");
+	events_close(e);
+	ck_assert_msg(events_look(log_dir, &g, &err) == RC_OK, "%s", err.text);
+	ck_assert_int_eq(g.head.seq, EVENTS_NEWEST + 2);
+	ck_assert_int_eq(g.head.count, EVENTS_NEWEST + 2);
+	ck_assert_int_eq(g.head.visible, head.visible);
+	ck_assert_int_eq(g.head.time_us, head.time_us);
+	ck_assert_mem_eq(g.head.log_id, head.log_id, LOG_ID_LEN);
+	ck_assert_str_eq(g.profile, "td");
+	ck_assert_int_eq(g.rows, EVENTS_NEWEST);
+	ck_assert_int_eq(g.last, EVENTS_NEWEST + 2);
+	ck_assert_int_eq(g.parked, 2);
+	buf_free(&parked);
+}
+END_TEST
+
+START_TEST(a_look_refuses_what_opening_refuses)
+{
+	char path[TEMP_PATH + 32], note[TEMP_PATH + 64];
+	struct events_glance g;
+	struct events *e;
+
+	ck_assert_int_eq(events_look(log_dir, &g, &err), RC_NOT_FOUND);
+	e = new_log();
+	ck_assert_int_eq(events_begin(e, clock_mono_ms() + 1000, &err), RC_OK);
+	add_event(e, 1, false, "issues");
+	ck_assert_int_eq(events_commit(e, &err), RC_OK);
+	events_close(e);
+	/* Of another log, by what is noted. */
+	snprintf(note, sizeof(note), "%s/" EVENTS_LOCK, log_dir);
+	ck_assert_int_eq(fs_write(note, span_of("log 00000000000000000000000000000000 ends at"
+	                                        "                   1\n"), 0600, &err), RC_OK);
+	ck_assert_int_eq(events_look(log_dir, &g, &err), RC_UNAVAILABLE);
+	ck_assert_ptr_nonnull(strstr(err.text, "is not the log that was written here last"));
+	ck_assert_int_eq(unlink(note), 0);
+	ck_assert_int_eq(events_look(log_dir, &g, &err), RC_OK);
+	/* No log, and no database. */
+	snprintf(path, sizeof(path), "%s/" EVENTS_DB, log_dir);
+	ck_assert_int_eq(unlink(path), 0);
+	snprintf(note, sizeof(note), "%s-wal", path);
+	unlink(note);
+	snprintf(note, sizeof(note), "%s-shm", path);
+	unlink(note);
+	ck_assert_int_eq(fs_write(path, (struct span){ "", 0 }, 0600, &err), RC_OK);
+	ck_assert_int_eq(events_look(log_dir, &g, &err), RC_NOT_FOUND);
+	ck_assert_int_eq(fs_write(path, span_of("this is no database, however long one looks"),
+	                          0600, &err), RC_OK);
+	ck_assert_int_eq(events_look(log_dir, &g, &err), RC_UNAVAILABLE);
+}
+END_TEST
+
+/* A file system whose locks hold nobody: flock(2) says yes to all. */
+static bool locks_are_nothing;
+int __real_flock(int fd, int operation);
+int __wrap_flock(int fd, int operation);
+
+int
+__wrap_flock(int fd, int operation)
+{
+	return locks_are_nothing ? 0 : __real_flock(fd, operation);
+}
+
+START_TEST(a_trial_finds_a_file_system_fit_or_says_what_is_not)
+{
+	char path[TEMP_PATH + 16];
+
+	ck_assert_msg(trial_run(dir, &err) == RC_OK, "%s", err.text);
+	ck_assert_int_eq(trial_run("/nonexistent", &err), RC_UNAVAILABLE);
+	snprintf(path, sizeof(path), "%s/second", dir);
+	ck_assert_int_eq(mkdir(path, 0700), 0);
+	locks_are_nothing = true;
+	ck_assert_int_eq(trial_run(path, &err), RC_UNAVAILABLE);
+	locks_are_nothing = false;
+	ck_assert_ptr_nonnull(strstr(err.text, "does not keep another one out"));
+	/* What is in the way of its database is no fault that it overlooks. */
+	snprintf(path, sizeof(path), "%s/trial.db", dir);
+	ck_assert_int_eq(fs_write(path, span_of("this is no database, however long one looks"),
+	                          0600, &err), RC_OK);
+	ck_assert_int_eq(trial_run(dir, &err), RC_UNAVAILABLE);
+}
+END_TEST
+
+START_TEST(versions_of_sqlite_with_the_bug_are_known)
+{
+	static const struct {
+		int version;
+		bool has_bug;
+	} versions[] = {
+		{ 3006023, false }, { 3007000, true }, { 3040001, true }, { 3044005, true },
+		{ 3044006, false }, { 3045000, true }, { 3050006, true }, { 3050007, false },
+		{ 3051000, true }, { 3051002, true }, { 3051003, false }, { 3053002, false },
+	};
+	bool has_bug;
+
+	for (size_t i = 0; i < sizeof(versions) / sizeof(versions[0]); i++)
+		ck_assert_msg(trial_has_bug(versions[i].version) == versions[i].has_bug, "%d",
+		              versions[i].version);
+	ck_assert_int_eq(trial_sqlite(&has_bug)[0], '3');
+}
+END_TEST
+
 int
 main(void)
 {
@@ -961,6 +1100,13 @@ main(void)
 	tcase_add_test(t, a_clock_that_is_known_costs_no_file);
 	tcase_add_test(t, devices_that_hold_lost_events_are_named_until_they_bring_them_back);
 	tcase_add_test(t, a_locked_devices_file_is_skipped_without_waiting);
+	suite_add_tcase(s, t);
+	t = tcase_create("looks");
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_test(t, a_look_tells_what_the_newest_events_are);
+	tcase_add_test(t, a_look_refuses_what_opening_refuses);
+	tcase_add_test(t, a_trial_finds_a_file_system_fit_or_says_what_is_not);
+	tcase_add_test(t, versions_of_sqlite_with_the_bug_are_known);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);
