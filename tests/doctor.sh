@@ -419,6 +419,30 @@ is "what an older one left goes" not test -e "$data/td-sync-doctor-0123456789abc
 is "what another one has just made stays" test -e "$data/td-sync-doctor-0123456789abcdee"
 rm "$data/td-sync-doctor-0123456789abcdee"
 
+# --- docs/operate.md: its commands, in their order, as an operator runs them ---
+
+mkdir -p "$tmp/log" "$tmp/work/.todos" "$tmp/home"
+ln -s "$demo/run/td-sync-error.log" "$tmp/log/error.log"
+ln -s "$demo/run/td-sync-access.log" "$tmp/log/access.log"
+gzip -dc "$src/tests/fixtures/empty-v38.db.gz" >"$tmp/work/.todos/issues.db"
+admin project add garden --owner anna@example.com >/dev/null
+garden=$(admin project list | awk '/garden/ { print $1; exit }')
+issues 1 5 | push "$garden" "$token"
+# A project where nothing is parked, so that the doctor has nothing to say.
+admin project delete website --yes
+sed "s/website/garden/g" "$src/docs/operate.md" | awk '
+	/^```/ && inside { inside = 0 }
+	inside
+	/^```sh$/ { inside = 1 }' >"$tmp/blocks"
+is "there are commands in docs/operate.md" grep -q '^td-sync-admin doctor' "$tmp/blocks"
+backed_up 60
+{ echo 'set -eu'; cat "$tmp/blocks"; } >"$tmp/script"
+new=$(admin token create --user anna@example.com)
+(cd "$tmp/work" && HOME=$tmp/home TD_SYNC_URL=$url TD_AUTH_KEY=$new "$TD_SYNC_BUILD/td-sync" link garden)
+is "all of them work" env HOME="$tmp/home" TD_SYNC_SERVER_DATA="$data" TD_SYNC_URL="$url" \
+	TD_AUTH_KEY="$new" PATH="$TD_SYNC_BUILD:$PATH" log="$tmp/log" \
+	sh -c "cd '$tmp/work' && sh -x ../script"
+
 # --- the server ---
 
 : >"$tmp/metrics"

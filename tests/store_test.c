@@ -1019,7 +1019,7 @@ __wrap_flock(int fd, int operation)
 
 START_TEST(a_trial_finds_a_file_system_fit_or_says_what_is_not)
 {
-	char path[TEMP_PATH + 16];
+	char path[TEMP_PATH + 32];
 
 	ck_assert_msg(trial_run(dir, &err) == RC_OK, "%s", err.text);
 	ck_assert_int_eq(trial_run("/nonexistent", &err), RC_UNAVAILABLE);
@@ -1030,10 +1030,11 @@ START_TEST(a_trial_finds_a_file_system_fit_or_says_what_is_not)
 	locks_are_nothing = false;
 	ck_assert_ptr_nonnull(strstr(err.text, "does not keep another one out"));
 	/* What is in the way of its database is no fault that it overlooks. */
-	snprintf(path, sizeof(path), "%s/trial.db", dir);
+	snprintf(path, sizeof(path), "%s/second/trial.db", dir);
 	ck_assert_int_eq(fs_write(path, span_of("this is no database, however long one looks"),
 	                          0600, &err), RC_OK);
-	ck_assert_int_eq(trial_run(dir, &err), RC_UNAVAILABLE);
+	path[strlen(path) - strlen("/trial.db")] = '\0';
+	ck_assert_int_eq(trial_run(path, &err), RC_UNAVAILABLE);
 }
 END_TEST
 
