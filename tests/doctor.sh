@@ -319,6 +319,16 @@ wait $holder 2>/dev/null || true
 is "one that was let go" doctor 7 --url "$url"
 is "is not" found ok locks 'nobody holds one'
 
+for lock in 'server.lock error' "projects/$project/state.lock warning"; do
+	flock -o "$data/${lock% *}" sleep 20 &
+	holder=$!
+	sleep 0.3
+	doctor "$([ "${lock#* }" = error ] && echo 6 || echo 7)" || true
+	is "${lock% *} is named, too" found "${lock#* }" lock "(flock) has held ${lock% *} for more"
+	kill $holder
+	wait $holder 2>/dev/null || true
+done
+
 # --- nginx ---
 
 conf=$demo/run/td-sync.conf
@@ -349,6 +359,13 @@ is "is told" found warning nginx 'no location for pushes'
 is "what nginx can't read" wrong 's/^server {/server { nonsense;/' 7
 is "is told" found ok nginx 'not looked at: .*-T failed'
 cp "$tmp/td-sync.conf" "$conf"
+is "what nginx has not read again since it was changed" doctor 7 --url "$url"
+is "is told" found warning nginx 'td-sync.conf was changed after nginx read it'
+sleep 3 # so exactly it is known when a process began
+kill -HUP "$(cat "$demo/run/nginx.pid")"
+sleep 1
+is "what it has" doctor 7 --url "$url"
+is "is not" not found warning nginx '.'
 
 # --- the front door ---
 

@@ -18,6 +18,8 @@
 
 #define SECONDS 30
 #define TITLE "nginx: master process "
+#define FILE_MARK "# configuration file " /* before each file that nginx -T prints */
+#define EDIT_SLACK_S 2 /* as exactly as it is known when a process began */
 
 /* --- taking it --- */
 
@@ -74,6 +76,73 @@ serves_folder(const struct doctor *d, const char *text, const char *const *argv)
 	return false;
 }
 
+/* When a process of an nginx was started, in seconds since 1970, where it is a worker of
+ * that master; 0: it is none. */
+static int64_t
+worker_since(long pid, long master)
+{
+	static const char title[] = "nginx: worker process";
+	struct buf text = { 0 }, uptime = { 0 };
+	char path[64];
+	const char *p = NULL;
+	long long ticks = 0;
+	long parent = 0;
+	int64_t since = 0;
+
+	snprintf(path, sizeof(path), "/proc/%ld/cmdline", pid);
+	if (fs_read(path, 1 << 16, &text, NULL) == RC_OK && buf_cstr(&text) != NULL &&
+	    strncmp(text.p, title, sizeof(title) - 1) == 0) {
+		buf_reset(&text);
+		snprintf(path, sizeof(path), "/proc/%ld/stat", pid);
+		if (fs_read(path, 1 << 16, &text, NULL) == RC_OK && buf_cstr(&text) != NULL)
+			p = strrchr(text.p, ')');
+	}
+	if (p != NULL && fs_read("/proc/uptime", 256, &uptime, NULL) == RC_OK &&
+	    buf_cstr(&uptime) != NULL &&
+	    sscanf(p, ") %*c %ld %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d"
+	           " %*d %*d %lld", &parent, &ticks) == 2 && parent == master)
+		since = clock_now_us() / 1000000 - (int64_t)strtod(uptime.p, NULL) +
+		    ticks / sysconf(_SC_CLK_TCK);
+	buf_free(&text);
+	buf_free(&uptime);
+	return since;
+}
+
+/* When an nginx read its configuration last: then it started its newest worker. */
+static int64_t
+read_since(long master)
+{
+	DIR *dir = opendir("/proc");
+	const struct dirent *e;
+	int64_t newest = 0;
+
+	while (dir != NULL && (e = readdir(dir)) != NULL) {
+		long pid = strtol(e->d_name, NULL, 10);
+		int64_t since = pid > 0 ? worker_since(pid, master) : 0;
+
+		if (since > newest)
+			newest = since;
+	}
+	if (dir != NULL)
+		closedir(dir);
+	return newest;
+}
+
+/* Find a file that was changed after that. */
+static void
+find_edited(struct doctor *d, int64_t since)
+{
+	char name[PATH_MAX];
+	struct stat st;
+
+	for (const char *p = d->nginx.p; since > 0 && (p = strstr(p, FILE_MARK)) != NULL;) {
+		p += sizeof(FILE_MARK) - 1;
+		snprintf(name, sizeof(name), "%.*s", (int)strcspn(p, "\n") - 1, p);
+		if (stat(name, &st) == 0 && st.st_mtime > since + EDIT_SLACK_S)
+			snprintf(d->nginx_edited, sizeof(d->nginx_edited), "%s", name);
+	}
+}
+
 /*
  * Ask an nginx of ours for its configuration. Of ours: else whoever calls a process like
  * that could make root run it.
@@ -105,6 +174,7 @@ ask_nginx(struct doctor *d, long pid)
 			buf_free(&d->nginx);
 			d->nginx = said;
 			said = (struct buf){ 0 };
+			find_edited(d, read_since(pid));
 		} else if (code != 0) {
 			snprintf(d->nginx_why, sizeof(d->nginx_why), "%.64s -T failed: %.*s", exe,
 			         (int)(said.len > 150 ? 150 : said.len), said.len > 0 ? said.p : "");
@@ -318,17 +388,16 @@ static void
 each_file(struct reading *r, const char *pattern,
           void (*take)(struct reading *r, struct span text, struct scope *s), struct scope *s)
 {
-	static const char mark[] = "# configuration file ";
 	const char *p = r->d->nginx.p, *next;
 	char name[PATH_MAX], full[PATH_MAX];
 
-	for (p = strstr(p, mark); p != NULL && !r->failed; p = next) {
-		const char *start = p + sizeof(mark) - 1, *line = strchr(start, '\n');
+	for (p = strstr(p, FILE_MARK); p != NULL && !r->failed; p = next) {
+		const char *start = p + sizeof(FILE_MARK) - 1, *line = strchr(start, '\n');
 
 		if (line == NULL)
 			return;
 		snprintf(name, sizeof(name), "%.*s", (int)(line - start - 1), start);
-		next = strstr(line, mark);
+		next = strstr(line, FILE_MARK);
 		/* A relative one is below the folder of the first file. */
 		snprintf(full, sizeof(full), "%s%s", pattern[0] == '/' ? "" : "*/", pattern);
 		if (fnmatch(full, name, 0) == 0)
@@ -403,7 +472,8 @@ doctor_nginx(struct doctor *d)
 {
 	const struct finding f = { LEVEL_WARNING, "nginx", "so large pushes are refused before td-sync "
 		"sees them", "put td-sync's site as it is shipped beside the others" };
-	static const char mark[] = "# configuration file ";
+	const struct finding edited = { LEVEL_WARNING, "nginx", "it goes on with what it read before",
+		"nginx -t, then nginx -s reload" };
 	struct reading r = { .d = d };
 	struct scope all = { .body = 1 << 20, .buffers = true };
 	const char *first, *line, *next;
@@ -414,13 +484,15 @@ doctor_nginx(struct doctor *d)
 		          : "no nginx of this user's runs here; as root its configuration is read, too");
 		return;
 	}
-	if (!d->has_config || (first = strstr(d->nginx.p, mark)) == NULL ||
+	if (!d->has_config || (first = strstr(d->nginx.p, FILE_MARK)) == NULL ||
 	    (line = strchr(first, '\n')) == NULL)
 		return;
-	next = strstr(line, mark);
+	next = strstr(line, FILE_MARK);
 	/* The first file is the one that includes the others. */
 	read_blocks(&r, (struct span){ line, next != NULL ? (size_t)(next - line) : strlen(line) },
 	            &all);
+	if (d->nginx_edited[0] != '\0')
+		doctor_say(d, &edited, "%s was changed after nginx read it", d->nginx_edited);
 	if (r.locations == 0)
 		doctor_say(d, &f, "nginx has no location for pushes (/sync/push) that goes to td-sync");
 }

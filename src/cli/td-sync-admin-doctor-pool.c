@@ -185,15 +185,25 @@ struct held {
 	ino_t ino;
 	long pid;
 	int waiting;
-	bool still;          /* at the look that is being taken */
+	int missed;          /* looks since it was seen last */
 };
 
-#define HELD_MAX 64
+/* The file changes while it is read, so that a line may be missed: not twice. */
+#define MISSED_MAX 2
 
 struct locks {
-	struct held list[HELD_MAX];
-	size_t n;
+	struct held *list;
+	size_t n, room;
 };
+
+/* Whether the kernel means that file: btrfs has one number for its locks, and another
+ * one for each subvolume, all of no device. */
+static bool
+is_file(const struct held *h, dev_t dev, ino_t ino)
+{
+	return h->ino == ino &&
+	    (h->dev == dev || (major(h->dev) == 0 && major(dev) == 0));
+}
 
 /* A line of /proc/locks on a flock: whose, which file. */
 static bool
@@ -232,16 +242,27 @@ each_lock(void (*visit)(struct locks *l, bool waits, long pid, dev_t dev, ino_t 
 static void
 note_holder(struct locks *l, bool waits, long pid, dev_t dev, ino_t ino)
 {
-	if (!waits && l->n < HELD_MAX)
-		l->list[l->n++] = (struct held){ .dev = dev, .ino = ino, .pid = pid };
+	size_t room = l->room == 0 ? 64 : 2 * l->room;
+	struct held *more;
+
+	if (waits)
+		return;
+	if (l->n == l->room) {
+		if ((more = realloc(l->list, room * sizeof(*more))) == NULL)
+			return;
+		l->list = more;
+		l->room = room;
+	}
+	l->list[l->n++] = (struct held){ .dev = dev, .ino = ino, .pid = pid };
 }
 
 static void
 note_still(struct locks *l, bool waits, long pid, dev_t dev, ino_t ino)
 {
 	for (size_t i = 0; i < l->n; i++)
-		if (l->list[i].ino == ino && l->list[i].dev == dev) {
-			l->list[i].still = l->list[i].still || (!waits && l->list[i].pid == pid);
+		if (is_file(&l->list[i], dev, ino)) {
+			if (!waits && l->list[i].pid == pid)
+				l->list[i].missed = 0;
 			l->list[i].waiting += waits;
 		}
 }
@@ -256,7 +277,7 @@ name_lock(struct doctor *d, struct locks *l, const char *name)
 	if (!doctor_path(d, name, path) || stat(path, &st) != 0)
 		return;
 	for (size_t i = 0; i < l->n; i++)
-		if (l->list[i].ino == st.st_ino && l->list[i].dev == st.st_dev)
+		if (is_file(&l->list[i], st.st_dev, st.st_ino))
 			snprintf(l->list[i].name, sizeof(l->list[i].name), "%s", name);
 }
 
@@ -292,12 +313,12 @@ look_again(struct locks *l)
 	size_t n = 0;
 
 	for (size_t i = 0; i < l->n; i++) {
-		l->list[i].still = false;
+		l->list[i].missed++;
 		l->list[i].waiting = 0;
 	}
 	each_lock(note_still, l);
 	for (size_t i = 0; i < l->n; i++)
-		if (l->list[i].still)
+		if (l->list[i].missed < MISSED_MAX)
 			l->list[n++] = l->list[i];
 	l->n = n;
 }
@@ -311,13 +332,17 @@ tell_held(struct doctor *d, const struct held *h)
 	const struct finding state = { LEVEL_WARNING, "lock", "as long as that is so, what needs the "
 		"project's state waits; pushes and pulls go on", "a large state may be in the making: look "
 		"again in a minute" };
-	bool is_state = strstr(h->name, STATE_LOCK) != NULL;
+	const struct finding server = { LEVEL_ERROR, "lock", "as long as that is so nobody logs in, "
+		"and no member, token or project is changed; pushes and pulls go on",
+		"what does that process do? kill PID ends it without harm" };
+	const struct finding *f = strchr(h->name, '/') == NULL ? &server
+		: strstr(h->name, STATE_LOCK) != NULL ? &state : &log;
 	struct buf name = { 0 };
 
 	read_proc(h->pid, "comm", &name);
 	if (name.len > 0 && name.p[name.len - 1] == '\n')
 		name.p[--name.len] = '\0';
-	doctor_say(d, is_state ? &state : &log, "process %ld (%s) has held %s for more than %d s; %d "
+	doctor_say(d, f, "process %ld (%s) has held %s for more than %d s; %d "
 	           "wait%s", h->pid, name.len > 0 ? name.p : "?", h->name, HELD_MS / 1000, h->waiting,
 	           h->waiting == 1 ? "s" : "");
 	buf_free(&name);
@@ -327,8 +352,12 @@ static void
 check_locks(struct doctor *d)
 {
 	int64_t end = clock_mono_ms() + HELD_MS;
-	static struct locks l; /* large */
+	struct locks l = { 0 };
 
+	if (access("/proc/locks", R_OK) != 0) {
+		doctor_ok(d, "locks", "not looked at: /proc/locks can't be read here");
+		return;
+	}
 	each_lock(note_holder, &l);
 	keep_ours(d, &l);
 	while (l.n > 0 && clock_mono_ms() < end) {
@@ -339,6 +368,7 @@ check_locks(struct doctor *d)
 		tell_held(d, &l.list[i]);
 	if (l.n == 0)
 		doctor_ok(d, "locks", "nobody holds one for long");
+	free(l.list);
 }
 
 void

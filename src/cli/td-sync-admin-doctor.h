@@ -31,6 +31,7 @@ struct doctor {
 	const char *url;         /* of the front door, "" for none */
 	struct buf nginx;        /* what nginx -T said, "" for nothing */
 	char nginx_why[256];     /* why it said nothing */
+	char nginx_edited[PATH_MAX]; /* a file that it has not read since it was changed, "" */
 	const char *group;       /* whose findings come next */
 	bool shown;              /* its name was printed */
 	int errors, warnings;
