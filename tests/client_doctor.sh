@@ -135,6 +135,12 @@ if [ "$(id -u)" = 0 ] && [ -f "$authorities" ] && unshare -m true 2>/dev/null; t
 	tls 15
 	is "one that ends a bit later" trusting 0
 	is "is good" found ok tls 'good for 14 days'
+	# A host that is elsewhere, as far as its name tells.
+	echo '127.0.0.1 sync.example.com' >"$tmp/hosts"
+	unshare -m sh -c "mount --bind '$tmp/hosts' /etc/hosts &&
+		exec '$cli' --json --dir '$work' doctor 'http://sync.example.com:$port'" >"$tmp/out" || true
+	is "no encryption is told" found warning tls 'is not encrypted'
+	is "the rest is fine" found ok health 'the server answers'
 else
 	echo "skipped: certificates (needs root)"
 fi

@@ -217,10 +217,10 @@ check_sqlite(struct doctor *d)
 	const char *version = trial_sqlite(&has_bug);
 
 	if (has_bug)
-		doctor_ok(d, "sqlite", "%s. For your information: that version can damage a database "
-		          "where one process checkpoints it while another one commits. td-sync is safe "
-		          "all the same, it does both under one lock; but let no other program checkpoint "
-		          "its files (litestream, PRAGMA wal_checkpoint)", version);
+		doctor_ok(d, "sqlite", "%s. Good to know: in that version a checkpoint beside a commit "
+		          "can damage a database. td-sync does both under one lock, so it is safe; but let "
+		          "no other program checkpoint its files (litestream, PRAGMA wal_checkpoint)",
+		          version);
 	else
 		doctor_ok(d, "sqlite", "%s", version);
 }

@@ -139,14 +139,31 @@ reached(struct doctor *d, const struct transport_found *f)
 	return false;
 }
 
+/* Whether what is sent to an address never leaves this machine. */
+static bool
+is_here(const char *url)
+{
+	static const char *const hosts[] = { "localhost", "127.", "[::1]" };
+	const char *host = strstr(url, "://");
+
+	for (size_t i = 0; host != NULL && i < sizeof(hosts) / sizeof(hosts[0]); i++)
+		if (strncasecmp(host + 3, hosts[i], strlen(hosts[i])) == 0)
+			return true;
+	return false;
+}
+
 static void
 check_certificate(struct doctor *d, const struct transport_found *f)
 {
 	int64_t left = f->certificate_until - clock_now_us() / 1000000;
 
-	if (f->certificate_until == 0) {
-		if (strncasecmp(d->t->settings.url, "https:", 6) == 0)
-			fine(d, "tls", "the connection is secure");
+	if (strncasecmp(d->t->settings.url, "https:", 6) != 0) {
+		if (!is_here(d->t->settings.url))
+			say(d, TDSYNC_WARNING, "tls", "whoever is on the way can read the token, and be you",
+			    "use https://: ask its operator for the address",
+			    "%s: what is sent is not encrypted", d->t->settings.url);
+	} else if (f->certificate_until == 0) {
+		fine(d, "tls", "the connection is secure");
 	} else if (left < CERTIFICATE_DAYS * DAY) {
 		say(d, TDSYNC_WARNING, "tls", "when it ends no client connects any more",
 		    "let its operator see to it that it is renewed: certbot renew, for one",

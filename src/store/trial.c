@@ -134,17 +134,25 @@ count(sqlite3 *db, int64_t *out, struct err *err)
 	return rc;
 }
 
+/* The trial's database, opened by this process too. */
+static bool
+open_trial(const char *dir, sqlite3 **db)
+{
+	char path[4096];
+
+	*db = NULL;
+	return name(dir, "trial.db", path) && db_open(path, DB_SERVER, db, NULL) == RC_OK;
+}
+
 /* See the row that the first process has committed, and add one; while the first has
  * the database open. */
 static bool
 see_and_add(const char *dir)
 {
-	char path[4096];
-	sqlite3 *db = NULL;
+	sqlite3 *db;
 	int64_t n = 0;
-	bool yes = name(dir, "trial.db", path) &&
-	    db_open(path, DB_SERVER, &db, NULL) == RC_OK && count(db, &n, NULL) == RC_OK &&
-	    n == 1 && db_exec(db, "INSERT INTO trial VALUES (2)", NULL) == RC_OK;
+	bool yes = open_trial(dir, &db) && count(db, &n, NULL) == RC_OK && n == 1 &&
+	    db_exec(db, "INSERT INTO trial VALUES (2)", NULL) == RC_OK;
 
 	sqlite3_close(db);
 	return yes;
@@ -154,11 +162,8 @@ see_and_add(const char *dir)
 static bool
 may_not_write(const char *dir)
 {
-	char path[4096];
-	sqlite3 *db = NULL;
-	bool yes = name(dir, "trial.db", path) &&
-	    db_open(path, DB_SERVER, &db, NULL) == RC_OK &&
-	    sqlite3_busy_timeout(db, 0) == SQLITE_OK &&
+	sqlite3 *db;
+	bool yes = open_trial(dir, &db) && sqlite3_busy_timeout(db, 0) == SQLITE_OK &&
 	    db_exec(db, "BEGIN IMMEDIATE", NULL) == RC_BUSY;
 
 	sqlite3_close(db);
