@@ -166,6 +166,12 @@ admin user add ben@example.com >/dev/null
 TD_AUTH_KEY=$(admin token create --user ben@example.com)
 is "somebody else's" doctor 6
 is "is not let in" found error project 'does not let you into'
+admin project share website >/dev/null
+is "where anyone may read" doctor 0
+is "so may he" found ok project 'as anyone may'
+(unset TD_AUTH_KEY && exits 7 --json --dir "$work" doctor)
+is "and who has no token" found ok events '20 here, 20 at the server'
+admin project unshare website >/dev/null
 admin member set website ben@example.com reader >/dev/null
 is "a reader" doctor 0
 is "may read" found ok project 'you may read it, not push'
@@ -222,6 +228,10 @@ else
 	is "is told" found error database 'read-only'
 	chmod 600 "$db"
 fi
+mv "$data/projects/$project/events.db" "$tmp/events.db"
+is "a project whose log is out of order" doctor 6
+is "is told" found error events '(503'
+mv "$tmp/events.db" "$data/projects/$project/events.db"
 admin project delete website --yes
 is "a project that was deleted" doctor 6
 is "is told" found error project 'is gone from the server'

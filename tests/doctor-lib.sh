@@ -31,7 +31,7 @@ start_fronts() {
 	front 2 "location /data/ { alias $data/; default_type text/plain; } $pass"
 	front 3 "$pass"
 	front 4 "default_type text/html; location / { return 200 '<html>log in first</html>'; }"
-	front 5 "location / { return 301 https://elsewhere.example.com\$request_uri; }"
+	front 5 "default_type text/plain; location /plain/ { return 200 'yes'; } location / { return 301 https://elsewhere.example.com\$request_uri; }"
 	front 6 "client_max_body_size 0; $pass"
 	front 7 "proxy_hide_header Cache-Control; add_header Cache-Control 'public, max-age=60' always; $pass"
 	front 8 "add_header Date 'Thu, 01 Jan 2026 00:00:00 GMT' always; $pass"

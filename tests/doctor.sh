@@ -97,6 +97,10 @@ if root; then
 	is "a file of another user" doctor 6 --url "$url"
 	is "is named" found error owner "1 file is not user 0.s.*projects/$project/waiters"
 	chown 0 "$data/projects/$project/waiters"
+	mkdir "$data/lost+found"
+	chown 1 "$data/lost+found"
+	is "a disk of its own has a folder of its own" doctor 0 --url "$url"
+	rmdir "$data/lost+found"
 
 	cp -a "$data" "$tmp/theirs"
 	chown -R 65534 "$tmp/theirs"
@@ -158,11 +162,6 @@ a_copy
 echo 'max_push_bytes = many' >>"$at/td-sync.conf"
 is "a value that is none" doctor 6
 is "is named" found error configuration 'max_push_bytes.*must be a number'
-a_copy
-chmod 644 "$at/td-sync.conf"
-is "a configuration that is open" doctor 7
-is "is told" found warning configuration 'td-sync.conf is open to everybody'
-
 a_copy
 rm "$at"/keys/*.json
 is "no key" doctor 6
@@ -379,6 +378,8 @@ is "is told" found warning large 'the front door answers text/html (413)'
 is "a web server that knows nothing of it" doctor 6 --url "$(at 4)"
 is "is told" found error health 'is no td-sync server: it answers text/html (200)'
 is "and a page for everything hands out nothing" found ok exposed 'not handed out'
+is "one that answers everything" doctor 6 --url "$(at 5)/plain"
+is "hands out nothing, either" found ok exposed 'not handed out'
 is "an address that moved" doctor 6 --url "$(at 5)"
 is "is told" found error health 'sends elsewhere (301)'
 is "a body of any size" doctor 7 --url "$(at 6)"

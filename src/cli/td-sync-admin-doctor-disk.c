@@ -58,7 +58,8 @@ walk_folder(struct walk *w, const char *below, bool is_key, bool deep)
 	if (!doctor_path(w->d, below, path) || (dir = opendir(path)) == NULL)
 		return;
 	while ((e = readdir(dir)) != NULL) {
-		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
+		    strcmp(e->d_name, "lost+found") == 0)
 			continue;
 		judge_file(w, dirfd(dir), below, e->d_name, is_key);
 		if (deep && snprintf(next, sizeof(next), "%s%s/", below, e->d_name) < PATH_MAX)

@@ -21,8 +21,6 @@ check_config(struct doctor *d)
 	const struct finding wrong = { LEVEL_ERROR, "configuration", "the server does not start with "
 		"it, nor read it anew", "mend that line; td-sync.conf(5) has all keys, td-sync.fcgi "
 		"--check tries it" };
-	const struct finding open_file = { LEVEL_WARNING, "configuration", "it may name what is a "
-		"secret", "chmod o-rwx the file" };
 	char path[PATH_MAX];
 	struct stat st;
 
@@ -36,9 +34,6 @@ check_config(struct doctor *d)
 		return;
 	if (stat(path, &st) != 0)
 		doctor_ok(d, "configuration", "no file: each key has its default, or its variable");
-	else if (d->a->config == NULL && (st.st_mode & 07) != 0)
-		doctor_say(d, &open_file, "%s is open to everybody (mode %04o)", path,
-		           st.st_mode & 07777);
 	else
 		doctor_ok(d, "configuration", "%s is valid", path);
 }

@@ -34,9 +34,11 @@ struct doctor {
 	struct tdsync *t;
 	diagnosis_visit *visit;
 	void *ctx;
+	int retries;          /* of the handle */
 	bool failed;          /* no memory */
 	bool reached;         /* some web server answers */
 	bool answers;         /* it is a td-sync, and up */
+	bool answers_all;     /* 200, whatever is asked for */
 	char user[BOOKS_TEXT]; /* whose the token is, "" where that is not known */
 };
 
@@ -314,10 +316,10 @@ check_arrival(struct doctor *d)
 
 /* --- files that nobody may have --- */
 
-/* Whether it is the file: it says its own name, or is a database; or it is none of what
- * a server answers that has no such file, a page or an error. */
+/* Whether it is the file: it says its own name, or is a database; or, where the server
+ * does not answer everything, it is no page and no error. */
 static bool
-is_file(const struct transport_found *f, const char *name)
+is_file(const struct doctor *d, const struct transport_found *f, const char *name)
 {
 	struct span body = buf_span(&f->reply.body);
 	size_t n = strlen(name);
@@ -327,7 +329,20 @@ is_file(const struct transport_found *f, const char *name)
 	if ((body.len >= n && memcmp(body.p, name, n) == 0) ||
 	    (body.len >= 15 && memcmp(body.p, "SQLite format 3", 15) == 0))
 		return true;
-	return !is_json(f) && strncasecmp(f->reply.content_type, "text/html", 9) != 0;
+	return !d->answers_all && !is_json(f) &&
+	    strncasecmp(f->reply.content_type, "text/html", 9) != 0;
+}
+
+/* Whether what nobody has is answered well, too. */
+static bool
+answers_all(struct doctor *d)
+{
+	struct transport_found f = { 0 };
+	bool yes = look(d, NULL, "/td-sync-doctor-has-no-such-file", NULL, 0, &f) &&
+	           f.reply.status == 200;
+
+	transport_found_free(&f);
+	return yes;
 }
 
 /* Ask for it below an address. */
@@ -336,7 +351,7 @@ is_served(struct doctor *d, const char *base, const char *path)
 {
 	const char *slash = strrchr(path, '/');
 	struct transport_found f = { 0 };
-	bool yes = look(d, base, path, NULL, 0, &f) && is_file(&f, slash + 1);
+	bool yes = look(d, base, path, NULL, 0, &f) && is_file(d, &f, slash + 1);
 
 	if (yes)
 		say(d, TDSYNC_ERROR, "exposed", "the log, the accounts and the keys that sign tokens can be "
@@ -358,6 +373,7 @@ check_hidden(struct doctor *d, const char *const *hidden, size_t n)
 	bool served = false;
 
 	snprintf(origin, sizeof(origin), "%.*s", (int)length, url);
+	d->answers_all = answers_all(d);
 	for (size_t i = 0; i < n && !served && !d->failed; i++) {
 		served = is_served(d, url, hidden[i]);
 		if (!served && strspn(url + length, "/") != strlen(url + length))
@@ -501,9 +517,9 @@ role_of(const char *user, struct span list, char out[16])
 	buf_free(&text);
 }
 
-/* Whether we are let in, and as what. */
+/* Whether we are let in, and as what; `reads`: it was read just now. */
 static bool
-check_role(struct doctor *d, const char *project)
+check_role(struct doctor *d, const char *project, bool reads)
 {
 	struct remote r = work_remote(d->t);
 	struct remote_answer a = { 0 };
@@ -520,6 +536,9 @@ check_role(struct doctor *d, const char *project)
 	else if (rc == TDSYNC_OK)
 		say(d, TDSYNC_FINE, "project", "", "", "%s is there; you are %s%s", project,
 		    role[0] != '\0' ? "its " : "let in", role);
+	else if (reads && (rc == TDSYNC_FORBIDDEN || rc == TDSYNC_UNAUTHORIZED))
+		say(d, TDSYNC_FINE, "project", "", "", "%s is there; you may read it as anyone may, not "
+		    "push", project);
 	else if (rc == TDSYNC_FORBIDDEN)
 		say(d, TDSYNC_ERROR, "project", "you are no member of it (any more), or the token is for "
 		    "others", "ask an owner of it; or `td-sync unlink`, and link to one of yours",
@@ -531,7 +550,7 @@ check_role(struct doctor *d, const char *project)
 	else if (rc != TDSYNC_UNAUTHORIZED)
 		say(d, TDSYNC_ERROR, "project", "nothing of it can be synced", "try again", "%s",
 		    d->t->err.text);
-	return rc == TDSYNC_OK;
+	return rc == TDSYNC_OK || reads;
 }
 
 static void
@@ -555,17 +574,19 @@ judge_status(struct doctor *d, const struct tdsync_status *s, const char *log_id
 }
 
 /* Which log the server has now. */
-static void
+static bool
 ask_log(struct doctor *d, const char *project, char out[33])
 {
 	struct remote r = work_remote(d->t);
 	struct remote_answer a = { 0 };
 	char path[BOOKS_TEXT + 32];
+	bool ok;
 
 	snprintf(path, sizeof(path), "/v1/projects/%s/sync/status", project);
-	if (remote_call(&r, path, (struct span){ 0 }, false, &a, &d->t->err) == TDSYNC_OK)
-		snprintf(out, 33, "%s", a.reply.log_id);
+	ok = remote_call(&r, path, (struct span){ 0 }, false, &a, &d->t->err) == TDSYNC_OK;
+	snprintf(out, 33, "%s", ok ? a.reply.log_id : "");
 	remote_answer_free(&a);
+	return ok;
 }
 
 static void
@@ -585,17 +606,30 @@ check_project(struct doctor *d)
 		    d->t->err.text);
 		return;
 	}
-	if (!d->answers || !check_role(d, s.project_id) || !s.server_reached)
+	if (!d->answers || !check_role(d, s.project_id, s.server_reached))
 		return;
-	ask_log(d, s.project_id, log_id);
-	judge_status(d, &s, log_id);
+	if (ask_log(d, s.project_id, log_id) && s.server_reached)
+		judge_status(d, &s, log_id);
+	else
+		say(d, TDSYNC_ERROR, "events", "nothing can be pushed or pulled", "try again; where it stays "
+		    "so, its operator has to look: td-sync-admin doctor", "%s", d->t->err.text);
 }
 
 /* --- the calls --- */
 
+/* Nothing is tried again: what fails once is what is to be found. */
+static void
+begin(struct doctor *d)
+{
+	d->t->err.text[0] = '\0';
+	d->retries = d->t->retries;
+	d->t->retries = 0;
+}
+
 static enum tdsync_rc
 end(struct doctor *d)
 {
+	d->t->retries = d->retries;
 	if (!d->failed)
 		return TDSYNC_OK;
 	err_set(&d->t->err, RC_FAULT, "out of memory");
@@ -617,7 +651,7 @@ tdsync_diagnose(struct tdsync *t, diagnosis_visit *visit, void *ctx)
 {
 	struct doctor d = { .t = t, .visit = visit, .ctx = ctx };
 
-	t->err.text[0] = '\0';
+	begin(&d);
 	check_server(&d);
 	if (d.answers)
 		check_token(&d);
@@ -632,7 +666,7 @@ tdsync_diagnose_server(struct tdsync *t, const char *const *hidden, size_t n,
 {
 	struct doctor d = { .t = t, .visit = visit, .ctx = ctx };
 
-	t->err.text[0] = '\0';
+	begin(&d);
 	check_server(&d);
 	if (d.reached)
 		check_hidden(&d, hidden, n);
