@@ -362,9 +362,9 @@ enum tdsync_level {
 /* One thing that was looked at. */
 struct tdsync_diagnosis {
 	enum tdsync_level level;
-	const char *check; /* a word for it: "address", "name", "connect", "tls", "health", "clock", "cache",
-	                    * "large", "token_arrives", "exposed", "token", "database", "lock",
-	                    * "project", "refused", "lost", "events" */
+	const char *check; /* a word for it: "address", "name", "connect", "tls", "health",
+	                    * "clock", "cache", "large", "token_arrives", "exposed", "token",
+	                    * "database", "lock", "project", "refused", "lost", "events" */
 	const char *what;  /* a sentence each; the last two are "" where it is fine */
 	const char *why;   /* why it matters */
 	const char *todo;  /* what to do */

@@ -468,7 +468,7 @@ transport_look(const struct transport_question *q, struct transport_found *out, 
 	struct curl_slist *headers = NULL;
 	CURL *c = curl_easy_init();
 	struct sink s = { .curl = c, .reply = &out->reply, .room = LOOK_BODY, .cut = true };
-	struct http h = { .url = NULL };
+	char why[CURL_ERROR_SIZE];
 	bool asked = false, ok;
 	enum rc rc = RC_OK;
 	CURLcode code;
@@ -484,7 +484,7 @@ transport_look(const struct transport_question *q, struct transport_found *out, 
 		rc = err_set(err, RC_FAULT, "out of memory");
 		goto done;
 	}
-	set_up(c, q->url, h.why, headers, &s);
+	set_up(c, q->url, why, headers, &s);
 	curl_easy_setopt(c, CURLOPT_TIMEOUT, (long)q->timeout_s);
 	curl_easy_setopt(c, CURLOPT_CERTINFO, 1L);
 	if (q->announced > 0)
@@ -499,7 +499,7 @@ transport_look(const struct transport_question *q, struct transport_found *out, 
 	if (code == CURLE_OUT_OF_MEMORY || out->reply.body.failed)
 		rc = err_set(err, RC_FAULT, "out of memory");
 	else if (out->stage != STAGE_DONE)
-		err_set(err, RC_BUSY, "%s", h.why[0] != '\0' ? h.why : curl_easy_strerror(code));
+		err_set(err, RC_BUSY, "%s", why[0] != '\0' ? why : curl_easy_strerror(code));
 done:
 	curl_slist_free_all(headers);
 	curl_easy_cleanup(c);
