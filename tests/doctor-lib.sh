@@ -28,7 +28,8 @@ start_fronts() {
 	mkdir -p "$tmp/fronts"
 	pass="location / { proxy_pass $url; }"
 	front 1 "location / { proxy_pass $url; proxy_set_header Authorization ''; }"
-	front 2 "location /data/ { alias $data/; default_type text/plain; } $pass"
+	front 2 "location '/my data/' { alias '$tmp/my data/'; default_type text/plain; }
+	location /data/ { alias $data/; default_type text/plain; } $pass"
 	front 3 "$pass"
 	front 4 "default_type text/html; location / { return 200 '<html>log in first</html>'; }"
 	front 5 "default_type text/plain; location /plain/ { return 200 'yes'; } location / { return 301 https://elsewhere.example.com\$request_uri; }"

@@ -373,6 +373,11 @@ is "is told" found error token_arrives 'drops the Authorization header'
 is "a folder that is handed out" doctor 6 --url "$(at 2)"
 is "is told" found error exposed '/data/td-sync-doctor-[0-9a-f]* is handed out'
 is "with what to do about the keys" grep -q 'key rotate --overlap 0' "$tmp/out"
+cp -a "$data" "$tmp/my data"
+at="$tmp/my data"
+is "one whose name has a blank" doctor 6 --url "$(at 2)"
+is "is found, too" found error exposed '/my%20data/td-sync-doctor-[0-9a-f]* is handed out'
+at=$data
 is "a 413 that is a page" doctor 7 --url "$(at 3)"
 is "is told" found warning large 'the front door answers text/html (413)'
 is "a web server that knows nothing of it" doctor 6 --url "$(at 4)"

@@ -7,6 +7,7 @@
 #include "base/fs.h"
 #include "base/json.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -83,6 +84,20 @@ pass_all(struct doctor *d, struct span said)
 
 /* --- asking it --- */
 
+/* A folder's name as it stands in an address. */
+static void
+encode(const char *name, char *out, size_t size)
+{
+	size_t n = 0;
+
+	for (const char *p = name; *p != '\0' && n + 4 <= size; p++)
+		if (isalnum((unsigned char)*p) || strchr("-._~", *p) != NULL)
+			out[n++] = *p;
+		else
+			n += (size_t)snprintf(out + n, size - n, "%%%02X", (unsigned char)*p);
+	out[n] = '\0';
+}
+
 /*
  * Lay a file into the data folder whose content is its name, for all to read, and ask
  * for it from outside, in the places where a folder ends up by mistake; and for those
@@ -92,8 +107,7 @@ pass_all(struct doctor *d, struct span said)
 static void
 ask(struct doctor *d, const char *client, const char *name)
 {
-	const char *base = strrchr(d->data, '/') + 1;
-	char canary[4][PATH_MAX];
+	char base[3 * NAME_MAX + 4], canary[4][PATH_MAX];
 	const char *argv[] = { client, "--json", "doctor", "--hidden", canary[0], "--hidden",
 		canary[1], "--hidden", canary[2], "--hidden", "/server.db", "--hidden", "/data/server.db",
 		"--hidden", canary[3], "--hidden", "/td-sync.conf", "--hidden", "/data/td-sync.conf",
@@ -102,10 +116,11 @@ ask(struct doctor *d, const char *client, const char *name)
 		"outside", "run td-sync doctor with the address by hand" };
 	struct buf said = { 0 };
 
+	encode(strrchr(d->data, '/') + 1, base, sizeof(base));
 	snprintf(canary[0], PATH_MAX, "/%s", name);
 	snprintf(canary[1], PATH_MAX, "/data/%s", name);
-	snprintf(canary[2], PATH_MAX, "/%.255s/%s", base, name);
-	snprintf(canary[3], PATH_MAX, "/%.255s/server.db", base);
+	snprintf(canary[2], PATH_MAX, "/%s/%s", base, name);
+	snprintf(canary[3], PATH_MAX, "/%s/server.db", base);
 	if (doctor_program(argv, "TD_AUTH_KEY=td-sync-doctor", false, SECONDS, &said) < 0 ||
 	    !pass_all(d, buf_span(&said)))
 		doctor_say(d, &f, "%s could not tell of %s", client, d->url);

@@ -14,6 +14,7 @@
 #define LAG_US (INT64_C(600) * 1000000) /* or as long as events came so lately */
 #define LATELY_US (INT64_C(3600) * 1000000)
 #define AHEAD_US (INT64_C(60) * 1000000) /* the log may be so far ahead of the clock */
+#define STATES_MS 3000  /* so long at most for states that are not far behind */
 #define SHOWN 10        /* projects that a kind of finding names; --json has all */
 
 /* Kinds of findings of which there may be one in each project. */
@@ -46,6 +47,7 @@ struct logs {
 	struct entry *list; /* the live projects */
 	size_t n, room;
 	int64_t events;
+	int64_t states_until_ms;
 	int found[KIND__MAX]; /* findings of each kind */
 	const struct entry *at;
 	const char *dir;
@@ -155,7 +157,8 @@ check_state(struct logs *l, const struct events_head *head)
 	bool ours;
 	enum rc rc;
 
-	if (head->count <= LAG_EVENTS && head->time_us < now_us - LATELY_US)
+	if (head->count <= LAG_EVENTS &&
+	    (head->time_us < now_us - LATELY_US || clock_mono_ms() > l->states_until_ms))
 		return;
 	rc = state_look(l->dir, &s, &l->d->a->err);
 	if (rc == RC_BUSY) /* somebody is bringing it up to date */
@@ -303,7 +306,7 @@ check_clock(struct doctor *d)
 void
 doctor_logs(struct doctor *d)
 {
-	struct logs l = { .d = d };
+	struct logs l = { .d = d, .states_until_ms = clock_mono_ms() + STATES_MS };
 
 	installed_init(&l.in, d->config.profiles);
 	if (list_projects(&l)) {
