@@ -11,6 +11,8 @@ serve() {
 	"$src/setup.sh" demo --dir "$demo" --port "$port" --server-only --limits off </dev/null
 }
 admin() { "$TD_SYNC_BUILD/td-sync-admin" --data "$data" "$@"; }
+# Not in every container root may.
+can_mount() { [ "$(id -u)" = 0 ] && unshare -m true 2>/dev/null; }
 sql() { sqlite3 -batch -init /dev/null "$@"; }
 
 # front N PLACES: the N-th web server before it, with these directives.
@@ -56,6 +58,7 @@ END
 stop_all() {
 	[ ! -s "$tmp/fronts/nginx.pid" ] || kill "$(cat "$tmp/fronts/nginx.pid")"
 	"$src/setup.sh" demo stop --dir "$demo"
+	umount "$tmp/small" "$tmp/work" 2>/dev/null
 }
 trap 'stop_all >/dev/null 2>&1; cleanup' EXIT
 
