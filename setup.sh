@@ -29,8 +29,8 @@ usage: ./setup.sh [KIND] [--answers FILE] [--yes] [--dry-run] [--step NAME]
        ./setup.sh demo [--dir DIR] [--port N] [--db FILE]... [--server-only]
                        [--limits on|off]
        ./setup.sh demo stop [--dir DIR]
-       ./setup.sh status | upgrade [KIND] [--answers FILE]
-       ./setup.sh uninstall [KIND] [--answers FILE] [--remove-data]
+       ./setup.sh status | upgrade | uninstall [--remove-data]
+                       [KIND] [--dir DIR] [--answers FILE]
        ./setup.sh check
 
 Without a KIND, and on a terminal, it asks for what it has to know. Every answer
@@ -63,6 +63,7 @@ TEXT
 
 . "$src/setup/lib.sh"
 . "$src/setup/answers.sh"
+. "$src/setup/manage.sh"
 . "$src/setup/check.sh"
 kinds=
 for kind in demo nginx hosting; do
@@ -126,7 +127,10 @@ kind_steps() {
 install_run() {
 	open_kind
 	if [ "$asking" = yes ]; then
-		[ "$dry_run" = yes ] || begin_kind
+		if [ "$dry_run" = no ]; then
+			begin_kind
+			answers_save
+		fi
 		ask_rest
 		[ "$asked" = no ] || confirmed || exit 0
 	fi
@@ -144,8 +148,8 @@ install_run() {
 		*) fail "there is no step $only" "the steps are: $(echo $steps)" "name one of them" ;;
 		esac
 	fi
-	for name in $steps; do
-		run_step "$name"
+	for this_step in $steps; do
+		run_step "$this_step"
 	done
 	if [ "$dry_run" = no ] && [ -z "$only" ] && has "${kind}_report"; then
 		"${kind}_report"
@@ -221,6 +225,10 @@ if [ -z "$command" ]; then
 fi
 case $command in
 check) check_run "$@" ;;
+status | upgrade | uninstall)
+	manage_arguments "$@"
+	"${command}_run"
+	;;
 demo)
 	demo_arguments "$@"
 	if [ "$stop" = yes ]; then

@@ -5,8 +5,8 @@
 # shellcheck shell=sh
 
 answers_format=1
-answer_keys='kind host path data prefix tls tls_certificate tls_key mail mail_from
-	smtp_url smtp_user signup owner public backups web_root server dir port limits'
+answer_keys='kind host path data prefix tls tls_certificate tls_key listen proxies
+	mail mail_from smtp_url smtp_user signup owner public backups web_root server dir port limits'
 answers_file= # where they are kept
 wrong=        # why the last value that was judged is no answer; empty: it is one
 
@@ -54,6 +54,14 @@ question() {
 		;;
 	tls_key)
 		q_ask="Which file is the certificate's key?" q_why="nginx proves with it that the certificate is its own."
+		;;
+	listen)
+		q_ask="At which address and port does nginx listen for that proxy?"
+		q_why="The proxy sends requests there, in plain HTTP." q_default=127.0.0.1:8080
+		;;
+	proxies)
+		q_ask="From which addresses does that proxy come? (with blanks between)"
+		q_why="Only they are believed when they say whose request it is." q_default=127.0.0.1
 		;;
 	mail)
 		q_ask="How is mail sent? auto (by sendmail where there is one), sendmail, smtp, off"
@@ -128,6 +136,13 @@ judge() {
 	limits) one_of "$2" "on off" ;;
 	port) is_port "$2" ;;
 	host) is_host "$2" ;;
+	listen)
+		case $2 in *:*) is_host "$2" ;; *) wrong="it must be ADDRESS:PORT, such as 127.0.0.1:8080" ;; esac
+		;;
+	proxies)
+		printf '%s\n' "$2" | grep -Eqx '[0-9a-fA-F:.]+(/[0-9]{1,3})?( +[0-9a-fA-F:.]+(/[0-9]{1,3})?)*' ||
+			wrong="they must be IP addresses or networks, with blanks between"
+		;;
 	path) is_path "$2" ;;
 	owner | mail_from) is_address "$2" ;;
 	smtp_url)

@@ -38,6 +38,9 @@ demo_answers() {
 demo_data() {
 	printf '%s\n' "$dir/data" "$dir/replicas"
 }
+demo_remove_data() {
+	rm -rf -- "$dir"
+}
 
 # Sets what the steps use. demo.env is what an earlier run wrote.
 demo_ready() {
@@ -62,8 +65,9 @@ demo_ready() {
 	TD_SYNC_URL=http://127.0.0.1:$port
 	# shellcheck disable=SC2034 # read by eval
 	TD_SYNC_DATA=$dir/data TD_SYNC_BIN=$bin
-	[ "$server_only" = no ] || steps_demo=$steps_server
 	replica_names
+	case $command in status | upgrade) [ -n "$replicas" ] || server_only=yes ;; esac
+	[ "$server_only" = no ] || steps_demo=$steps_server
 }
 
 # A demo of before there were answers keeps its port and its limits.
@@ -207,6 +211,11 @@ step_workers_do() {
 		"read $dir/run/td-sync-error.log" "$dir/run/td-sync.out"
 	note "the workers run (pid $pid)"
 }
+# Nobody works in run/ any more then: nginx is taken away before.
+step_workers_undo() {
+	stop_process td-sync
+	rm -rf -- "$dir/run"
+}
 
 # A file of nginx/ with its places filled in. Paths are relative to run/, where
 # nginx and the pool work: so the folder's name may hold anything, and a
@@ -267,6 +276,9 @@ step_nginx_do() {
 		"$dir/run/nginx-error.log"
 	step_nginx_what >/dev/null
 	note "nginx runs (pid $pid), $limits_are"
+}
+step_nginx_undo() {
+	stop_process nginx
 }
 
 step_reachable_what() {
@@ -354,6 +366,9 @@ step_environment_done() {
 }
 step_environment_do() {
 	demo_env | put_file - "$dir/demo.env" 600
+}
+step_environment_undo() {
+	rm -f -- "$dir/demo.env"
 }
 
 # --- replicas ---

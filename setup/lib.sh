@@ -14,6 +14,7 @@
 # A kind KIND is setup/KIND.sh with
 #
 #   steps_KIND        its steps, in order (a variable, a list of words)
+#   steps_upgrade_KIND  those of an upgrade, where they are others
 #   questions_KIND    the answers that it takes, in the order they are asked for
 #   KIND_what         prints, for the question after the kind, what it is
 #   KIND_answers      prints the path of its file of answers
@@ -195,7 +196,7 @@ data_claimed() {
 # lock FILE: one setup at a time. It is held as descriptor 9 until this shell
 # ends: what is started to stay gets 9>&-.
 lock() {
-	exec 9>"$1" || fail "$1 can't be written" "the shell said so above" \
+	exec 9>>"$1" || fail "$1 can't be written" "the shell said so above" \
 		"see to the permissions of that folder"
 	flock -w 2 9 || fail "another setup.sh works in $(dirname -- "$1")" "it holds $1" \
 		"wait until it is done"
@@ -373,7 +374,7 @@ build_tree() {
 	mkdir -p -- "$build" && : >"$log" || fail "can't build in $build" \
 		"it, or the log in it, can't be written" \
 		"run this as the owner of $build, or remove that folder"
-	exec 8>"$build/setup.lock"
+	exec 8>>"$build/setup.lock"
 	flock -w 600 8 || fail "can't build in $build" "another setup.sh builds there for 10 minutes" \
 		"wait until it is done"
 	if [ ! -e "$tree/Makefile.in" ]; then # the last thing autoreconf makes
@@ -430,6 +431,10 @@ step_build_do() {
 		"TD_SYNC_BUILD names that folder" "make there, or unset TD_SYNC_BUILD"
 	(umask 022; build_tree)
 }
+# Only the copy is ours.
+step_build_undo() {
+	[ -n "${TD_SYNC_BUILD-}" ] || [ "$tree" = "$src" ] || rm -rf -- "$tree"
+}
 
 # --- steps ---
 
@@ -445,14 +450,17 @@ run_step() {
 		note "to be done"
 	else
 		"${function}_do"
-		if has "${function}_check"; then
-			"${function}_check"
-		else
-			"${function}_done"
-		fi || fail "the step $1 had no effect" \
+		step_verified "$function" || fail "the step $1 had no effect" \
 			"it ended without an error, and what it does is not so" \
 			"run this again; where that does not help, please report it"
 		note "done"
 	fi
 	running=
+}
+step_verified() {
+	if has "$1_check"; then
+		"$1_check"
+	else
+		"$1_done"
+	fi
 }
