@@ -191,6 +191,12 @@ step_workers_what() {
 step_workers_done() {
 	alive td-sync || return 1
 	case $(readlink "/proc/$pid/exe") in *' (deleted)') return 1 ;; esac
+	started_here
+}
+# Whether the process `pid` was started with this name of the folder: if not, it
+# looks for its files where they were before the folder was moved.
+started_here() {
+	tr '\000' '\n' <"/proc/$pid/cmdline" | grep -qF -- "$dir/"
 }
 step_workers_do() {
 	! alive td-sync || stop_process td-sync
@@ -243,7 +249,7 @@ step_nginx_done() {
 		same_file "$scratch/$file" "$dir/run/$file" 600 || return 1
 		[ -z "$(find "$dir/run/$file" -newer "$dir/run/nginx.pid" 2>/dev/null)" ] || return 1
 	done
-	alive nginx
+	alive nginx && started_here
 }
 step_nginx_do() {
 	if ! alive nginx || [ "$port" != "$old_port" ]; then
@@ -562,9 +568,22 @@ step_sync_what() {
 step_sync_done() {
 	replica_names
 	[ -n "$replicas" ] || return 1
+	! edits_begun || return 0
 	for replica in $replicas; do
 		in_step "$replica" || return 1
 	done
+}
+# Whether the edits were begun, and not finished: that they are made at once
+# means that nothing is synced between them.
+edits_begun() {
+	edited=0
+	count=0
+	for replica in $replicas; do
+		[ -e "$dir/replicas/$replica/linked" ] || return 1
+		count=$((count + 1))
+		! replica_edited "$replica" ses_de0002 || edited=$((edited + 1))
+	done
+	[ "$edited" -gt 0 ] && [ "$edited" -lt "$count" ]
 }
 # Every replica sends and fetches; then again, so that the first has what the
 # last one sent.

@@ -25,11 +25,10 @@ killed() {
 	sleep "$3"
 	kill -KILL "-$group" 2>/dev/null || true
 	wait "$group" 2>/dev/null || true
-	grep -q "^==> $2:" "$tmp/killed"
+	grep -q "^==> $2:" "$tmp/killed" || { cat "$tmp/killed"; return 1; }
 }
 
 rows() { sqlite3 -batch -init /dev/null "$1" "$2"; }
-admin() { "$TD_SYNC_BUILD/td-sync-admin" --data "$1/data" "$2" "$3"; }
 # described FOLDER: all that must be the same, without what is random or the time.
 described() (
 	cd "$1"
@@ -43,7 +42,7 @@ described() (
 		sed "s|$1|FOLDER|g" "$file"
 	done
 	sed "s|$1|FOLDER|g; s/$project/PROJECT/; s/^\(TD_AUTH_KEY\|TD_DEMO_READ_KEY\)='..*'/\1 is there/" demo.env
-	admin . user list | awk '{ print $2 }'
+	"$TD_SYNC_BUILD/td-sync-admin" --data data --json user list | sed -n 's/.*"email": *"\([^"]*\)".*/\1/p'
 	"$TD_SYNC_BUILD/td-sync-admin" --data data --json token list | grep '"state": *"valid"' |
 		sed 's/.*"name": *"\([^"]*\)".*/token \1/' | LC_ALL=C sort
 	"$TD_SYNC_BUILD/td-sync-admin" --data data --json project list | wc -l
