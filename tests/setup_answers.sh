@@ -101,7 +101,9 @@ bad() { # bad PATTERN LINE...
 	refused "$pattern" --answers "$tmp/answers" --yes && [ ! -e "$tmp/ran" ] && [ ! -e /tmp/td-sync-no ]
 }
 good='format = 1'
-odd="$top/b\$(touch $tmp/ran)\`touch $tmp/ran\`; touch $tmp/ran #& \"é\" x"
+odd="$top/b'\`touch $tmp/ran\`; touch $tmp/ran #& | >$tmp/ran \"é\" x"
+is "a \$ in the folder's name is refused" refused "take the . in it" demo --dir "$top/b\$(touch x)" --port "$port"
+is "before anything is made" not test -e "$top/b\$(touch x)"
 answers "# a comment" "" "  format=1  " "kind = demo" "dir = $odd" "port = $port"
 is "names with anything in them are names" taken
 is "a dry run makes nothing" not test -e "$odd"

@@ -15,6 +15,7 @@ setup() { timeout 120 "$src/setup.sh" "$@" </dev/null >"$tmp/out" 2>&1; }
 
 # killed FOLDER STEP SECONDS: a run that is killed so long after STEP began.
 killed() {
+	: >"$tmp/killed"
 	setsid "$src/setup.sh" demo --dir "$1" --port "$port" </dev/null >"$tmp/killed" 2>&1 &
 	group=$!
 	tries=6000
