@@ -98,7 +98,7 @@ question() {
 		q_ask="Which web server does the host run? apache, lighttpd" q_why="Its configuration is made for it." q_default=apache
 		;;
 	dir)
-		q_ask="Which folder holds the demo?" q_why="All of it lies there, so it is easily removed." q_default=$PWD/demo
+		q_ask="Which folder holds what is made?" q_why="All of it lies there, so it is easily removed." q_default=$PWD/demo
 		;;
 	port)
 		q_ask="Which port on 127.0.0.1?" q_why="Clients on this machine reach the demo there." q_default=8080
@@ -154,6 +154,7 @@ judge() {
 	data | prefix | backups | web_root | dir | tls_certificate | tls_key)
 		case $2 in
 		/) wrong="it can't be the root of all folders" ;;
+		*\$*) wrong="nginx would take the \$ in it for the beginning of a variable" ;;
 		/*) ;;
 		*) wrong="it must be an absolute path, one that begins with / (quotes would be a part of it)" ;;
 		esac
@@ -304,7 +305,8 @@ ask() {
 		done
 	fi
 	while :; do
-		printf '  %s [%s]: ' "$1" "${q_default:-$q_none}"
+		shown=${q_default:-$q_none}
+		printf '  %s%s: ' "$1" "${shown:+ [$shown]}"
 		IFS= read -r reply || {
 			printf '\n'
 			fail "no answer" "the terminal ended" "run this again: what was answered is kept"

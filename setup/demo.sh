@@ -48,9 +48,6 @@ demo_ready() {
 	! [ -d "$dir" ] || dir=$(CDPATH='' cd -- "$dir" && pwd -P)
 	answer_dir=$dir
 	on_disk=$dir
-	case $dir in *\$*) fail "the demo can't be in $dir" \
-		"nginx would take the \$ in it for the beginning of a variable" "choose another --dir" ;;
-	esac
 	# shellcheck disable=SC2086 # a list of words
 	packages="$packages_build $packages_run"
 	spare=$dir
