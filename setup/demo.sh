@@ -367,8 +367,8 @@ step_environment_what() {
 	echo "write $dir/demo.env: address, folders and token, for a shell"
 }
 step_environment_done() {
-	demo_env >"$scratch/demo.env"
-	same_file "$scratch/demo.env" "$dir/demo.env" 600
+	# Not by way of a file: there are tokens in it.
+	demo_env | cmp -s -- - "$dir/demo.env" && [ "$(stat -c %a -- "$dir/demo.env")" = 600 ]
 }
 step_environment_do() {
 	demo_env | put_file - "$dir/demo.env" 600
