@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #define DAYS_MAX 3650
+#define KEEP_MAX 100000
 
 /* Options by their letter to getopt_long(); those of one command only have
  * their bit in struct command. */
@@ -40,6 +41,9 @@ enum option_id {
 	O_SINCE,
 	O_YES,
 	O_URL,
+	O_KEEP,
+	O_WITH_KEYS,
+	O_CHECK,
 	O_COMMON, /* the ones from here on go with every command */
 	O_DATA = O_COMMON,
 	O_JSON,
@@ -72,6 +76,9 @@ static const struct {
 	[O_SINCE] = { "since", "WHEN", "from so many days ago on, or a date, as 2026-11-26" },
 	[O_YES] = { "yes", NULL, "do it without asking" },
 	[O_URL] = { "url", "URL", "the server's address for clients (default: the server's key)" },
+	[O_KEEP] = { "keep", "N", "remove older backups, but for the newest N, 1 to 100000" },
+	[O_WITH_KEYS] = { "with-keys", NULL, "with the keys that sign tokens: keep it as safe" },
+	[O_CHECK] = { "check", NULL, "only tell what there is to do: exit code 6" },
 	[O_DATA] = { "data", "DIR", "the server's data folder (else TD_SYNC_SERVER_DATA)" },
 	[O_JSON] = { "json", NULL, "print one JSON object a line" },
 	[O_HELP] = { "help", NULL, "show this help, or a command's" },
@@ -88,11 +95,12 @@ struct command {
 	int (*run)(struct admin *a);
 	bool anywhere;            /* needs no data folder */
 	bool alone;               /* sees to the data folder itself */
+	bool opens;               /* opens it itself: there may be none yet */
 };
 
 static const struct command commands[] = {
 	{ "init", NULL, "", 0, 0, 0, "make the data folder, its first key and server.db",
-	  init_run },
+	  init_run, .opens = true },
 	{ "user", "add", "EMAIL", 1, 0, 0, "make a user; prints its id", user_add_run },
 	{ "user", "list", "", 0, 0, 0, "list users", user_list_run },
 	{ "user", "remove", "EMAIL", 1, BIT(O_YES), 0,
@@ -158,6 +166,12 @@ static const struct command commands[] = {
 	  "look for what is wrong, or soon will be", doctor_run, false, true },
 	{ "audit", NULL, "", 0, BIT(O_SINCE) | BIT(O_USER) | BIT(O_PROJECT), 0,
 	  "list who did what", audit_run },
+	{ "backup", NULL, "DIR", 1, BIT(O_WITH_KEYS) | BIT(O_KEEP), 0,
+	  "copy everything to a new folder in DIR", backup_run },
+	{ "restore", NULL, "BACKUP", 1, BIT(O_PROJECT) | BIT(O_YES), 0,
+	  "make everything, or a project, what a backup holds", restore_run, .opens = true },
+	{ "upgrade", NULL, "", 0, BIT(O_CHECK), 0,
+	  "bring the databases to the formats of this td-sync", upgrade_run, .opens = true },
 };
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
@@ -321,7 +335,8 @@ show_help(const struct command *c)
 			show_option((enum option_id)o);
 	printf("\nexit codes: 0 done; 1 the environment failed (disk, lock, no data"
 	    " folder);\n2 usage; 3 not found; 4 conflict (there already, last owner,"
-	    " revoked already);\n5 invalid value; 6 verify found something wrong\n");
+	    " revoked already);\n5 invalid value; 6 verify found something wrong,"
+	    " or upgrade --check something to do\n");
 }
 
 static int
@@ -392,6 +407,17 @@ set_option(struct admin *a, enum option_id o, const char *value)
 		break;
 	case O_YES:
 		a->yes = true;
+		break;
+	case O_WITH_KEYS:
+		a->with_keys = true;
+		break;
+	case O_CHECK:
+		a->check = true;
+		break;
+	case O_KEEP:
+		if (!conf_int(value, 1, KEEP_MAX, &a->keep))
+			return err_set(&a->err, RC_INVALID, "--keep must be a number from 1 to %d, not %s",
+			    KEEP_MAX, value);
 		break;
 	case O_DAYS:
 	case O_OVERLAP:
@@ -517,7 +543,7 @@ run(struct admin *a, const struct command *c)
 
 	umask(077);
 	rc = c->anywhere || c->alone ? RC_OK : admin_become_owner(a);
-	if (rc == RC_OK && !c->anywhere && !c->alone && c->run != init_run)
+	if (rc == RC_OK && !c->anywhere && !c->alone && !c->opens)
 		rc = admin_open(a);
 	if (rc != RC_OK)
 		return admin_fail(a, rc);

@@ -40,6 +40,9 @@ struct admin {
 	size_t n_projects;
 	unsigned scope;          /* all --scope together; 0: none was given */
 	bool read_only, yes;     /* --read-only, --yes */
+	bool with_keys;          /* --with-keys */
+	bool check;              /* --check */
+	int64_t keep;            /* --keep; 0: all */
 	const char *since;
 	int64_t days;            /* --days or --overlap; -1: not given */
 	struct accounts *accounts; /* set by admin_open() */
@@ -158,6 +161,9 @@ int key_create_run(struct admin *a);
 int key_rotate_run(struct admin *a);
 int key_list_run(struct admin *a);
 int audit_run(struct admin *a);
+int backup_run(struct admin *a);
+int restore_run(struct admin *a);
+int upgrade_run(struct admin *a);
 int doctor_run(struct admin *a);
 
 #endif

@@ -8,6 +8,7 @@
  */
 #include "store/accounts_int.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -378,6 +379,12 @@ acc_now(void)
 	return clock_now_us() / 1000000;
 }
 
+int
+acc_format(void)
+{
+	return FORMAT;
+}
+
 static void
 conn_close(struct conn *c)
 {
@@ -657,6 +664,48 @@ read_format(struct accounts *a, struct conn *c, int *out, struct err *err)
 	return rc;
 }
 
+/* Whether SQLite finds nothing wrong with a copy. */
+static enum rc
+check_copy(const char *path, struct err *err)
+{
+	struct buf wrong = { 0 };
+	sqlite3 *db;
+	enum rc rc = db_open(path, DB_KEPT, &db, err);
+
+	if (rc != RC_OK)
+		return rc;
+	if ((rc = db_check(db, &wrong, err)) == RC_OK && wrong.len > 0)
+		rc = err_set(err, RC_UNAVAILABLE, "it is damaged: %s",
+		             buf_cstr(&wrong) != NULL ? wrong.p : "");
+	sqlite3_close(db);
+	buf_free(&wrong);
+	return rc;
+}
+
+/* Keep server.db as it is before its format changes, beside it, as accounts_kept()
+ * says; needs acc_begin(). */
+static enum rc
+keep_format(struct accounts *a, int format, struct err *err)
+{
+	struct buf path = { 0 }, temp = { 0 };
+	enum rc rc;
+
+	buf_addf(&path, "%s.format%d", a->path, format);
+	buf_addf(&temp, "%s.tmp", buf_cstr(&path) != NULL ? path.p : "");
+	if (path.failed || buf_cstr(&temp) == NULL)
+		rc = err_set(err, RC_FAULT, "out of memory");
+	else if ((rc = db_copy(a->rd.db, temp.p, err)) == RC_OK &&
+	         (rc = check_copy(temp.p, err)) == RC_OK && rename(temp.p, path.p) != 0)
+		rc = err_set(err, RC_UNAVAILABLE, "can't rename %s: %s", temp.p, strerror(errno));
+	if (rc == RC_OK) {
+		path.p[strlen(a->path) - strlen("/server.db")] = '\0';
+		rc = fs_sync(path.p[0] != '\0' ? path.p : "/", err);
+	}
+	buf_free(&path);
+	buf_free(&temp);
+	return rc;
+}
+
 /* Add what the formats after that one have; needs acc_begin(). */
 static enum rc
 add_formats(struct accounts *a, struct err *err)
@@ -665,6 +714,8 @@ add_formats(struct accounts *a, struct err *err)
 	int format;
 	enum rc rc = read_format(a, &a->wr, &format, err);
 
+	if (rc == RC_OK && format < FORMAT) /* else another process was first */
+		rc = keep_format(a, format, err);
 	for (; rc == RC_OK && format < FORMAT; format++)
 		rc = db_exec(a->wr.db, additions[format], err);
 	if (rc != RC_OK)

@@ -108,6 +108,9 @@ struct accounts {
 /* Seconds since 1970. */
 int64_t acc_now(void);
 
+/* The format of server.db that we read and write. */
+int acc_format(void);
+
 /* The statement of a query, reset and without bindings. Borrowed. */
 enum rc acc_query(struct conn *c, enum query q, sqlite3_stmt **out, struct err *err);
 

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
 
 void
 db_lean(void)
@@ -230,6 +232,107 @@ db_settle(sqlite3 *db, struct err *err)
 	         rc == RC_OK && row ? (sqlite3_column_int(st, 0) + 1) & 0xffff : 1);
 	sqlite3_finalize(st);
 	return rc == RC_OK ? db_exec(db, sql, err) : rc;
+}
+
+enum rc
+db_fill(sqlite3 *to, sqlite3 *from, struct err *err)
+{
+	sqlite3_backup *b = sqlite3_backup_init(to, "main", from, "main");
+	int code;
+
+	if (b == NULL)
+		return db_rc(to, sqlite3_errcode(to), "can't be copied", err);
+	code = sqlite3_backup_step(b, -1);
+	sqlite3_backup_finish(b);
+	if (code == SQLITE_DONE)
+		return RC_OK;
+	return err_set(err, db_rc(NULL, code, "copy", NULL), "can't be copied: %s (%d)%s",
+	               sqlite3_errstr(code), code,
+	               (code & 0xff) == SQLITE_FULL ? ": the disk is full" : "");
+}
+
+/* What SQLite keeps beside a database. */
+static const char *const beside[] = { "-wal", "-shm", "-journal" };
+
+void
+db_remove(const char *path)
+{
+	struct buf b = { 0 };
+
+	unlink(path);
+	for (size_t i = 0; i < sizeof(beside) / sizeof(beside[0]); i++) {
+		buf_reset(&b);
+		buf_addf(&b, "%s%s", path, beside[i]);
+		if (buf_cstr(&b) != NULL)
+			unlink(b.p);
+	}
+	buf_free(&b);
+}
+
+enum rc
+db_copy(sqlite3 *from, const char *path, struct err *err)
+{
+	sqlite3 *to = NULL;
+	struct err why;
+	enum rc rc;
+
+	db_remove(path);
+	rc = db_open(path, DB_DRAFT, &to, err);
+	if (rc == RC_OK && (rc = db_fill(to, from, &why)) != RC_OK)
+		err_set(err, rc, "%s: %s", path, why.text);
+	if (sqlite3_close(to) != SQLITE_OK && rc == RC_OK)
+		rc = err_set(err, RC_FAULT, "%s can't be closed", path);
+	to = NULL;
+	/* The copy says of itself that it is in WAL mode, as its source: no more. */
+	if (rc == RC_OK && (rc = db_open(path, DB_ADVICE, &to, err)) == RC_OK)
+		sqlite3_close(to);
+	if (rc == RC_OK)
+		rc = fs_sync(path, err);
+	if (rc != RC_OK)
+		db_remove(path);
+	return rc;
+}
+
+bool
+db_is_no_database(const char *path)
+{
+	sqlite3 *db = NULL;
+	bool damaged = false;
+
+	if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) ==
+	    SQLITE_OK &&
+	    sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL) == SQLITE_OK)
+		damaged = sqlite3_exec(db, "SELECT count(*) FROM sqlite_schema", NULL, NULL,
+		                       NULL) != SQLITE_OK && db_damaged(db);
+	sqlite3_close(db);
+	return damaged;
+}
+
+enum rc
+db_set_aside(const char *path, struct buf *out, struct err *err)
+{
+	struct buf from = { 0 }, to = { 0 };
+	enum rc rc = RC_OK;
+
+	buf_addf(out, "%s.damaged-%lld", path, (long long)time(NULL));
+	if (buf_cstr(out) == NULL)
+		return err_set(err, RC_FAULT, "out of memory");
+	/* The file itself last: until then it is there, and a next run goes on. */
+	for (size_t i = 0; i < sizeof(beside) / sizeof(beside[0]) && rc == RC_OK; i++) {
+		buf_reset(&from);
+		buf_reset(&to);
+		buf_addf(&from, "%s%s", path, beside[i]);
+		buf_addf(&to, "%s%s", out->p, beside[i]);
+		if (buf_cstr(&from) == NULL || buf_cstr(&to) == NULL)
+			rc = err_set(err, RC_FAULT, "out of memory");
+		else if (rename(from.p, to.p) != 0 && errno != ENOENT)
+			rc = err_set(err, RC_UNAVAILABLE, "can't rename %s: %s", from.p, strerror(errno));
+	}
+	if (rc == RC_OK && rename(path, out->p) != 0)
+		rc = err_set(err, RC_UNAVAILABLE, "can't rename %s: %s", path, strerror(errno));
+	buf_free(&from);
+	buf_free(&to);
+	return rc;
 }
 
 enum rc

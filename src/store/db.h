@@ -68,6 +68,29 @@ enum rc db_exec(sqlite3 *db, const char *sql, struct err *err);
  */
 enum rc db_settle(sqlite3 *db, struct err *err);
 
+/*
+ * Make a database what another one is, by SQLite's backup API, in one transaction: of
+ * the source as it is at one moment, beside whoever writes it. A database that others
+ * use is filled under its lock file.
+ */
+enum rc db_fill(sqlite3 *to, sqlite3 *from, struct err *err);
+
+/*
+ * The same to a new file, for keeping: in no WAL mode, synced. What an earlier call left
+ * at the path is removed first; what fails leaves nothing there.
+ */
+enum rc db_copy(sqlite3 *from, const char *path, struct err *err);
+
+/* Remove a database's file and what SQLite keeps beside it. */
+void db_remove(const char *path);
+
+/* Whether what lies at the path can't be read as a database at all. */
+bool db_is_no_database(const char *path);
+
+/* Rename such a file, under its lock, so that another can take its place: what it is
+ * called now to out, for the caller to free. */
+enum rc db_set_aside(const char *path, struct buf *out, struct err *err);
+
 /* Prepare one statement to be kept (SQLITE_PREPARE_PERSISTENT). */
 enum rc db_prepare(sqlite3 *db, const char *sql, sqlite3_stmt **out, struct err *err);
 

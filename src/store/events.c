@@ -1189,3 +1189,203 @@ events_each_parked(struct events *e, events_visit_parked *visit, void *ctx, stru
 	sqlite3_finalize(st);
 	return rc;
 }
+
+/* --- copies --- */
+
+enum rc
+events_copy(struct events *e, const char *path, struct err *err)
+{
+	assert(!e->writing && !e->holding);
+	return db_copy(e->db, path, err);
+}
+
+/* The head row of a database, with what it should be: what its events say. */
+static enum rc
+read_kept(sqlite3 *db, struct events_head *head, int64_t *count, int64_t *last,
+          int64_t *format, struct err *err)
+{
+	static const char sql[] =
+	    "SELECT h.log_id, h.seq, h.count, h.time_us, h.visible,"
+	    " (SELECT count(*) FROM event), (SELECT coalesce(max(seq), 0) FROM event),"
+	    " (SELECT value FROM meta WHERE key = 'format') FROM head h WHERE id = 1";
+	sqlite3_stmt *st = NULL;
+	struct span id;
+	bool row = false;
+	enum rc rc = db_prepare(db, sql, &st, err);
+
+	*head = (struct events_head){ 0 };
+	if (rc == RC_OK && (rc = db_step(st, &row, err)) == RC_OK && !row)
+		rc = err_set(err, RC_UNAVAILABLE, "it has no head row");
+	if (rc == RC_OK) {
+		id = db_span(st, 0);
+		if (id.len == LOG_ID_LEN)
+			memcpy(head->log_id, id.p, LOG_ID_LEN);
+		head->seq = sqlite3_column_int64(st, 1);
+		head->count = sqlite3_column_int64(st, 2);
+		head->time_us = sqlite3_column_int64(st, 3);
+		head->visible = sqlite3_column_int64(st, 4);
+		*count = sqlite3_column_int64(st, 5);
+		*last = sqlite3_column_int64(st, 6);
+		*format = sqlite3_column_int64(st, 7);
+	}
+	sqlite3_finalize(st);
+	return rc;
+}
+
+enum rc
+events_inspect(const char *path, struct events_head *head, struct buf *wrong,
+               struct err *err)
+{
+	sqlite3 *db = NULL;
+	int64_t count = 0, last = 0, format = 0;
+	struct err why;
+	enum rc rc;
+
+	buf_reset(wrong);
+	*head = (struct events_head){ 0 };
+	if ((rc = db_open(path, DB_KEPT, &db, err)) != RC_OK)
+		return rc;
+	rc = read_kept(db, head, &count, &last, &format, &why);
+	if (rc == RC_OK && format > FORMAT)
+		err_set(&why, rc = RC_UNAVAILABLE, "it has format %" PRId64 ", made by a newer "
+		        "td-sync; this one knows formats up to %d", format, FORMAT);
+	if (rc == RC_OK)
+		rc = db_check(db, wrong, &why);
+	if (rc == RC_OK && wrong->len == 0 && (count != head->count || last > head->seq))
+		buf_addf(wrong, "its head tells of %" PRId64 " events up to %" PRId64 ", but there "
+		         "are %" PRId64 " up to %" PRId64, head->count, head->seq, count, last);
+	sqlite3_close(db);
+	return rc == RC_OK ? rc : err_set(err, rc, "%s: %s", path, why.text);
+}
+
+/* What a restore makes of a copy before it becomes the log. */
+static enum rc
+renew(const char *path, const struct events_head *kept, struct events_head *now,
+      struct err *err)
+{
+	static const char head[] = "UPDATE head SET log_id = :log_id, seq = :seq WHERE id = 1";
+	static const char gap[] =
+	    "INSERT OR REPLACE INTO meta VALUES (printf('gap %019d', :after), :until)";
+	sqlite3 *db = NULL;
+	sqlite3_stmt *st = NULL;
+	enum rc rc;
+
+	if ((rc = id_random(now->log_id, LOG_ID_LEN)) != RC_OK)
+		return err_set(err, rc, "no random bytes for a log id");
+	if ((rc = db_open(path, DB_DRAFT, &db, err)) == RC_OK &&
+	    (rc = db_prepare(db, head, &st, err)) == RC_OK) {
+		db_bind_blob(st, ":log_id", now->log_id, LOG_ID_LEN);
+		db_bind_int(st, ":seq", now->seq);
+		rc = db_run(st, err);
+		sqlite3_finalize(st);
+	}
+	if (rc == RC_OK && now->seq > kept->seq &&
+	    (rc = db_prepare(db, gap, &st, err)) == RC_OK) {
+		db_bind_int(st, ":after", kept->seq);
+		db_bind_int(st, ":until", now->seq);
+		rc = db_run(st, err);
+		sqlite3_finalize(st);
+	}
+	sqlite3_close(db);
+	return rc;
+}
+
+static void
+raise(int64_t *to, int64_t seq)
+{
+	if (seq > *to)
+		*to = seq;
+}
+
+/* The log that is to be replaced: open for writing, its head as far as that can be
+ * told; under the lock. */
+static enum rc
+open_replaced(const char *path, sqlite3 **out, struct events_head *was, struct buf *aside,
+              struct err *err)
+{
+	int64_t unused;
+	enum rc rc;
+
+	buf_reset(aside);
+	if (db_is_no_database(path) && (rc = db_set_aside(path, aside, err)) != RC_OK)
+		return rc;
+	if ((rc = db_open(path, DB_SERVER, out, err)) == RC_OK &&
+	    read_kept(*out, was, &unused, &unused, &unused, NULL) != RC_OK)
+		*was = (struct events_head){ 0 };
+	return rc;
+}
+
+/* Under the lock: from now on the log is what the draft holds. A note of the old log
+ * would refuse the new one, and the other way round: so there is none meanwhile. */
+static enum rc
+put_in_place(struct events *e, const char *draft, struct err *err)
+{
+	sqlite3 *from = NULL;
+	enum rc rc = db_open(draft, DB_KEPT, &from, err);
+
+	if (rc != RC_OK)
+		return rc;
+	note_nothing(e);
+	if ((rc = db_fill(e->db, from, err)) != RC_OK) {
+		db_settle(e->db, NULL);
+		err_set(err, rc, "%s %s", e->path, err != NULL ? err->text : "");
+	} else {
+		note_head(e);
+		/* All of the log is in the WAL, which is as large now. */
+		sqlite3_busy_timeout(e->db, 1000); /* for readers */
+		sqlite3_wal_checkpoint_v2(e->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+	}
+	sqlite3_close(from);
+	return rc;
+}
+
+enum rc
+events_restore(const char *dir, const char *copy, int64_t least, int64_t deadline_ms,
+               struct events_head *was, struct events_head *now, struct buf *aside,
+               struct err *err)
+{
+	struct events e = { .path = path_join(dir, EVENTS_DB),
+	                    .lock_path = path_join(dir, EVENTS_LOCK) };
+	char *draft = path_join(dir, "restore.db"), note[NOTE_LEN + 1] = "";
+	struct events_head kept;
+	struct buf wrong = { 0 };
+	sqlite3 *from = NULL;
+	int64_t noted = 0;
+	enum rc rc;
+
+	*was = *now = (struct events_head){ 0 };
+	if (e.path == NULL || e.lock_path == NULL || draft == NULL)
+		rc = no_memory(err);
+	else if ((rc = events_inspect(copy, &kept, &wrong, err)) == RC_OK && wrong.len > 0)
+		rc = err_set(err, RC_UNAVAILABLE, "%s: %s", copy, buf_cstr(&wrong));
+	if (rc == RC_OK && (rc = db_open(copy, DB_KEPT, &from, err)) == RC_OK)
+		rc = db_copy(from, draft, err); /* the long part, before the lock */
+	sqlite3_close(from);
+	if (rc == RC_OK && (rc = lock_open(e.lock_path, &e.lock, err)) == RC_OK &&
+	    (rc = lock_take(e.lock, deadline_ms)) != RC_OK)
+		err_set(err, rc, "somebody writes to %s: try again", e.path);
+	if (rc == RC_OK)
+		rc = open_replaced(e.path, &e.db, was, aside, err);
+	if (rc == RC_OK) {
+		*now = kept;
+		follows_note(note, lock_noted(e.lock, note, NOTE_LEN), &kept, &noted);
+		raise(&now->seq, was->seq);
+		raise(&now->seq, noted);
+		raise(&now->seq, least);
+		raise(&now->seq, clock_now_us());
+		rc = renew(draft, &kept, now, err);
+	}
+	if (rc == RC_OK) {
+		e.head = *now;
+		rc = put_in_place(&e, draft, err);
+	}
+	sqlite3_close(e.db);
+	if (draft != NULL)
+		db_remove(draft);
+	lock_close(e.lock);
+	buf_free(&wrong);
+	free(draft);
+	free(e.lock_path);
+	free(e.path);
+	return rc;
+}

@@ -238,6 +238,30 @@ enum rc events_before(struct events *e, int64_t seq, int64_t *out, struct err *e
 /* What SQLite finds wrong with the database, db_check(): empty for nothing. */
 enum rc events_check(struct events *e, struct buf *wrong, struct err *err);
 
+/* Copy the log as it is at one moment to a new file, for keeping: db_copy(). It is not
+ * locked, writers go on. */
+enum rc events_copy(struct events *e, const char *path, struct err *err);
+
+/*
+ * Look at such a copy: its head, and what is wrong with it (reset first, empty for
+ * nothing). Reads all of it. RC_UNAVAILABLE: it can't be read, or is of a newer format.
+ */
+enum rc events_inspect(const char *path, struct events_head *head, struct buf *wrong,
+                       struct err *err);
+
+/*
+ * Restore the log in a folder, which need not hold one, from such a copy (design.md, "A
+ * log has an identity"): in one transaction, under the log's lock, beside processes
+ * that have it open. It gets a new log_id, and its head moves on to the greatest of the
+ * copy's, that of the log which was here, `least`, and the time in microseconds: what is
+ * in between is a gap (events_gap()). *now: its head; *was: that of the log that was
+ * here, zero where there was none or it can't be read; one that is no database is kept
+ * beside, and `aside` (reset first) tells its path. Killed anywhere, the log is the one
+ * or the other. RC_BUSY: the lock was not got.
+ */
+enum rc events_restore(const char *dir, const char *copy, int64_t least,
+                       int64_t deadline_ms, struct events_head *was,
+                       struct events_head *now, struct buf *aside, struct err *err);
 /* --- for a diagnosis: a look at the newest events alone, so that it costs little --- */
 
 /* How many of the newest events are looked at. */
