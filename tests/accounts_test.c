@@ -128,10 +128,10 @@ START_TEST(a_newer_format_is_refused_with_a_sentence)
 {
 	struct accounts *b;
 
-	alter("UPDATE meta SET value = 3 WHERE key = 'format'");
+	alter("UPDATE meta SET value = 4 WHERE key = 'format'");
 	is(accounts_open(dir, &b, &err), RC_UNAVAILABLE);
 	ck_assert_ptr_nonnull(strstr(err.text, "newer td-sync"));
-	ck_assert_ptr_nonnull(strstr(err.text, "format 3"));
+	ck_assert_ptr_nonnull(strstr(err.text, "format 4"));
 	alter("UPDATE meta SET value = 'x' WHERE key = 'format'");
 	is(accounts_open(dir, &b, &err), RC_UNAVAILABLE);
 	alter("DELETE FROM meta WHERE key = 'format'");

@@ -102,7 +102,7 @@ for words in init 'user add' 'user list' 'user remove' 'project add' 'project li
 	'profile list' 'member set' \
 	'member remove' 'member list' 'token create' 'token list' 'token revoke' \
 	'project share' 'project unshare' 'link create' 'link list' 'link revoke' \
-	'key create' 'key rotate' 'key list' 'mail test'; do
+	'key create' 'key rotate' 'key list' 'mail test' import-go export import; do
 	out "^  $words "
 done
 run 0 token create --help

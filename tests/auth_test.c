@@ -7,6 +7,7 @@
 #include "auth/token.h"
 #include "base/fs.h"
 #include "store/db.h"
+#include "store/imports.h"
 #include "tests/temp.h"
 
 #include <openssl/bio.h>
@@ -1324,6 +1325,57 @@ START_TEST(scopes_are_judged_before_membership_and_limit_roles)
 }
 END_TEST
 
+/* Bring a key of another server here that ends at a time. */
+static void
+bring_key(const char *id, const char *key, unsigned scope, int64_t expires_at)
+{
+	struct token_row t = { .projects = "*", .name = "laptop", .created_at = 1,
+	                       .expires_at = expires_at };
+	unsigned char hash[HASH_LEN];
+	struct buf text = { 0 };
+	bool made;
+
+	ok(hash_sha256(span_of(key), hash));
+	scope_add(&text, scope);
+	snprintf(t.id, sizeof(t.id), "%s", id);
+	snprintf(t.user_id, sizeof(t.user_id), "%s", owner.id);
+	snprintf(t.scope, sizeof(t.scope), "%s", buf_cstr(&text));
+	ok(import_begin(accounts(), &err));
+	ok(import_end(accounts(), import_key(accounts(), &t, hash, &made, &err), &err));
+	ck_assert(made);
+	buf_free(&text);
+}
+
+START_TEST(an_opaque_key_is_a_token_by_its_hash)
+{
+	static const char key[] = "Bearer td_live_0123456789abcdefghijABCDEFGHIJKL";
+	struct token_row row;
+	struct caller c;
+
+	is(check(key, P1, SCOPE_READ, ROLE_READER), RC_UNAUTHORIZED);
+	ck_assert_str_eq(err.text, "invalid or expired api key");
+	bring_key("ak_0000000000000001", key + 7, SCOPE_READ, IMPORT_NEVER);
+	ok(auth_check(a, key, P1, SCOPE_READ, ROLE_READER, GUESTS_LINK, &c, &err));
+	ck_assert_str_eq(c.token_id, "ak_0000000000000001");
+	ck_assert_str_eq(c.user_id, owner.id);
+	ck_assert(c.all_projects && c.scope == SCOPE_READ && c.expires_at == IMPORT_NEVER);
+	ck_assert(auth_covers(a, key, P2));
+	is(check(key, P1, SCOPE_WRITE, ROLE_WRITER), RC_SCOPE);
+	is(check("Bearer td_live_0123456789abcdefghijABCDEFGHIJKM", P1, SCOPE_READ, ROLE_READER),
+	   RC_UNAUTHORIZED);
+	is(check("Bearer td_live_0123456789abcdefghijABCDEFGHIJK", P1, SCOPE_READ, ROLE_READER),
+	   RC_UNAUTHORIZED);
+	/* expired */
+	bring_key("ak_0000000000000002", "td_live_x", ALL, clock_now_us() / 1000000 - 1);
+	is(check("Bearer td_live_x", P1, SCOPE_READ, ROLE_READER), RC_UNAUTHORIZED);
+	/* revoked, though its claims are known */
+	ok(token_revoke(accounts(), "ak_0000000000000001", &err));
+	is(check(key, P1, SCOPE_READ, ROLE_READER), RC_UNAUTHORIZED);
+	ok(token_get(accounts(), "ak_0000000000000001", &row, &err));
+	ck_assert_int_ne(row.revoked_at, 0);
+}
+END_TEST
+
 START_TEST(a_token_for_one_project_is_good_for_no_other)
 {
 	char *h = bearer(&owner, ALL, P1, 100);
@@ -1618,6 +1670,7 @@ add_server_tests(Suite *s)
 	tcase_add_test(t, a_share_link_is_recorded_with_its_project_and_its_maker);
 	tcase_add_test(t, roles_are_judged_as_recorded);
 	tcase_add_test(t, scopes_are_judged_before_membership_and_limit_roles);
+	tcase_add_test(t, an_opaque_key_is_a_token_by_its_hash);
 	tcase_add_test(t, a_token_for_one_project_is_good_for_no_other);
 	tcase_add_test(t, a_list_is_walked_to_its_end_though_server_db_is_replaced);
 	tcase_add_test(t, what_server_db_says_counts_at_the_next_request);

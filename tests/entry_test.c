@@ -1,5 +1,5 @@
 /*
- * server.db: how it became what it is since format 2, how people and tokens come
+ * server.db: how it became what it is since format 3, how people and tokens come
  * in (invitations, logins, share links) and go, and what the audit log says of it.
  */
 #include "fixture.h"
@@ -162,9 +162,9 @@ keep_token(void *ctx, const struct token_row *t)
 	return RC_OK;
 }
 
-/* What the recording holds is there, and what format 2 has beside. */
+/* What the recording holds is there, and what format 3 has beside. */
 static void
-must_be_format_2(void)
+must_be_format_3(void)
 {
 	static struct token_row rows[4];
 	struct token_row *next = rows;
@@ -173,7 +173,7 @@ must_be_format_2(void)
 	struct member m;
 
 	ok(accounts_prepare(a, &err));
-	ck_assert_int_eq(count("SELECT value FROM meta WHERE key = 'format'"), 2);
+	ck_assert_int_eq(count("SELECT value FROM meta WHERE key = 'format'"), 3);
 	ck_assert_str_eq(accounts_server_id(a), "srv_0677a290a0a30d24e4fdb0e88cabdf70");
 	ok(user_by_email(a, span_of("ALICE@example.com"), &alice, &err));
 	ok(user_by_email(a, span_of("bob@example.com"), &bob, &err));
@@ -198,7 +198,7 @@ must_be_format_2(void)
 	ck_assert_int_eq(count("SELECT count(*) FROM pragma_foreign_key_check"), 0);
 }
 
-START_TEST(a_server_db_of_format_1_is_brought_to_format_2)
+START_TEST(a_server_db_of_format_1_is_brought_to_format_3)
 {
 	struct buf new = { 0 }, old = { 0 };
 	struct project p, q;
@@ -206,7 +206,7 @@ START_TEST(a_server_db_of_format_1_is_brought_to_format_2)
 	schema_of(path("server.db"), &new);
 	make_format_1();
 	ok(accounts_open(dir, &a, &err));
-	must_be_format_2();
+	must_be_format_3();
 	schema_of(path("server.db"), &old);
 	ck_assert_str_eq(buf_cstr(&old), buf_cstr(&new));
 	/* and works as one */
@@ -228,12 +228,12 @@ nothing_more(int i)
 	return accounts_prepare(a, &err);
 }
 
-START_TEST(many_that_open_one_of_format_1_at_once_find_format_2)
+START_TEST(many_that_open_one_of_format_1_at_once_find_format_3)
 {
 	for (int i = 0; i < 5; i++) {
 		make_format_1();
 		ck_assert_int_eq(in_a_crowd(nothing_more, RC_OK, RC_OK), CROWD);
-		must_be_format_2();
+		must_be_format_3();
 	}
 }
 END_TEST
@@ -247,10 +247,10 @@ START_TEST(who_can_not_get_the_lock_to_change_the_format_says_what_is_going_on)
 	ok(lock_take(l, clock_mono_ms() + 1000));
 	is(accounts_open(dir, &a, &err), RC_UNAVAILABLE);
 	ck_assert_ptr_null(a);
-	ck_assert_ptr_nonnull(strstr(err.text, "is being brought to format 2"));
+	ck_assert_ptr_nonnull(strstr(err.text, "is being brought to format 3"));
 	lock_close(l);
 	ok(accounts_open(dir, &a, &err));
-	must_be_format_2();
+	must_be_format_3();
 }
 END_TEST
 
@@ -280,11 +280,11 @@ whole_format(void)
 	int64_t tables = count("SELECT count(*) FROM sqlite_schema WHERE type = 'table'"
 	                       " AND name IN ('invitation', 'login', 'audit')");
 	int64_t columns = count("SELECT count(*) FROM pragma_table_info('token')"
-	                        " WHERE name IN ('link', 'made_by')");
+	                        " WHERE name IN ('link', 'made_by', 'key')");
 
-	ck_assert(format == 1 || format == 2);
-	ck_assert_int_eq(tables, format == 2 ? 3 : 0);
-	ck_assert_int_eq(columns, format == 2 ? 2 : 0);
+	ck_assert(format == 1 || format == 3);
+	ck_assert_int_eq(tables, format == 3 ? 3 : 0);
+	ck_assert_int_eq(columns, format == 3 ? 3 : 0);
 	ck_assert_int_eq(count("SELECT count(*) FROM pragma_integrity_check"
 	                       " WHERE integrity_check = 'ok'"), 1);
 	return (int)format;
@@ -292,7 +292,7 @@ whole_format(void)
 
 START_TEST(a_process_that_dies_at_any_write_leaves_one_format_or_the_other)
 {
-	int n = 0, seen[3] = { 0 };
+	int n = 0, seen[4] = { 0 };
 	bool struck;
 
 	do {
@@ -303,10 +303,10 @@ START_TEST(a_process_that_dies_at_any_write_leaves_one_format_or_the_other)
 		mishap_none();
 		seen[whole_format()] += struck;
 		ok(accounts_open(dir, &a, &err));
-		must_be_format_2();
+		must_be_format_3();
 	} while (struck);
 	ck_assert_int_gt(seen[1], 10);
-	ck_assert_int_gt(seen[2], 0);
+	ck_assert_int_gt(seen[3], 0);
 }
 END_TEST
 
@@ -327,7 +327,7 @@ START_TEST(a_disk_that_fails_at_any_write_leaves_one_format_or_the_other)
 		mishap_none();
 		whole_format();
 		ok(accounts_open(dir, &a, &err));
-		must_be_format_2();
+		must_be_format_3();
 	} while (struck);
 	ck_assert_int_gt(n, 10);
 }
@@ -343,7 +343,7 @@ read_only_child(void)
 		return 77;
 	if (accounts_open(dir, &a, &err) != RC_UNAVAILABLE || a != NULL)
 		return 1;
-	return strstr(err.text, "server.db has format 1 and can't be brought to format 2: ") != NULL &&
+	return strstr(err.text, "server.db has format 1 and can't be brought to format 3: ") != NULL &&
 	       strstr(err.text, "Read-only") != NULL ? 0 : 2;
 }
 
@@ -362,7 +362,7 @@ START_TEST(format_1_on_a_read_only_disk_is_refused_with_a_sentence)
 	else
 		ck_assert_int_eq(WEXITSTATUS(status), 0);
 	ok(accounts_open(dir, &a, &err));
-	must_be_format_2();
+	must_be_format_3();
 }
 END_TEST
 
@@ -1476,8 +1476,8 @@ main(void)
 
 	tcase_add_checked_fixture(t, setup_people, teardown);
 	tcase_set_timeout(t, 60);
-	tcase_add_test(t, a_server_db_of_format_1_is_brought_to_format_2);
-	tcase_add_test(t, many_that_open_one_of_format_1_at_once_find_format_2);
+	tcase_add_test(t, a_server_db_of_format_1_is_brought_to_format_3);
+	tcase_add_test(t, many_that_open_one_of_format_1_at_once_find_format_3);
 	tcase_add_test(t, who_can_not_get_the_lock_to_change_the_format_says_what_is_going_on);
 	tcase_add_test(t, a_process_that_dies_at_any_write_leaves_one_format_or_the_other);
 	tcase_add_loop_test(t, a_disk_that_fails_at_any_write_leaves_one_format_or_the_other, 0, 5);

@@ -2,7 +2,8 @@
  * Who is calling, and what may they do: a token's scope and projects, cut
  * down to the user's role in the project now. One handle a process; it keeps
  * server.db, the keyring and an LRU of verified tokens. Signature and claims
- * are cached, revocation and role are read at every request.
+ * are cached, revocation and role are read at every request. Opaque keys that came
+ * from a Go server (store/imports.h) are tokens, too, for all projects of their user.
  */
 #ifndef TDSYNC_AUTH_AUTH_H
 #define TDSYNC_AUTH_AUTH_H

@@ -44,6 +44,7 @@ enum option_id {
 	O_KEEP,
 	O_WITH_KEYS,
 	O_CHECK,
+	O_DRY_RUN,
 	O_COMMON, /* the ones from here on go with every command */
 	O_DATA = O_COMMON,
 	O_JSON,
@@ -57,7 +58,7 @@ static const struct {
 	const char *name, *arg; /* arg NULL: a switch */
 	const char *does;
 } options[O__MAX] = {
-	[O_OWNER] = { "owner", "EMAIL", "who owns the project (required)" },
+	[O_OWNER] = { "owner", "EMAIL", "who owns the project" },
 	[O_DESCRIPTION] = { "description", "TEXT", "what the project is about" },
 	[O_PROFILE] = { "profile", "NAME", "what its entities are (default td; none: anything)" },
 	[O_PROFILES] = { "profiles", "DIR", "where the profiles are (default: the server's key)" },
@@ -67,13 +68,14 @@ static const struct {
 	    " server:admin (repeatable; default: the first three)" },
 	[O_DAYS] = { "days", "N", "days until it expires, 1 to 3650 (default 365; a link: 1 to"
 	    " 365, default 30)" },
-	[O_NAME] = { "name", "TEXT", "what the token or link is for" },
+	[O_NAME] = { "name", "TEXT", "what the token or link is for, or how the project is called" },
 	[O_OVERLAP] = { "overlap", "DAYS", "how long the old keys still verify, 0 to 3650"
 	    " (default: until the last token expires)" },
 	[O_CONFIG] = { "config", "FILE", "the server's configuration (default: td-sync.conf in"
 	    " the data folder)" },
 	[O_READ_ONLY] = { "read-only", NULL, "as --scope sync:read" },
 	[O_SINCE] = { "since", "WHEN", "from so many days ago on, or a date, as 2026-11-26" },
+	[O_DRY_RUN] = { "dry-run", NULL, "say what would be done, and change nothing" },
 	[O_YES] = { "yes", NULL, "do it without asking" },
 	[O_URL] = { "url", "URL", "the server's address for clients (default: the server's key)" },
 	[O_KEEP] = { "keep", "N", "remove older backups, but for the newest N, 1 to 100000" },
@@ -96,6 +98,7 @@ struct command {
 	bool anywhere;            /* needs no data folder */
 	bool alone;               /* sees to the data folder itself */
 	bool opens;               /* opens it itself: there may be none yet */
+	int more;                 /* so many more arguments may follow */
 };
 
 static const struct command commands[] = {
@@ -164,6 +167,12 @@ static const struct command commands[] = {
 	  "send a test mail with the server's configuration", mail_test_run },
 	{ "doctor", NULL, "", 0, BIT(O_URL) | BIT(O_CONFIG), 0,
 	  "look for what is wrong, or soon will be", doctor_run, false, true },
+	{ "export", NULL, "PROJECT [FILE]", 1, 0, 0,
+	  "write a project as JSON lines, to FILE or stdout", export_run, .more = 1 },
+	{ "import", NULL, "FILE", 1, BIT(O_NAME) | BIT(O_OWNER) | BIT(O_PROFILES), 0,
+	  "make a project of what export wrote (-: stdin); prints its id", import_run },
+	{ "import-go", NULL, "GODIR", 1, BIT(O_DRY_RUN) | BIT(O_PROFILES), 0,
+	  "take over all that a Go server's data folder holds", import_go_run },
 	{ "audit", NULL, "", 0, BIT(O_SINCE) | BIT(O_USER) | BIT(O_PROJECT), 0,
 	  "list who did what", audit_run },
 	{ "backup", NULL, "DIR", 1, BIT(O_WITH_KEYS) | BIT(O_KEEP), 0,
@@ -419,6 +428,9 @@ set_option(struct admin *a, enum option_id o, const char *value)
 			return err_set(&a->err, RC_INVALID, "--keep must be a number from 1 to %d, not %s",
 			    KEEP_MAX, value);
 		break;
+	case O_DRY_RUN:
+		a->dry_run = true;
+		break;
 	case O_DAYS:
 	case O_OVERLAP:
 		if (!conf_int(value, o == O_DAYS ? 1 : 0, DAYS_MAX, &a->days))
@@ -565,7 +577,7 @@ run_command(struct admin *a, const struct command *c, int argc, char **argv)
 	if (code >= 0)
 		return code;
 	a->args = argv + optind;
-	if (argc - optind != c->n_args)
+	if (argc - optind < c->n_args || argc - optind > c->n_args + c->more)
 		return usage("%s%s%s takes %s", c->group, c->verb != NULL ? " " : "",
 		    c->verb != NULL ? c->verb : "",
 		    c->args[0] != '\0' ? c->args : "no arguments");

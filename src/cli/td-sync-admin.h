@@ -7,6 +7,7 @@
 #define TDSYNC_CLI_ADMIN_H
 
 #include "auth/auth.h"
+#include "base/lock.h"
 #include "engine/follow.h"
 #include "profiles/installed.h"
 
@@ -39,7 +40,7 @@ struct admin {
 	const char **projects;   /* every --project; owned */
 	size_t n_projects;
 	unsigned scope;          /* all --scope together; 0: none was given */
-	bool read_only, yes;     /* --read-only, --yes */
+	bool read_only, yes, dry_run; /* --read-only, --yes, --dry-run */
 	bool with_keys;          /* --with-keys */
 	bool check;              /* --check */
 	int64_t keep;            /* --keep; 0: all */
@@ -103,6 +104,45 @@ struct view {
 enum rc admin_view(struct admin *a, struct view *v);
 void admin_view_close(struct view *v);
 
+/* --- a log that is taken over; td-sync-admin-making.c --- */
+
+/* What an exported file says it is, in its first line. */
+#define EXPORT_FORMAT "td-sync-export"
+#define EXPORT_VERSION 1
+
+/*
+ * A project's log while it is made, in a folder that no worker looks into
+ * (projects/ID.import); it gets its place when it is whole. All zero: none.
+ */
+struct making {
+	struct admin *a;
+	char id[ID_MAX];
+	char dir[PATH_MAX], place[PATH_MAX];
+	struct events *log;  /* NULL: there is none */
+	bool writing;
+	int64_t waiting;     /* bytes that are not committed yet */
+};
+
+/* One process at a time takes anything over: hold this meanwhile, lock_close() it.
+ * RC_BUSY: another does. */
+enum rc making_lock(struct admin *a, struct lock **out);
+
+/* Begin an empty log; what a run that was cut short has left is removed. */
+enum rc making_begin(struct making *m, struct admin *a, const char *id, const char *profile);
+
+/* Append an event at its seq. What is there twice keeps its place (event_digest_twin()). */
+enum rc making_add(struct making *m, struct event *ev);
+
+/* The last of it: where its head is, events_heal_from() and events_moved_to(). The log is
+ * durable then, and can be read. */
+enum rc making_end(struct making *m, int64_t head, int64_t heal_from, int64_t moved_to);
+
+/* Put it in its place. */
+enum rc making_place(struct making *m);
+
+/* Remove what was not put in its place. Fine in any case. */
+void making_drop(struct making *m);
+
 /* --- what they print; td-sync-admin-out.c --- */
 
 /* An object of one line: out_begin(), members, out_end() prints it. */
@@ -165,5 +205,8 @@ int backup_run(struct admin *a);
 int restore_run(struct admin *a);
 int upgrade_run(struct admin *a);
 int doctor_run(struct admin *a);
+int import_go_run(struct admin *a);
+int export_run(struct admin *a);
+int import_run(struct admin *a);
 
 #endif

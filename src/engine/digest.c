@@ -73,3 +73,20 @@ event_digest(struct event *ev, struct instant at, struct buf *scratch)
 	memcpy(ev->digest, hash, EVENT_DIGEST_LEN);
 	return RC_OK;
 }
+
+enum rc
+event_digest_twin(struct event *ev)
+{
+	unsigned char hash[HASH_LEN];
+	struct buf text = { 0 };
+	enum rc rc;
+
+	buf_add_hex(&text, ev->digest, EVENT_DIGEST_LEN);
+	buf_add_byte(&text, '@');
+	buf_add_int(&text, ev->seq);
+	rc = text.failed ? RC_FAULT : hash_sha256(buf_span(&text), hash);
+	buf_free(&text);
+	if (rc == RC_OK)
+		memcpy(ev->digest, hash, EVENT_DIGEST_LEN);
+	return rc;
+}

@@ -15,4 +15,11 @@
  */
 enum rc event_digest(struct event *ev, struct instant at, struct buf *scratch);
 
+/*
+ * The digest of what stands in an imported log a second time (its first server took a
+ * retry for another event): of ev->digest, as event_digest() left it, and ev->seq. A
+ * further retry is one of the first. RC_FAULT: no memory.
+ */
+enum rc event_digest_twin(struct event *ev);
+
 #endif

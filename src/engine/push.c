@@ -2,6 +2,7 @@
 #include "engine/push.h"
 
 #include "base/clock.h"
+#include "base/gojson.h"
 #include "base/json.h"
 #include "base/metrics.h"
 #include "engine/digest.h"
@@ -30,6 +31,7 @@ struct item {
 	int twice;                 /* the member that is there twice, -1: none */
 
 	struct event ev;
+	bool rewritten;     /* the Go server would store its payload in another spelling */
 	const char *reason; /* why it is rejected, NULL where it is not */
 	bool duplicate;     /* the log had it, at seq */
 	int64_t seq;        /* its place in the log; 0: none */
@@ -281,21 +283,21 @@ read_body(struct push *p, struct span body, struct span v[E__MAX], struct err *e
 
 /* Canonical type; NULL in *entity for one that the profile doesn't know. */
 static enum rc
-judge_type(struct push *p, struct event *ev, const struct profile_entity **entity,
-           struct err *err)
+judge_type(const struct profile *p, bool refuse_unknown, struct event *ev,
+           const struct profile_entity **entity, struct err *err)
 {
-	*entity = p->profile == NULL ? NULL : profile_entity(p->profile, ev->type);
+	*entity = p == NULL ? NULL : profile_entity(p, ev->type);
 	if (*entity != NULL) {
 		ev->type = span_of((*entity)->table);
 		return RC_OK;
 	}
-	if (!profile_is_name(ev->type) || (p->rules.refuse_unknown && p->profile != NULL))
+	if (!profile_is_name(ev->type) || (refuse_unknown && p != NULL))
 		return err_set(err, RC_INVALID, "invalid entity_type: %.*s",
 		               (int)(ev->type.len < PROFILE_NAME_MAX ? ev->type.len
 		                                                     : PROFILE_NAME_MAX),
 		               ev->type.p);
 	/* Without a profile nothing is known, and everything forwarded. */
-	ev->parked = p->profile != NULL;
+	ev->parked = p != NULL;
 	return RC_OK;
 }
 
@@ -500,7 +502,7 @@ judge_event(struct push *p, struct item *it, struct err *err)
 	    (rc = text(p, v[M_TYPE], "entity_type", &ev->type, err)) != RC_OK ||
 	    (rc = id_text(p, v[M_ID], "entity_id", &ev->id, err)) != RC_OK ||
 	    (rc = text(p, v[M_TIME], "client_timestamp", &ev->time, err)) != RC_OK ||
-	    (rc = judge_type(p, ev, &entity, err)) != RC_OK)
+	    (rc = judge_type(p->profile, p->rules.refuse_unknown, ev, &entity, err)) != RC_OK)
 		return rc;
 	ev->action = profile_action(p->profile, action);
 	if (!time_parse_rfc3339(ev->time, &at))
@@ -517,8 +519,10 @@ judge_event(struct push *p, struct item *it, struct err *err)
 		return rc;
 	if (entity != NULL && sets_nothing(entity, ev->action, it->new_data))
 		ev->parked = true;
-	if (entity != NULL && has_local_columns(entity))
+	if (entity != NULL && has_local_columns(entity)) {
 		cut_local(entity, ev);
+		it->rewritten = true;
+	}
 	us = at.sec * 1000000 + at.nsec / 1000;
 	if (us > p->newest_us)
 		p->newest_us = us;
@@ -608,6 +612,89 @@ push_parse(struct buf *body, const struct profile *profile, struct push_rules ru
 	}
 	*out = p;
 	return RC_OK;
+}
+
+/* Whether nothing is to be appended for it. */
+static bool
+is_settled(const struct item *it)
+{
+	return it->reason != NULL || it->duplicate;
+}
+
+/* --- what another server has taken --- */
+
+enum rc
+push_adopt(const struct profile *profile, struct event *ev, struct buf *scratch,
+           struct err *err)
+{
+	const struct profile_entity *entity;
+	struct span value, rest, new_data;
+	struct instant at;
+	enum rc rc = judge_type(profile, false, ev, &entity, err);
+
+	if (rc != RC_OK)
+		return rc;
+	if (ev->id.len == 0)
+		return err_set(err, RC_INVALID, "empty entity_id");
+	if (!time_parse_rfc3339(ev->time, &at))
+		return err_set(err, RC_INVALID, "its time is not RFC 3339");
+	if ((rc = json_scan(ev->payload, JSON_MAX_DEPTH, &value, &rest, err)) != RC_OK)
+		return rc;
+	if (value.len != ev->payload.len)
+		return err_set(err, RC_INVALID, "its payload is not one JSON value alone");
+	json_get(ev->payload, "new_data", &new_data);
+	if (entity != NULL && sets_nothing(entity, ev->action, new_data))
+		ev->parked = true;
+	if (event_digest(ev, at, scratch) != RC_OK)
+		return no_memory(err);
+	return RC_OK;
+}
+
+/*
+ * A retry of what came from a Go server, where it was stored in another spelling: the
+ * digest is of that one (design.md, "The idempotency key is what happened").
+ */
+static enum rc
+find_rewritten(struct push *p, struct item *it, struct events *log, int64_t moved_to,
+               struct err *err)
+{
+	struct event stored = it->ev;
+	struct buf payload = { 0 };
+	struct instant at;
+	enum rc rc = RC_OK;
+
+	if (!time_parse_rfc3339(stored.time, &at) || !gojson_add(stored.payload, &payload)) {
+		buf_free(&payload); /* the Go server refused it */
+		return RC_OK;
+	}
+	stored.payload = buf_span(&payload);
+	if (payload.failed || event_digest(&stored, at, &p->scratch) != RC_OK)
+		rc = no_memory(err);
+	else
+		rc = events_find(log, &stored, &it->seq, err);
+	if (it->seq > moved_to) /* pushed here: judged as it came */
+		it->seq = 0;
+	it->duplicate = it->seq != 0;
+	buf_free(&payload);
+	return rc;
+}
+
+/* Find what the log has from a Go server. Before anything is appended. */
+static enum rc
+find_moved(struct push *p, struct events *log, struct err *err)
+{
+	int64_t moved_to = -1; /* not asked for yet */
+	enum rc rc = RC_OK;
+
+	for (size_t i = 0; i < p->n && rc == RC_OK && moved_to != 0; i++) {
+		if (!p->items[i].rewritten || is_settled(&p->items[i]))
+			continue;
+		if (moved_to < 0)
+			rc = events_moved_to(log, &moved_to, err);
+		if (rc == RC_OK && moved_to != 0)
+			rc = find_rewritten(p, &p->items[i], log, moved_to, err);
+	}
+	return rc;
 }
 
 /* --- what is known --- */
@@ -743,13 +830,6 @@ doubt_known(struct push *p, struct events *log, struct err *err)
 }
 
 /* --- quotas --- */
-
-/* Whether nothing is to be appended for it. */
-static bool
-is_settled(const struct item *it)
-{
-	return it->reason != NULL || it->duplicate;
-}
 
 /*
  * What a push adds to the log: at most, or, with a look at the log for each event,
@@ -936,6 +1016,7 @@ push_append(struct push *p, struct events *log, struct span user, int64_t now_us
 	if (rc != RC_OK)
 		return rc;
 	if (write && (rc = doubt_known(p, log, err)) == RC_OK &&
+	    (rc = find_moved(p, log, err)) == RC_OK &&
 	    (rc = check_quotas(p, log, err)) == RC_OK)
 		rc = append_items(p, log, user, now_us, err);
 	/* Written before COMMIT, so that nothing can fail after it. */

@@ -72,4 +72,13 @@ enum rc push_append(struct push *p, struct events *log, struct span user,
                     int64_t now_us, int64_t deadline_ms, struct buf *answer,
                     size_t *accepted, struct err *err);
 
+/*
+ * Judge an event that another server has taken, as a push would: its type becomes the
+ * canonical one, it is parked or not, and its digest is computed; seq, author, action,
+ * time and payload stay. RC_INVALID: it can't be taken, err says why. `scratch` as for
+ * event_digest().
+ */
+enum rc push_adopt(const struct profile *profile, struct event *ev, struct buf *scratch,
+                   struct err *err);
+
 #endif

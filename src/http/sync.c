@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "engine/digest.h"
 #include "engine/heal.h"
 #include "engine/page.h"
 #include "http/places.h"
@@ -41,6 +42,17 @@ parse_last(const char *text, int64_t *seq, unsigned char digest[EVENT_DIGEST_LEN
 	       id_unhex(span_of(colon + 1), digest, EVENT_DIGEST_LEN);
 }
 
+/* Whether it is of an event that an imported log has twice: the caller can't tell. */
+static bool
+is_twin(const unsigned char digest[EVENT_DIGEST_LEN], int64_t seq,
+        const unsigned char ours[EVENT_DIGEST_LEN])
+{
+	struct event ev = { .seq = seq };
+
+	memcpy(ev.digest, digest, EVENT_DIGEST_LEN);
+	return event_digest_twin(&ev) == RC_OK && memcmp(ev.digest, ours, EVENT_DIGEST_LEN) == 0;
+}
+
 /* Whether the log holds the event that the caller saw last. */
 static enum rc
 check_last(struct request *r, const char *text)
@@ -52,9 +64,10 @@ check_last(struct request *r, const char *text)
 	if (!parse_last(text, &seq, theirs))
 		return err_set(&r->err, RC_INVALID, "invalid X-Log-Last");
 	rc = events_digest(r->project->log, seq, ours, &r->err);
-	if (rc == RC_NOT_FOUND || (rc == RC_OK && memcmp(ours, theirs, sizeof(ours)) != 0))
+	if (rc == RC_OK && memcmp(ours, theirs, sizeof(ours)) != 0 &&
+	    !is_twin(theirs, seq, ours))
 		return RC_LOG_CHANGED;
-	return rc;
+	return rc == RC_NOT_FOUND ? RC_LOG_CHANGED : rc;
 }
 
 /*

@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 
 /* The format this code reads and writes; kept in meta. */
-#define FORMAT 2
+#define FORMAT 3
 
 /* "tdsA": whose file it is, in SQLite's header. */
 #define APPLICATION_ID 0x74647341
@@ -127,6 +127,9 @@ static const char *const additions[FORMAT] = {
 	"  detail TEXT NOT NULL"       /* a few words; never a secret */
 	");"
 	"CREATE INDEX audit_at ON audit (at);",
+	[2] =
+	"ALTER TABLE token ADD COLUMN key BLOB;" /* of an opaque key the SHA-256; NULL: a JWT */
+	"CREATE UNIQUE INDEX token_key ON token (key) WHERE key IS NOT NULL;",
 };
 
 #define TOKEN_SELECT \
@@ -263,6 +266,10 @@ static const char *const queries[Q__MAX] = {
 	    " (SELECT n FROM user WHERE id = :made_by))",
 	[Q_TOKEN_GET] =
 	    TOKEN_SELECT " WHERE t.id = :id",
+	[Q_TOKEN_BY_KEY] =
+	    TOKEN_SELECT " WHERE t.key = :key",
+	[Q_TOKEN_KEY] =
+	    "SELECT key FROM token WHERE id = :id",
 	[Q_TOKEN_REVOKE] =
 	    "UPDATE token SET revoked_at = :now WHERE id = :id",
 	[Q_TOKEN_LIST] =
@@ -331,6 +338,27 @@ static const char *const queries[Q__MAX] = {
 	    "DELETE FROM login WHERE code = :code",
 	[Q_LOGIN_CLEAN] =
 	    "DELETE FROM login WHERE expires_at <= :before",
+
+	/* Rows of another server, with the ids and times that they have there. */
+	[Q_IMPORT_USER] =
+	    "INSERT INTO user (id, email, created_at) VALUES (:id, :email, :created_at)",
+	[Q_IMPORT_KEY] =
+	    "INSERT INTO token (id, user, name, scope, projects, created_at, expires_at,"
+	    " last_used_at, key) VALUES (:id, (SELECT n FROM user WHERE id = :user), :name,"
+	    " :scope, :projects, :created_at, :expires_at, :last_used_at, :key)",
+	[Q_IMPORT_PROJECT] =
+	    "INSERT INTO project (id, name, description, slug, created_at, updated_at,"
+	    " deleted_at) VALUES (:id, :name, :description, :slug, :created_at, :updated_at,"
+	    " :deleted_at)",
+	[Q_IMPORT_MEMBER] =
+	    "INSERT INTO member (project, user, role, invited_by, created_at)"
+	    " SELECT p.n, u.n, :role, (SELECT n FROM user WHERE id = :by), :created_at"
+	    " FROM project p, user u WHERE p.id = :project AND u.id = :user",
+	[Q_IMPORT_INVITATION] =
+	    "INSERT INTO invitation (id, project, email, role, invited_by, status, created_at,"
+	    " expires_at, accepted_at) SELECT :id, n, :email, :role, :by, :status, :created_at,"
+	    " :expires_at, :accepted_at FROM project WHERE id = :project"
+	    " ON CONFLICT (id) DO NOTHING",
 
 	[Q_AUDIT_ADD] =
 	    "INSERT INTO audit (at, user, token, address, action, project, subject, detail)"

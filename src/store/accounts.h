@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/id.h"
 #include "base/rc.h"
 
@@ -233,6 +234,10 @@ enum rc access_get(struct accounts *a, const char *token_id, const char *user_id
 enum rc token_add(struct accounts *a, const struct token_row *t, struct err *err);
 /* RC_NOT_FOUND: no such token. */
 enum rc token_get(struct accounts *a, const char *id, struct token_row *out, struct err *err);
+/* The token whose secret is an opaque key, by the key's SHA-256 (store/imports.h): all
+ * that is known of such a key. RC_NOT_FOUND: there is none. */
+enum rc token_by_key(struct accounts *a, const unsigned char key[HASH_LEN],
+                     struct token_row *out, struct err *err);
 /* RC_NOT_FOUND: no such token. RC_CONFLICT: revoked already. */
 enum rc token_revoke(struct accounts *a, const char *id, struct err *err);
 

@@ -47,6 +47,8 @@ enum query {
 	Q_OTHER_OWNER,
 	Q_TOKEN_ADD,
 	Q_TOKEN_GET,
+	Q_TOKEN_BY_KEY,
+	Q_TOKEN_KEY,
 	Q_TOKEN_REVOKE,
 	Q_TOKEN_LIST,
 	Q_TOKEN_LIST_OF,
@@ -71,6 +73,11 @@ enum query {
 	Q_LOGIN_ISSUED,
 	Q_LOGIN_REMOVE,
 	Q_LOGIN_CLEAN,
+	Q_IMPORT_USER,
+	Q_IMPORT_KEY,
+	Q_IMPORT_PROJECT,
+	Q_IMPORT_MEMBER,
+	Q_IMPORT_INVITATION,
 	Q_AUDIT_ADD,
 	Q_AUDIT_CLEAN,
 	Q_AUDIT_LIST,
@@ -164,6 +171,14 @@ enum rc acc_find_user(struct conn *c, enum query q, const char *name,
 /* The project of that id, unless it is deleted. */
 enum rc acc_find_live_project(struct conn *c, const char *id, struct project *out,
                               struct err *err);
+
+/* A slug for a project of that name that nobody has; needs acc_begin(). */
+enum rc acc_free_slug(struct accounts *a, const char *id, struct span name,
+                      char out[PROJECT_NAME_MAX + 33], struct err *err);
+
+/* A project, deleted or not. RC_NOT_FOUND: there is none. */
+enum rc acc_find_project(struct conn *c, const char *id, struct project *out,
+                         struct err *err);
 
 /* Insert a membership; needs acc_begin(), and all three to be there. */
 enum rc acc_insert_member(struct accounts *a, const char *project_id,

@@ -99,8 +99,8 @@ configure(sqlite3 *db, enum db_mode mode, struct err *err)
 		return db_rc(db, code, "database", err);
 	if (has_wal(mode))
 		return configure_wal(db, mode, err);
-	if (mode == DB_KEPT)
-		return RC_OK;
+	if (mode == DB_KEPT || mode == DB_FOREIGN)
+		return db_exec(db, "PRAGMA trusted_schema=OFF", err);
 	if (mode == DB_ADVICE)
 		return db_exec(db, "PRAGMA journal_mode=DELETE; PRAGMA synchronous=OFF;", err);
 	return db_exec(db, "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=MEMORY;"
@@ -201,6 +201,8 @@ db_open(const char *path, enum db_mode mode, sqlite3 **out, struct err *err)
 		               path, network);
 	if (mode == DB_KEPT)
 		rc = open_immutable(path, mode, out, &why);
+	else if (mode == DB_FOREIGN)
+		rc = open_file(path, SQLITE_OPEN_READONLY, mode, out, &why);
 	else
 		rc = open_file(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, mode, out, &why);
 	if (rc == RC_UNAVAILABLE && has_wal(mode) && fs_read_only(path) &&

@@ -20,6 +20,8 @@ enum db_mode {
 	DB_DRAFT,    /* a new file that nobody else has yet: no locks, no syncs, a
 	              * journal in memory */
 	DB_KEPT,     /* one that nobody changes any more: only read */
+	DB_FOREIGN,  /* another program's, which keeps no WAL: read under its locks,
+	              * and nothing is ever made beside it */
 };
 
 /*

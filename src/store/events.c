@@ -31,8 +31,8 @@
 
 static const char schema[] =
     "CREATE TABLE meta("
-    " key TEXT PRIMARY KEY,"          /* 'format', 'profile', 'heal_from'; 'gap ' and
-                                       * 19 digits: what restores passed over */
+    " key TEXT PRIMARY KEY,"          /* 'format', 'profile', 'heal_from', 'moved_to'; 'gap '
+                                       * and 19 digits: what restores passed over */
     " value NOT NULL"
     ") WITHOUT ROWID;"
     "CREATE TABLE head("              /* one row: the end of the log */
@@ -70,7 +70,7 @@ static const char schema[] =
 
 enum query { Q_HEAD, Q_HEAD_SET, Q_AUTHOR, Q_AUTHOR_ADD, Q_APPEND, Q_FIND,
              Q_WALK, Q_GET, Q_GLANCE, Q_BEFORE, Q_BYTES, Q_LARGE, Q_DIGEST, Q_HOLD, Q_LET_GO, Q_BEGIN, Q_COMMIT,
-             Q_HEAL_FROM, Q_SET_HEAL_FROM, Q_GAP, Q__MAX };
+             Q_HEAL_FROM, Q_SET_HEAL_FROM, Q_MOVED_TO, Q_SET_MOVED_TO, Q_GAP, Q__MAX };
 
 /* What read_event() reads. */
 #define SELECT_WITH(payload) \
@@ -122,6 +122,8 @@ static const char *const queries[Q__MAX] = {
 	    "SELECT digest FROM event WHERE seq = :seq",
 	[Q_HEAL_FROM] = "SELECT value FROM meta WHERE key = 'heal_from'",
 	[Q_SET_HEAL_FROM] = "INSERT OR REPLACE INTO meta VALUES ('heal_from', :seq)",
+	[Q_MOVED_TO] = "SELECT value FROM meta WHERE key = 'moved_to'",
+	[Q_SET_MOVED_TO] = "INSERT OR REPLACE INTO meta VALUES ('moved_to', :seq)",
 	[Q_GAP] =
 	    "SELECT CAST(substr(key, 5) AS INTEGER), value FROM meta"
 	    " WHERE key >= 'gap ' AND key < printf('gap %019d', :seq)"
@@ -948,18 +950,19 @@ bind_event(sqlite3_stmt *st, int64_t seq, int64_t author, const struct event *ev
 		sqlite3_bind_zeroblob64(st, A_PAYLOAD, ev->payload.len);
 }
 
-enum rc
-events_append(struct events *e, const struct event *ev, int64_t *seq, struct err *err)
+/* Append it at a place beyond the head. */
+static enum rc
+append(struct events *e, const struct event *ev, int64_t at, int64_t *seq, struct err *err)
 {
 	sqlite3_stmt *st = e->st[Q_APPEND];
 	bool large = ev->payload.len >= LARGE;
 	enum rc rc;
 
-	assert(e->writing);
+	assert(e->writing && at > e->head.seq);
 	*seq = 0;
 	if ((rc = author_id(e, ev, err)) != RC_OK)
 		return rc;
-	bind_event(st, e->head.seq + 1, e->author, ev);
+	bind_event(st, at, e->author, ev);
 	if ((rc = db_run(st, err)) != RC_OK)
 		return rc;
 	if (sqlite3_changes(e->db) == 0) {
@@ -967,16 +970,39 @@ events_append(struct events *e, const struct event *ev, int64_t *seq, struct err
 			rc = err_set(err, RC_FAULT, "%s: a duplicate without its event", e->path);
 		return rc == RC_OK ? RC_DUPLICATE : rc;
 	}
-	if (large && (rc = db_write(e->db, "event", "payload", e->head.seq + 1,
-	                            ev->payload, err)) != RC_OK)
+	if (large && (rc = db_write(e->db, "event", "payload", at, ev->payload, err)) != RC_OK)
 		return rc;
 	e->appended = true;
-	*seq = ++e->head.seq;
+	*seq = e->head.seq = at;
 	e->head.count++;
 	e->head.time_us = ev->server_us;
 	if (!ev->parked)
 		e->head.visible = *seq;
 	return RC_OK;
+}
+
+enum rc
+events_append(struct events *e, const struct event *ev, int64_t *seq, struct err *err)
+{
+	return append(e, ev, e->head.seq + 1, seq, err);
+}
+
+enum rc
+events_append_at(struct events *e, const struct event *ev, struct err *err)
+{
+	int64_t seq;
+
+	return append(e, ev, ev->seq, &seq, err);
+}
+
+void
+events_raise(struct events *e, int64_t seq)
+{
+	assert(e->writing);
+	if (seq <= e->head.seq)
+		return;
+	e->head.seq = seq;
+	e->appended = true;
 }
 
 /* The transaction is over: as before it, the lock let go. */
@@ -1028,16 +1054,37 @@ events_rollback(struct events *e)
 	end(e);
 }
 
-enum rc
-events_heal_from(struct events *e, int64_t *seq, struct err *err)
+/* A number that stands in meta; 0: it doesn't. */
+static enum rc
+meta_number(struct events *e, enum query q, int64_t *seq, struct err *err)
 {
-	sqlite3_stmt *st = e->st[Q_HEAL_FROM];
+	sqlite3_stmt *st = e->st[q];
 	bool row;
 	enum rc rc = db_step(st, &row, err);
 
 	*seq = rc == RC_OK && row ? sqlite3_column_int64(st, 0) : 0;
 	db_reset(st);
 	return rc;
+}
+
+enum rc
+events_heal_from(struct events *e, int64_t *seq, struct err *err)
+{
+	return meta_number(e, Q_HEAL_FROM, seq, err);
+}
+
+enum rc
+events_moved_to(struct events *e, int64_t *seq, struct err *err)
+{
+	return meta_number(e, Q_MOVED_TO, seq, err);
+}
+
+enum rc
+events_set_moved_to(struct events *e, int64_t seq, struct err *err)
+{
+	assert(e->writing);
+	db_bind_int(e->st[Q_SET_MOVED_TO], ":seq", seq);
+	return db_run(e->st[Q_SET_MOVED_TO], err);
 }
 
 enum rc

@@ -142,6 +142,16 @@ enum rc events_begin(struct events *e, int64_t deadline_ms, struct err *err);
 enum rc events_append(struct events *e, const struct event *ev, int64_t *seq,
                       struct err *err);
 
+/*
+ * The same at ev->seq, which is beyond the head: for an import, which keeps numbers
+ * with their gaps.
+ */
+enum rc events_append_at(struct events *e, const struct event *ev, struct err *err);
+
+/* Move the head on to a seq without events up to there; one behind it changes nothing.
+ * Needs events_begin(). */
+void events_raise(struct events *e, int64_t seq);
+
 /* The place of the event of that action_id and digest; 0: the log has none such. */
 enum rc events_find(struct events *e, const struct event *ev, int64_t *seq,
                     struct err *err);
@@ -169,6 +179,13 @@ enum rc events_bytes(struct events *e, int64_t *bytes, struct err *err);
  */
 enum rc events_heal_from(struct events *e, int64_t *seq, struct err *err);
 enum rc events_set_heal_from(struct events *e, int64_t seq, struct err *err);
+
+/*
+ * The last event that came from a Go server, which had stored some payloads
+ * re-written; 0: none did. Setting it needs events_begin().
+ */
+enum rc events_moved_to(struct events *e, int64_t *seq, struct err *err);
+enum rc events_set_moved_to(struct events *e, int64_t seq, struct err *err);
 
 /*
  * Commit: the rows and the head move together, synced to disk. The result is

@@ -55,9 +55,15 @@ find_project(struct conn *c, enum query q, const char *name, struct span value,
 }
 
 enum rc
+acc_find_project(struct conn *c, const char *id, struct project *out, struct err *err)
+{
+	return find_project(c, Q_PROJECT_BY_ID, ":id", span_of(id), out, err);
+}
+
+enum rc
 acc_find_live_project(struct conn *c, const char *id, struct project *out, struct err *err)
 {
-	enum rc rc = find_project(c, Q_PROJECT_BY_ID, ":id", span_of(id), out, err);
+	enum rc rc = acc_find_project(c, id, out, err);
 
 	if (rc == RC_OK && out->deleted_at != 0)
 		rc = err_set(err, RC_NOT_FOUND, "project not found");
@@ -124,9 +130,9 @@ try_slug(struct accounts *a, const char *base, unsigned i, char out[PROJECT_NAME
  * are given in turn and never given back: so one looks in ever larger steps, and then
  * between the last that was taken and the first that was not.
  */
-static enum rc
-free_slug(struct accounts *a, const char *id, struct span name,
-          char out[PROJECT_NAME_MAX + 33], struct err *err)
+enum rc
+acc_free_slug(struct accounts *a, const char *id, struct span name,
+              char out[PROJECT_NAME_MAX + 33], struct err *err)
 {
 	char base[PROJECT_NAME_MAX + 1];
 	unsigned had = 0, not_had = 1;
@@ -164,7 +170,7 @@ insert_project(struct accounts *a, const char *id, struct span name,
 
 	rc = acc_find_user(&a->wr, Q_USER_BY_ID, ":id", span_of(owner_id), &owner, err);
 	if (rc == RC_OK)
-		rc = free_slug(a, id, name, slug, err);
+		rc = acc_free_slug(a, id, name, slug, err);
 	if (rc == RC_OK)
 		rc = acc_query(&a->wr, Q_PROJECT_ADD, &st, err);
 	if (rc != RC_OK)

@@ -103,6 +103,24 @@ find_token(struct conn *c, const char *id, struct token_row *out, struct err *er
 }
 
 enum rc
+token_by_key(struct accounts *a, const unsigned char key[HASH_LEN], struct token_row *out,
+             struct err *err)
+{
+	sqlite3_stmt *st;
+	enum rc rc = acc_query(&a->rd, Q_TOKEN_BY_KEY, &st, err);
+
+	*out = (struct token_row){ 0 };
+	if (rc != RC_OK)
+		return rc;
+	db_bind_blob(st, ":key", key, HASH_LEN);
+	if ((rc = acc_row(st, err)) != RC_OK)
+		return rc == RC_NOT_FOUND ? err_set(err, rc, "token not found") : rc;
+	read_token(st, out);
+	db_reset(st);
+	return RC_OK;
+}
+
+enum rc
 token_get(struct accounts *a, const char *id, struct token_row *out, struct err *err)
 {
 	return find_token(&a->rd, id, out, err);
