@@ -31,6 +31,7 @@ is "exactly these files are installed" same "$(files)" "./p/bin/td-sync
 ./p/share/doc/td-sync/backup.md
 ./p/share/doc/td-sync/install.md
 ./p/share/doc/td-sync/limits.md
+./p/share/doc/td-sync/moving.md
 ./p/share/doc/td-sync/operate.md
 ./p/share/doc/td-sync/performance.md
 ./p/share/doc/td-sync/protocol.md
