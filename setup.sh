@@ -20,7 +20,8 @@ packages_build='gcc libc6-dev make autoconf automake libtool pkgconf
 	libfcgi-dev libsqlite3-dev libjson-c-dev libjwt-dev libssl-dev
 	libcurl4-openssl-dev zlib1g-dev'
 packages_run='nginx sqlite3 curl'
-packages_check='check valgrind mandoc xz-utils chromium chromium-driver openssl'
+packages_check='check valgrind mandoc xz-utils chromium chromium-driver openssl
+	apache2-bin libapache2-mod-fcgid lighttpd bash-static'
 packages_mail='exim4-daemon-light'
 
 usage() {

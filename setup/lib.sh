@@ -246,8 +246,8 @@ as_root() {
 }
 
 # Run as root: install packages, without starting the services of nginx, which
-# Debian would put on port 80 of every address, and of exim4 (only their programs
-# are wanted).
+# Debian would put on port 80 of every address, of lighttpd and exim4 (only their
+# programs are wanted).
 # shellcheck disable=SC2016 # expanded by the inner shell
 install_script='
 	export DEBIAN_FRONTEND=noninteractive
@@ -263,6 +263,9 @@ install_script='
 		exit
 	case " $* " in *" nginx "*)
 		update-rc.d nginx disable ;;
+	esac
+	case " $* " in *" lighttpd "*)
+		update-rc.d lighttpd disable ;;
 	esac
 	case " $* " in *" exim4-daemon-light "*)
 		update-rc.d exim4 disable ;;

@@ -149,6 +149,10 @@ START_TEST(a_text_may_be_as_long_as_its_place)
 	ck_assert(takes_long("mail_command", 1023));
 	ck_assert(!takes_long("mail_command", 1024));
 	ck_assert(!takes_long("mail_file", PATH_MAX));
+	ck_assert(takes_long("setup_secret", 16));
+	ck_assert(!takes_long("setup_secret", 15));
+	ck_assert(takes_long("setup_secret", 255));
+	ck_assert(!takes_long("setup_secret", 256));
 	ck_assert(takes_long("smtp_user = x\nsmtp_password_file = x\nsmtp_user", 255));
 	ck_assert(!takes_long("smtp_user = x\nsmtp_password_file = x\nsmtp_user", 256));
 }
@@ -197,6 +201,7 @@ START_TEST(the_shipped_file_holds_the_defaults)
 	struct buf text = { 0 }, on = { 0 };
 	struct err err;
 
+	buf_add_byte(&on, '\n');
 	/* Every key stands there, commented out, with its default: on with them. */
 	ck_assert_int_eq(fs_read(TOP_SRCDIR "/conf/td-sync.conf", 1 << 16, &text, NULL), RC_OK);
 	for (char *line = strtok((char *)(uintptr_t)buf_cstr(&text), "\n"); line != NULL;
@@ -206,7 +211,7 @@ START_TEST(the_shipped_file_holds_the_defaults)
 	for (size_t i = 0; config_key(i) != NULL; i++) {
 		char key[64];
 
-		snprintf(key, sizeof(key), "%s = ", config_key(i));
+		snprintf(key, sizeof(key), "\n%s =", config_key(i));
 		ck_assert_msg(strstr(buf_cstr(&on), key) != NULL, "no %s", config_key(i));
 	}
 	ck_assert_int_eq(config_load(NULL, dir, &defaults, &err), RC_OK);

@@ -29,6 +29,7 @@ is "exactly these files are installed" same "$(files)" "./p/bin/td-sync
 ./p/share/doc/td-sync/LICENSE
 ./p/share/doc/td-sync/README.md
 ./p/share/doc/td-sync/backup.md
+./p/share/doc/td-sync/install-hosting.md
 ./p/share/doc/td-sync/install.md
 ./p/share/doc/td-sync/limits.md
 ./p/share/doc/td-sync/moving.md

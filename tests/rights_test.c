@@ -144,6 +144,8 @@ static const struct sample {
 	{ "POST /v1/auth/login/poll", NULL, "{}", 400, NULL, NULL },
 	{ "GET /auth/verify", NULL, NULL, 200, NULL, NULL },
 	{ "POST /auth/verify", NULL, "", 200, NULL, NULL },
+	{ "GET /auth/setup", NULL, NULL, 404, NULL, NULL },
+	{ "POST /auth/setup", NULL, "", 404, NULL, NULL },
 	{ "GET /v1/tokens/self", NULL, NULL, 200, NULL, NULL },
 	{ "GET /v1/tokens", NULL, NULL, 200, NULL, NULL },
 	{ "POST /v1/tokens", NULL, "{}", 400, NULL, NULL },

@@ -14,6 +14,13 @@
 struct auth; /* fields are private to auth.c */
 
 /*
+ * Make what the data folder holds: itself, projects/, keys/ with the first key, server.db.
+ * What one who was interrupted left is built upon. RC_CONFLICT: all of it is there;
+ * RC_UNAVAILABLE: err says what can't be made.
+ */
+enum rc auth_create(const char *data, struct err *err);
+
+/*
  * Open what lies in the data folder. On RC_OK *out is new: auth_close() it.
  * Other outcomes as accounts_open() and keyring_open().
  */

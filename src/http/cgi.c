@@ -6,10 +6,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+/* The one request. */
+struct cgi {
+	long long taken; /* bytes of the body that were read */
+	bool begun;      /* the answer is going out */
+};
 
 bool
 cgi_asked(void)
@@ -38,26 +45,49 @@ io_limit(void *ctx, int64_t ms)
 static size_t
 io_read(void *ctx, void *p, size_t n)
 {
+	struct cgi *cgi = ctx;
 	size_t done = 0;
 	ssize_t got;
 
-	(void)ctx;
 	while (done < n) {
 		got = read(STDIN_FILENO, (char *)p + done, n - done);
 		if (got <= 0)
 			break;
 		done += (size_t)got;
 	}
+	cgi->taken += (long long)done;
 	return done;
+}
+
+/*
+ * Read what nobody wanted of the body: Apache loses the answer of a program that did not
+ * take all of it. Without an announced length stdin ends with it only where it came in
+ * chunks. Whoever calls has set the limit for it.
+ */
+static void
+drain(const struct cgi *cgi)
+{
+	const char *length = getenv("CONTENT_LENGTH"), *coding = getenv("HTTP_TRANSFER_ENCODING");
+	long long left = length != NULL && length[0] != '\0' ? strtoll(length, NULL, 10)
+	                 : coding != NULL && strcmp(coding, "chunked") == 0 ? LLONG_MAX : 0;
+	char trash[65536];
+	ssize_t got = 1;
+
+	for (left -= cgi->taken; left > 0 && got > 0; left -= got)
+		got = read(STDIN_FILENO, trash, left < (long long)sizeof(trash) ? (size_t)left
+		                                                               : sizeof(trash));
 }
 
 static bool
 io_write(void *ctx, const void *p, size_t n)
 {
+	struct cgi *cgi = ctx;
 	const char *at = p;
 	ssize_t put;
 
-	(void)ctx;
+	if (!cgi->begun)
+		drain(cgi);
+	cgi->begun = true;
 	while (n > 0) {
 		put = write(STDOUT_FILENO, at, n);
 		if (put <= 0)
@@ -112,12 +142,13 @@ hold_signals(void)
 int
 cgi_run(struct server *s)
 {
+	struct cgi cgi = { 0 };
 	struct request r;
 
 	hold_signals();
 	limit_init();
 	request_init(&r, s);
-	request_serve(&r, &cgi_io, NULL);
+	request_serve(&r, &cgi_io, &cgi);
 	request_free(&r);
 	return 0;
 }
@@ -134,5 +165,5 @@ cgi_fail(void)
 	    "configuration is not right; its error log tells why.\"}}\n";
 
 	hold_signals();
-	io_write(NULL, answer, sizeof(answer) - 1);
+	io_write(&(struct cgi){ 0 }, answer, sizeof(answer) - 1);
 }

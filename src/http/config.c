@@ -244,6 +244,19 @@ set_public_projects(const struct loading *l, const char *value, struct err *err)
 }
 
 static enum rc
+set_setup_secret(const struct loading *l, const char *value, struct err *err)
+{
+	struct config *c = l->config;
+	size_t n = strlen(value);
+
+	if (n != 0 && (n < SETUP_SECRET_MIN || n >= sizeof(c->setup_secret)))
+		return err_set(err, RC_INVALID, "must have %d to %zu bytes", SETUP_SECRET_MIN,
+		               sizeof(c->setup_secret) - 1);
+	snprintf(c->setup_secret, sizeof(c->setup_secret), "%s", value);
+	return RC_OK;
+}
+
+static enum rc
 set_audit_days(const struct loading *l, const char *value, struct err *err)
 {
 	if (!conf_int(value, 0, 36500, &l->config->audit_days))
@@ -396,6 +409,7 @@ static const struct {
 	{ "approval",         set_approval },
 	{ "code_login",       set_code_login },
 	{ "public_projects",  set_public_projects },
+	{ "setup_secret",     set_setup_secret },
 	{ "audit_days",       set_audit_days },
 	{ "mail",             set_mail },
 	{ "mail_from",        set_mail_from },

@@ -15,6 +15,8 @@
 
 #define CONFIG_FILE "td-sync.conf"
 
+#define SETUP_SECRET_MIN 16 /* bytes */
+
 struct config {
 	char data[PATH_MAX];       /* the data folder; never empty */
 	char profiles[PATH_MAX];   /* the folder of profiles; it may be missing */
@@ -39,6 +41,7 @@ struct config {
 	bool approve_by_link;      /* a GET of the mailed link approves a login */
 	bool code_login;           /* the older flow is there, too */
 	bool public_projects;      /* anyone reads what its owners made public */
+	char setup_secret[256];    /* of the page that makes the first owner; "": no page */
 	int64_t audit_days;        /* the audit log is kept so long; 0: for ever */
 	bool limits;               /* on how often one may ask, see rates.h */
 	bool refuse_unknown;       /* unknown entity types: refused, not parked */

@@ -15,6 +15,8 @@ handler member_patch_run, member_delete_run;
 handler device_start_run, device_poll_run, approve_page_run, approve_run;
 handler code_start_run, code_poll_run, verify_page_run, verify_run;
 
+handler setup_page_run, setup_run;
+
 handler token_self_run, tokens_list_run, tokens_create_run, token_delete_run;
 
 handler links_list_run, links_create_run, link_delete_run;

@@ -19,7 +19,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #define INTERVAL 5 /* seconds between two polls */
 
@@ -31,17 +30,6 @@
 #define WRONG_MS 500
 
 /* --- what they share --- */
-
-/* Let time pass until that long after a moment of clock_mono_ms(). (Not after the request
- * came: who sends its body slowly would see what is done after that.) */
-static void
-wait_until(int64_t since_ms, int64_t ms)
-{
-	int64_t left = since_ms + ms - clock_mono_ms();
-
-	if (left > 0)
-		usleep((useconds_t)left * 1000);
-}
 
 static void
 take_address(const struct request *r, char out[64])
@@ -126,7 +114,7 @@ begin(struct request *r, const struct login *l, char code[65])
 	}
 	/* A quarter more, for what takes longer by less than that is not noted. */
 	pace = login_pace(accounts) * 5 / 4;
-	wait_until(before, pace > START_MS ? pace : START_MS);
+	post_wait(before, pace > START_MS ? pace : START_MS);
 	return code[0] != '\0' ? RC_OK : rc;
 }
 
@@ -343,7 +331,7 @@ follow_link(struct request *r, bool clicked)
 		return rc;
 	if (at != LOGIN_PENDING) {
 		if (at == LOGIN_UNKNOWN && post_place(r))
-			wait_until(clock_mono_ms(), WRONG_MS);
+			post_wait(clock_mono_ms(), WRONG_MS);
 		return r->status == 503 ? RC_OK : show_outcome(r, at);
 	}
 	if (clicked)
@@ -530,6 +518,6 @@ verify_run(struct request *r)
 		return html_page(r, 200, "Authorize Device", "Device authorized. Close this tab.");
 	if (rc != RC_CONFLICT && rc != RC_NOT_FOUND)
 		return rc;
-	wait_until(clock_mono_ms(), WRONG_MS);
+	post_wait(clock_mono_ms(), WRONG_MS);
 	return show_form(r, "Invalid or expired code.");
 }

@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define PLACES_FILE "logins"
 #define PLACES_MAX 8
@@ -25,6 +26,15 @@ post_place(struct request *r)
 	reply_error(r, 503, "busy", "Too many logins and invitations at this moment: try again in a "
 	            "moment.");
 	return false;
+}
+
+void
+post_wait(int64_t since_ms, int64_t ms)
+{
+	int64_t left = since_ms + ms - clock_mono_ms();
+
+	if (left > 0)
+		usleep((useconds_t)left * 1000);
 }
 
 void

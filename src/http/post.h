@@ -1,4 +1,4 @@
-/* Mail that handlers send. */
+/* Mail that handlers send, and what makes them wait. */
 #ifndef TDSYNC_HTTP_POST_H
 #define TDSYNC_HTTP_POST_H
 
@@ -14,6 +14,10 @@ void post_clean(struct buf *out, const char *before, const char *text, size_t n)
  * asks. False: none is free, and the answer is 503.
  */
 bool post_place(struct request *r);
+
+/* Let time pass until that long after a moment of clock_mono_ms(). (Not after the request
+ * came: who sends its body slowly would see what is done after that.) */
+void post_wait(int64_t since_ms, int64_t ms);
 
 /*
  * Hand a mail over to the configured mailer. False: it failed, which the error log
