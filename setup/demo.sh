@@ -38,8 +38,10 @@ demo_answers() {
 demo_data() {
 	printf '%s\n' "$dir/data" "$dir/replicas"
 }
+# What others put into the folder stays in it.
 demo_remove_data() {
-	rm -rf -- "$dir"
+	rm -rf -- "$dir/data" "$dir/replicas"
+	rm -f -- "$dir/$demo_mark"
 }
 
 # Sets what the steps use. demo.env is what an earlier run wrote.
@@ -66,7 +68,13 @@ demo_ready() {
 	# shellcheck disable=SC2034 # read by eval
 	TD_SYNC_DATA=$dir/data TD_SYNC_BIN=$bin
 	replica_names
-	case $command in status | upgrade) [ -n "$replicas" ] || server_only=yes ;; esac
+	case $command in
+	status | upgrade | uninstall)
+		[ -e "$dir/$demo_mark" ] || fail "$dir is not a folder of a demo" \
+			"there is no $demo_mark in it" "./setup.sh $command --dir DIR names it"
+		[ -n "$replicas" ] || server_only=yes
+		;;
+	esac
 	[ "$server_only" = no ] || steps_demo=$steps_server
 }
 

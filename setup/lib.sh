@@ -24,9 +24,15 @@
 #                     the folder of the answers is made, and the lock is held)
 #   KIND_report       what is said when all is done (optional)
 #   KIND_data         prints the folders that hold data, a line each
-#   KIND_remove_data  removes them, and what only is of use with them (optional)
+#   KIND_remove_data  removes them, and what only is of use with them (optional);
+#                     the file of answers goes by itself, and nothing of others'
 #   KIND_asks KEY     whether that question makes sense after the answers so far
 #                     (optional)
+#
+# `command` is status, upgrade or uninstall where that is done: KIND_ready then
+# judges only what that needs (nobody needs a certificate to uninstall), and
+# `remove_data` is yes where the data goes, too. uninstall calls the
+# step_NAME_undo that there are, the last step's first; status only step_NAME_done.
 #
 # Steps that all kinds may use: packages (what `packages` lists) and build.
 
@@ -127,6 +133,7 @@ begin_run() {
 # already, nothing is touched; else it is written beside it, reaches the disk,
 # and takes its place: whole, or not at all.
 put_file() {
+	[ "$1" = - ] || ! same_file "$@" || return 0
 	beside=$2.setup-new
 	rm -f -- "$beside"
 	(umask 077 && cat -- "$1" >"$beside") || put_failed "$2"

@@ -45,6 +45,9 @@ find_installation() {
 	answers_load "$answers_file"
 	[ -n "${answer_kind-}" ] || fail "$answers_file does not say of what kind it is" "it has no key kind" \
 		"add it: kind = demo, for instance"
+	[ "${kind:-$answer_kind}" = "$answer_kind" ] || fail "$answers_file is for the kind $answer_kind" \
+		"it says so, and the command line says $kind" \
+		"./setup.sh $command --answers $(quoted "$answers_file")"
 	kind=$answer_kind
 	# A demo's folder may have been moved, with all that is in it.
 	place=$(dirname -- "$answers_file")

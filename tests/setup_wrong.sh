@@ -1,0 +1,148 @@
+#!/bin/sh
+# What setup.sh must not do: remove what is not its own, change anything in a dry
+# run, lose an answer when the terminal goes away, leave workers behind. And what
+# can be wrong with the place that it is to work in.
+# shellcheck source=tests/lib.sh
+. "${0%/*}/lib.sh"
+
+needs nginx sqlite3 curl script
+TMPDIR=$tmp/tmp
+export TMPDIR
+mkdir -m 1777 "$TMPDIR"
+chmod 755 "$tmp" # an ordinary user comes here, too
+port=$(free_port)
+
+setup() { timeout 120 "$src/setup.sh" "$@" </dev/null >"$tmp/out" 2>&1; }
+refused() {
+	pattern=$1
+	shift
+	! setup "$@" || return 1
+	grep -q -- "$pattern" "$tmp/out" && grep -q 'what to do: .' "$tmp/out"
+}
+works_in() { find /proc/[0-9]*/cwd -maxdepth 0 -lname "$1/*" 2>/dev/null | grep .; }
+# What a client's request, or SQLite for whoever reads, writes to is left out.
+tree() {
+	find "$1" ! -name '*access.log' ! -name '*-wal' ! -name '*-shm' ! -path '*/data/metrics' \
+		-printf '%M %U:%G %T@ %s %P\n' | LC_ALL=C sort
+	find "$1" -type f ! -name '*access.log' ! -name '*-wal' ! -name '*-shm' ! -path '*/data/metrics' \
+		-exec cksum {} + | LC_ALL=C sort
+}
+unchanged() { # unchanged FOLDER ARGUMENT...: that run changes nothing in it
+	tree "$1" >"$tmp/before"
+	folder=$1
+	shift
+	setup "$@" || return 1
+	tree "$folder" >"$tmp/after"
+	diff "$tmp/before" "$tmp/after"
+}
+
+echo "# what is not its own"
+mkdir "$tmp/home"
+echo letter >"$tmp/home/letter"
+printf '%s\n' 'format = 1' 'kind = demo' "dir = $tmp/home" "port = $port" >"$tmp/answers"
+is "a folder that is no demo is not uninstalled" refused "not a folder of a demo" \
+	uninstall --answers "$tmp/answers" --remove-data --yes
+is "what is in it stays" same "$(ls -A "$tmp/home") $(cat "$tmp/home/letter")" "letter letter"
+printf '%s\n' 'format = 1' 'kind = demo' "dir = $tmp/none" "port = $port" >"$tmp/answers"
+is "nor one that is not there" refused "not a folder of a demo" uninstall --answers "$tmp/answers" --yes
+is "which is not made" not test -e "$tmp/none"
+is "a demo" setup demo --dir "$tmp/demo" --port "$port"
+is "is not uninstalled where another kind is meant" refused "is for the kind demo\|argument: hosting" \
+	uninstall hosting --answers "$tmp/demo/answers" --yes
+is "it runs" works_in "$tmp/demo"
+
+echo "# a dry run"
+mkdir "$tmp/dry"
+is "of a new demo makes nothing" unchanged "$tmp/dry" demo --dir "$tmp/dry/demo" --port "$port" --dry-run
+for run in status upgrade "uninstall --remove-data"; do
+	# shellcheck disable=SC2086 # words
+	is "$run --dry-run changes nothing" unchanged "$tmp/demo" $run --dir "$tmp/demo" --dry-run
+done
+is "nor does a run when all is done" unchanged "$tmp/demo" demo --dir "$tmp/demo"
+is "it runs all the time" works_in "$tmp/demo"
+echo mine >"$tmp/demo/notes"
+is "removed with the data" setup uninstall --dir "$tmp/demo" --remove-data --yes
+is "a file of somebody's in it stays" same "$(ls -A "$tmp/demo")" notes
+is "nothing runs" not works_in "$tmp/demo"
+
+echo "# a terminal that goes away"
+kept() { [ "$(sed -n 's/^port = //p' "$tmp/hung/answers" 2>/dev/null)" = "$port" ]; }
+{
+	printf 'demo\n%s\n%s\n' "$tmp/hung" "$port"
+	sleep 30
+} | (cd "$tmp" && exec script -qec "'$src/setup.sh'" "$tmp/typescript" >"$tmp/out" 2>&1) &
+pipe=$!
+tries=100
+until kept || [ "$tries" = 0 ]; do
+	tries=$((tries - 1))
+	sleep 0.1
+done
+is "an answer is kept before the next question is answered" kept
+child=$(pgrep -P "$pipe" script || echo "$pipe")
+kill -KILL "$child"
+sleep 0.5
+is "it is there when the terminal is gone" kept
+is "for the owner only" same "$(stat -c %a "$tmp/hung/answers")" 600
+is "nobody holds the folder" flock -n "$tmp/hung/setup.lock" true
+is "and nothing was begun" same "$(ls -A "$tmp/hung/data" "$tmp/hung/run" | grep -v :)" ""
+is "the next run takes them" setup demo --dir "$tmp/hung" --server-only
+is "there" grep -q "listen 127.0.0.1:$port;" "$tmp/hung/run/td-sync.conf"
+is "removed" setup uninstall --dir "$tmp/hung" --remove-data --yes
+
+echo "# killed alone, what it has started going on"
+masters() { # masters FOLDER: how many pools and nginx masters work there
+	for cwd in $(find /proc/[0-9]*/cwd -maxdepth 0 -lname "$1/run" 2>/dev/null); do
+		process=${cwd%/cwd}
+		parent=$(awk '/^PPid/ { print $2 }' "$process/status" 2>/dev/null) || continue
+		[ "$(readlink "/proc/$parent/cwd")" = "$1/run" ] || cat "$process/comm"
+	done | sort | tr '\n' ' '
+}
+for this in data workers nginx reachable tokens; do
+	for after in 0 0.01 0.04; do
+		folder=$tmp/alone-$this-$after
+		: >"$tmp/alone"
+		"$src/setup.sh" demo --dir "$folder" --port "$port" --server-only </dev/null >"$tmp/alone" 2>&1 &
+		process=$!
+		until grep -q "^==> $this:" "$tmp/alone" || ! kill -0 "$process" 2>/dev/null; do :; done
+		sleep "$after"
+		kill -KILL "$process" 2>/dev/null || true
+		wait "$process" 2>/dev/null || true
+		is "killed $after s into $this, the next run ends well" setup demo --dir "$folder" --port "$port" --server-only
+		is "with one pool and one nginx" same "$(masters "$folder")" "nginx td-sync.fcgi "
+		is "removed" setup uninstall --dir "$folder" --remove-data --yes
+		is "nothing is left" not works_in "$folder"
+	done
+done
+
+echo "# the place"
+mkdir -m 755 "$tmp/closed"
+ordinary() { "$@"; }
+if [ "$(id -u)" = 0 ]; then
+	ordinary() { (cd / && setpriv --reuid=65534 --regid=65534 --clear-groups "$@"); }
+else
+	chmod 555 "$tmp/closed"
+fi
+not_allowed() {
+	! ordinary timeout 60 "$src/setup.sh" demo --dir "$tmp/closed/demo" --port "$port" </dev/null >"$tmp/out" 2>&1 &&
+		grep -q "can't make $tmp/closed/demo" "$tmp/out" && grep -q 'what to do: .' "$tmp/out"
+}
+if ordinary test -x "$src/setup.sh" -a -x "$TD_SYNC_BUILD/td-sync.fcgi" 2>/dev/null; then
+	is "a folder where one may not write is a sentence" not_allowed
+	is "nothing is made there" same "$(ls -A "$tmp/closed")" ""
+else
+	echo "skipped: an ordinary user (one can't read $src)"
+fi
+mkdir "$tmp/disk"
+for size in 200k 600k 1200k 2000k; do
+	if ! mount -t tmpfs -o "size=$size,mode=755" tmpfs "$tmp/disk" 2>/dev/null; then
+		echo "skipped: a full disk (only root can mount a small one)"
+		break
+	fi
+	trap 'umount -l "$tmp/disk" 2>/dev/null || true; cleanup' EXIT
+	is "a disk of $size is full in the middle" refused "no space is left" demo --dir "$tmp/disk/demo" --port "$port"
+	setup demo stop --dir "$tmp/disk/demo" || true
+	is "nothing is left running on it" not works_in "$tmp/disk"
+	umount "$tmp/disk"
+done
+is "no temporary files are left" same "$(ls -A "$TMPDIR" | grep -v '^td-sync-setup' || true)" ""
+totals
