@@ -328,11 +328,24 @@ step_account_what() {
 step_account_done() {
 	[ -n "$TD_DEMO_PROJECT" ]
 }
+# Where the server has no project, a folder of one with nothing in it is what a
+# killed td-sync-admin left: it goes.
+half_made_projects() {
+	for folder in "$dir"/data/projects/*; do
+		[ -d "$folder" ] || continue
+		if [ -e "$folder/events.db" ]; then
+			events=$(sqlite "$folder/events.db" "SELECT count(*) FROM event" 2>/dev/null) || events=unknown
+			[ "$events" = 0 ] || continue
+		fi
+		rm -rf -- "$folder"
+	done
+}
 # What an interrupted run made already is taken as it is.
 step_account_do() {
 	users=$(admin --json user list)
 	case $users in *"\"$demo_user\""*) ;; *) admin user add "$demo_user" >/dev/null ;; esac
 	projects=$(admin --json project list)
+	[ -n "$projects" ] || half_made_projects
 	TD_DEMO_PROJECT=$(printf '%s\n' "$projects" | grep -v '"deleted_at"' | member id)
 	[ -n "$TD_DEMO_PROJECT" ] ||
 		TD_DEMO_PROJECT=$(admin project add demo --owner "$demo_user")

@@ -78,8 +78,8 @@ until kept || [ "$tries" = 0 ]; do
 	sleep 0.1
 done
 is "an answer is kept before the next question is answered" kept
-child=$(pgrep -P "$pipe" script || echo "$pipe")
-kill -KILL "$child"
+is "the terminal is there" same "$(cat "/proc/$pipe/comm")" script
+kill -KILL "$pipe"
 sleep 0.5
 is "it is there when the terminal is gone" kept
 is "for the owner only" same "$(stat -c %a "$tmp/hung/answers")" 600
@@ -113,6 +113,18 @@ for this in data workers nginx reachable tokens; do
 		is "nothing is left" not works_in "$folder"
 	done
 done
+
+echo "# killed while it made a project"
+is "a demo up to its data" setup demo --dir "$tmp/half" --port "$port" --step data
+"$TD_SYNC_BUILD/td-sync-admin" --data "$tmp/other" init >/dev/null
+"$TD_SYNC_BUILD/td-sync-admin" --data "$tmp/other" user add a@example.com >/dev/null
+"$TD_SYNC_BUILD/td-sync-admin" --data "$tmp/other" project add a --owner a@example.com >/dev/null
+mkdir -p "$tmp/half/data/projects/p_0123456789abcdef"
+cp -r "$tmp/other/projects/"p_* "$tmp/half/data/projects/"
+is "with two folders of projects that it doesn't know" same "$(find "$tmp/half/data/projects" -mindepth 1 -maxdepth 1 | wc -l)" 2
+is "goes on to its end" setup demo --dir "$tmp/half" --port "$port" --server-only
+is "and has one project" same "$(find "$tmp/half/data/projects" -mindepth 1 -maxdepth 1 | wc -l)" 1
+is "removed" setup uninstall --dir "$tmp/half" --remove-data --yes
 
 echo "# the place"
 mkdir -m 755 "$tmp/closed"
