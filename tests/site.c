@@ -124,19 +124,26 @@ end_process(pid_t *pid, int sig)
 
 /* --- files --- */
 
-/* A template of nginx/ with its places filled in, and edited by sed. */
+/*
+ * A template of nginx/ with its places filled in, and edited by sed. Below a path: the
+ * same in two files, the second one included in a server of somebody else's.
+ */
 static bool
 fill(const struct site *s, const char *name, const char *listen, bool limits,
-     const char *edits)
+     const char *below, const char *edits)
 {
-	static const char script[] = "to=$1 edits=$2; shift 2; " TOP_SRCDIR
-	    "/nginx/fill \"$@\" | sed -e \"$edits\" >\"$to\"";
+	static const char script[] = "to=$1 edits=$2 below=$3 listen=$4; shift 4; "
+	    "fill() { " TOP_SRCDIR "/nginx/fill \"$@\" \"$listen\" | sed -e \"$edits\"; }; "
+	    "[ -n \"$below\" ] || { fill \"$@\" >\"$to\"; exit; }; "
+	    "fill \"$@\" PATH=\"$below\" FOR=path >\"$to-path\" &&"
+	    "{ fill \"$@\" PATH=\"$below\" FOR=http; echo \"server { listen ${listen#*=};"
+	    " merge_slashes off; include $to-path; location = /own { return 200 own; } }\"; } >\"$to\"";
 	const struct passwd *pw = getpwuid(geteuid());
 	char to[PATH_MAX], from[PATH_MAX], prefix[PATH_MAX], socket[PATH_MAX + 8];
 	char data[PATH_MAX + 16], address[64], user[64];
 	const char *const argv[] = {
-		"/bin/sh", "-c", script, "sh", to, edits, from, prefix,
-		data, socket, address, user, limits ? "LIMITS=on" : "LIMITS=off", NULL,
+		"/bin/sh", "-c", script, "sh", to, edits, below, address, from, prefix,
+		data, socket, user, limits ? "LIMITS=on" : "LIMITS=off", NULL,
 	};
 
 	snprintf(from, sizeof(from), TOP_SRCDIR "/nginx/%s.in", name);
@@ -290,8 +297,9 @@ start_nginx(struct site *s, const struct site_options *o, int fd, int port)
 	snprintf(address, sizeof(address), "127.0.0.1:%d", port);
 	snprintf(prefix, sizeof(prefix), "%s/", s->dir);
 	snprintf(to, sizeof(to), "%s/nginx.conf", s->dir);
-	filled = make_edits(s, o, &edits) && fill(s, "nginx.conf", address, o->limits, "") &&
-	         fill(s, "td-sync.conf", address, o->limits, edits.p);
+	filled = make_edits(s, o, &edits) && fill(s, "nginx.conf", address, o->limits, "", "") &&
+	         fill(s, "td-sync.conf", address, o->limits,
+	              o->below != NULL ? o->below : "", edits.p);
 	buf_free(&edits);
 	if (!filled)
 		return false;
