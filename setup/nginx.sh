@@ -4,7 +4,7 @@
 
 questions_nginx='host path data prefix tls tls_certificate tls_key listen proxies mail mail_from
 	smtp_url smtp_user signup owner public backups'
-steps_nginx='packages build programs user folders configuration data owner service
+steps_nginx='packages build programs user folders data configuration owner service
 	logs web-server certificate site check backups'
 # What ran before comes back where the new version does not answer.
 steps_upgrade_nginx='packages build backup programs configuration service logs site check
@@ -357,7 +357,7 @@ step_configuration_do() {
 		"$from" >"$scratch/td-sync.conf"
 	keep_old "$conf"
 	put_file "$scratch/td-sync.conf" "$conf" 640 root:td-sync
-	if [ -e "$data/server.db" ] && ! logged "$scratch/check.log" runuser -u td-sync -- "$bin/td-sync.fcgi" \
+	if ! logged "$scratch/check.log" runuser -u td-sync -- "$bin/td-sync.fcgi" \
 		--check --data "$data"; then
 		put_back "$conf"
 		fail "$conf would not be right" "td-sync.fcgi --check says why" \
@@ -495,6 +495,7 @@ step_service_do() {
 }
 service_said() {
 	{
+		runuser -u td-sync -- "$bin/td-sync.fcgi" --check --data "$data"
 		systemctl --no-pager --full --lines=5 status td-sync.service
 		tail -n 5 -- "$log_folder/error.log"
 	} >"$scratch/service.log" 2>&1 || true

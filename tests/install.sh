@@ -37,11 +37,17 @@ is "exactly these files are installed" same "$(files)" "./p/bin/td-sync
 ./p/share/doc/td-sync/performance.md
 ./p/share/doc/td-sync/protocol.md
 $pages
+./p/share/td-sync/nginx/ffdhe2048.pem
 ./p/share/td-sync/nginx/fill
 ./p/share/td-sync/nginx/nginx.conf.in
 ./p/share/td-sync/nginx/td-sync.conf.in
 ./p/share/td-sync/profiles/shelf.json
 ./p/share/td-sync/profiles/td.json
+./p/share/td-sync/systemd/logrotate
+./p/share/td-sync/systemd/mail-sendmail.conf
+./p/share/td-sync/systemd/mail-smtp.conf
+./p/share/td-sync/systemd/td-sync.service.in
+./p/share/td-sync/systemd/td-sync.socket
 ./p/share/td-sync/td-sync.conf"
 for program in td-sync td-sync-admin td-sync.fcgi; do
 	is "$program runs from there" "$root/p/bin/$program" --version

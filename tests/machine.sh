@@ -20,6 +20,7 @@ over() {
 	mount -t overlay overlay -o "lowerdir=$2,upperdir=$here/upper/$3/up,workdir=$here/upper/$3/work" "$1"
 }
 over "$root" / 0
+mount -t tmpfs none "$root/tmp"
 n=0
 for path; do
 	n=$((n + 1))
@@ -30,7 +31,6 @@ mount -t proc proc "$root/proc"
 mount -t sysfs sysfs "$root/sys"
 mount -t cgroup2 none "$root/sys/fs/cgroup"
 mount -t tmpfs -o mode=755 none "$root/run"
-mount -t tmpfs none "$root/tmp"
 mount -t tmpfs -o mode=755 none "$root/dev"
 for node in null zero full random urandom tty; do
 	: >"$root/dev/$node"
@@ -48,8 +48,12 @@ done
 rm -rf "$root/etc/systemd/system" "$root/etc/nginx/sites-enabled" "$root/etc/nginx/conf.d" \
 	"$root/etc/td-sync" "$root/etc/letsencrypt" "$root/var/lib/td-sync"
 mkdir -p "$root/etc/systemd/system" "$root/etc/nginx/sites-enabled" "$root/etc/nginx/conf.d"
-printf '[Unit]\nDescription=a machine for tests\n' >"$root/etc/systemd/system/test.target"
+printf '[Unit]\nDescription=a machine for tests\nWants=basic.target\n' >"$root/etc/systemd/system/test.target"
 printf '127.0.0.1 localhost sync.example.com other.example.com\n' >"$root/etc/hosts"
 hostname td-sync-test
 ip link set lo up 2>/dev/null || ifconfig lo up
-exec env -i container=test PATH="$PATH" chroot "$root" /lib/systemd/systemd --system --unit=test.target
+# No chroot: in one there are no user namespaces (PrivateUsers=).
+cd "$root"
+pivot_root . .
+umount -l .
+exec env -i container=test PATH="$PATH" /lib/systemd/systemd --system --unit=test.target
