@@ -54,10 +54,10 @@ nginx_ready() {
 			"the service sees nothing of home folders, and what is temporary is no place for data" \
 			"choose another folder, such as /var/lib/td-sync" ;;
 	esac
-	name=${answer_host%:*}
-	port=443 scheme=https
-	[ "$answer_tls" != none ] || port=80 scheme=http
-	case $answer_host in *:*) port=${answer_host##*:} ;; esac
+	site_name=${answer_host%:*}
+	site_port=443 scheme=https
+	[ "$answer_tls" != none ] || site_port=80 scheme=http
+	case $answer_host in *:*) site_port=${answer_host##*:} ;; esac
 	url=$scheme://$answer_host$answer_path
 	packages="$packages_build $packages_run openssl logrotate"
 	spare=/var/cache/td-sync
@@ -65,7 +65,7 @@ nginx_ready() {
 	build_place
 	bin=$prefix/bin
 	share=$prefix/share/td-sync
-	getent ahosts "$name" >/dev/null || fail "the host name $name does not resolve" \
+	getent ahosts "$site_name" >/dev/null || fail "the host name $site_name does not resolve" \
 		"neither the DNS nor /etc/hosts knows it, so no client would find the server" \
 		"make a record for it, or a line in /etc/hosts; or correct host in $answers_file"
 	nginx_tls
@@ -82,33 +82,33 @@ plain_words() {
 }
 
 nginx_tls() {
-	certificate='' key=''
+	certificate='' cert_key=''
 	[ -z "$answer_path" ] || return 0
 	case $answer_tls in
 	none)
-		case $name in
+		case $site_name in
 		localhost | 127.*) ;;
-		*) fail "tls = none is for this machine only, and $name is not" \
+		*) fail "tls = none is for this machine only, and $site_name is not" \
 			"tokens are passwords: they never go over plain HTTP to other machines" \
 			"answer tls with files, certbot or proxy; or host with localhost:8080" ;;
 		esac
 		;;
 	proxy) ;;
 	files)
-		certificate=$answer_tls_certificate key=$answer_tls_key
+		certificate=$answer_tls_certificate cert_key=$answer_tls_key
 		! has openssl || judge_certificate
 		;;
-	certbot) certificate=/etc/letsencrypt/live/$name/fullchain.pem key=/etc/letsencrypt/live/$name/privkey.pem ;;
+	certbot) certificate=/etc/letsencrypt/live/$site_name/fullchain.pem cert_key=/etc/letsencrypt/live/$site_name/privkey.pem ;;
 	esac
-	case $certificate$key in
+	case $certificate$cert_key in
 	*[\"\\\$\;\{\}]*) fail "$certificate can't be used" \
 		"nginx would take one of \" \\ \$ ; { } in it for its own" "choose another folder for it" ;;
 	esac
 	case $answer_tls in
 	proxy) free_port "${answer_listen##*:}" ;;
 	*)
-		free_port "$port"
-		[ "$port" != 443 ] || free_port 80
+		free_port "$site_port"
+		[ "$site_port" != 443 ] || free_port 80
 		;;
 	esac
 }
@@ -125,28 +125,28 @@ free_port() {
 		program=$(cat "/proc/$holder/comm" 2>/dev/null) || continue
 		case $program in nginx | systemd) continue ;; esac
 		fail "port $1 is in use" "$program (process $holder) listens there, and it is not nginx" \
-			"end that program, or give another port: host = $name:8443 in $answers_file"
+			"end that program, or give another port: host = $site_name:8443 in $answers_file"
 	done
 }
 
 # judge_certificate: readable, fitting each other and the name, and not over.
 judge_certificate() {
-	for file in "$certificate" "$key"; do
+	for file in "$certificate" "$cert_key"; do
 		[ -r "$file" ] && [ -s "$file" ] || fail "$file can't be read" \
 			"there is no such file, or it is empty" "correct tls_certificate and tls_key in $answers_file"
 	done
 	openssl x509 -in "$certificate" -noout >/dev/null 2>&1 || fail "$certificate is no certificate" \
 		"openssl can't read it as PEM" "correct tls_certificate in $answers_file"
-	public=$(openssl pkey -in "$key" -passin pass: -pubout 2>/dev/null) || fail "$key is no private key" \
+	public=$(openssl pkey -in "$cert_key" -passin pass: -pubout 2>/dev/null) || fail "$cert_key is no private key" \
 		"openssl can't read it as PEM without a password" "correct tls_key in $answers_file"
 	[ "$public" = "$(openssl x509 -in "$certificate" -noout -pubkey 2>/dev/null)" ] ||
-		fail "the key does not fit the certificate" "$key belongs to another one than $certificate" \
+		fail "the key does not fit the certificate" "$cert_key belongs to another one than $certificate" \
 			"correct tls_certificate and tls_key in $answers_file"
 	openssl x509 -in "$certificate" -noout -checkend 0 >/dev/null 2>&1 || fail "the certificate is over" \
 		"$certificate was valid $(openssl x509 -in "$certificate" -noout -enddate | sed 's/.*=/until /')" \
 		"get a new one; then run this again"
-	openssl x509 -in "$certificate" -noout -checkhost "$name" | grep -q 'does match' ||
-		fail "the certificate is not for $name" \
+	openssl x509 -in "$certificate" -noout -checkhost "$site_name" | grep -q 'does match' ||
+		fail "the certificate is not for $site_name" \
 			"it is for $(openssl x509 -in "$certificate" -noout -subject -ext subjectAltName 2>/dev/null | tail -n 1 | sed 's/^ *//')" \
 			"correct host or tls_certificate in $answers_file"
 }
@@ -553,7 +553,7 @@ step_web_server_do() {
 site_files() {
 	rm -f -- "$scratch/site" "$scratch/path"
 	set -- SOCKET="$socket" DATA_DIR="$data" CACHE_DIR="$cache_folder" \
-		ACCESS_LOG=/var/log/nginx/td-sync-access.log PATH="$answer_path" HOST="$name"
+		ACCESS_LOG=/var/log/nginx/td-sync-access.log PATH="$answer_path" HOST="$site_name"
 	if [ -n "$answer_path" ]; then
 		"$share/nginx/fill" "$share/nginx/td-sync.conf.in" FOR=http "$@" >"$scratch/site"
 		"$share/nginx/fill" "$share/nginx/td-sync.conf.in" FOR=path "$@" >"$scratch/path"
@@ -563,10 +563,10 @@ site_files() {
 	case $answer_tls in
 	files | certbot)
 		parts="$parts tls"
-		set -- "$@" LISTEN="$port ssl http2" TLS_CERTIFICATE="$certificate" TLS_KEY="$key" \
+		set -- "$@" LISTEN="$site_port ssl http2" TLS_CERTIFICATE="$certificate" TLS_KEY="$cert_key" \
 			TLS_DH="$share/nginx/ffdhe2048.pem" HSTS="max-age=63072000"
-		[ ! -s /proc/net/if_inet6 ] || set -- "$@" LISTEN="[::]:$port ssl http2"
-		[ "$port" != 443 ] || {
+		[ ! -s /proc/net/if_inet6 ] || set -- "$@" LISTEN="[::]:$site_port ssl http2"
+		[ "$site_port" != 443 ] || {
 			parts="$parts plain"
 			set -- "$@" PLAIN_LISTEN=80 ACME_DIR="$acme_folder"
 			[ ! -s /proc/net/if_inet6 ] || set -- "$@" PLAIN_LISTEN="[::]:80"
@@ -579,7 +579,7 @@ site_files() {
 			set -- "$@" PROXY="$proxy"
 		done
 		;;
-	none) set -- "$@" LISTEN="127.0.0.1:$port" ;;
+	none) set -- "$@" LISTEN="127.0.0.1:$site_port" ;;
 	esac
 	"$share/nginx/fill" "$share/nginx/td-sync.conf.in" FOR="${only_parts:-$parts}" "$@" >"$scratch/site"
 }
@@ -620,8 +620,8 @@ site_keep() {
 
 step_certificate_what() {
 	case $answer_tls in
-	certbot) echo "have certbot get a certificate for $name" ;;
-	files) echo "look at the certificate for $name: readable, fitting its key and name, and not over" ;;
+	certbot) echo "have certbot get a certificate for $site_name" ;;
+	files) echo "look at the certificate for $site_name: readable, fitting its key and name, and not over" ;;
 	*) echo "no certificate: TLS is not this server's business" ;;
 	esac
 }
@@ -640,16 +640,16 @@ step_certificate_do() {
 		site_put
 		site_keep
 		logged "$scratch/certbot.log" certbot certonly --non-interactive --agree-tos --email "$answer_owner" \
-			--webroot --webroot-path "$acme_folder" --domain "$name" \
+			--webroot --webroot-path "$acme_folder" --domain "$site_name" \
 			--deploy-hook "systemctl reload nginx.service" || fail "certbot got no certificate" \
-			"it says why" "$name has to lead to this machine from outside, on port 80; then run this again" "$scratch/certbot.log"
+			"it says why" "$site_name has to lead to this machine from outside, on port 80; then run this again" "$scratch/certbot.log"
 	}
 	judge_certificate
 }
 
 step_site_what() {
 	if [ -n "$answer_path" ]; then
-		echo "write $site_file, and $path_file for the server of $name; have nginx take them"
+		echo "write $site_file, and $path_file for the server of $site_name; have nginx take them"
 	else
 		echo "write the site $site_file, and have nginx take it"
 	fi
@@ -676,7 +676,7 @@ step_site_do() {
 	included || {
 		if [ -n "$answer_path" ] && grep -qxF "# configuration file $site_file:" "$scratch/nginx.conf"; then
 			site_keep
-			fail "the server of $name does not have the path $answer_path yet" \
+			fail "the server of $site_name does not have the path $answer_path yet" \
 				"its file is yours: nothing is written into it by itself" \
 				"put this line into its server block, and run this again:  include $path_file;"
 		fi
@@ -709,7 +709,7 @@ asked() {
 	if [ "$answer_tls" = proxy ] && [ -z "$answer_path" ]; then
 		curl -sS -m 10 --noproxy '*' -H "Host: $answer_host" "$@" "http://$answer_listen$asked_path"
 	else
-		curl -sS -m 10 -k --noproxy '*' --resolve "$name:$port:127.0.0.1" "$@" "$url$asked_path" ||
+		curl -sS -m 10 -k --noproxy '*' --resolve "$site_name:$site_port:127.0.0.1" "$@" "$url$asked_path" ||
 			curl -sS -m 10 -k --noproxy '*' "$@" "$url$asked_path"
 	fi
 }
