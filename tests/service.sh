@@ -1,0 +1,270 @@
+#!/bin/sh
+# An organisation's nginx, as setup.sh makes it: in a machine of its own, with a real
+# systemd (tests/machine.sh). From nothing to a synced event through TLS; beside another
+# site; killed at every step; new programs under load; wrong answers.
+# shellcheck source=tests/lib.sh
+. "${0%/*}/lib.sh"
+
+needs nginx sqlite3 curl openssl systemd-analyze logrotate unshare nsenter
+if [ "$(id -u)" != 0 ]; then
+	echo "skipped: a machine with a systemd of its own can only be made by root"
+	exit 77
+fi
+
+# --- the machine ---
+
+machine=
+init=
+start_machine() {
+	machine=$tmp/machine$1
+	case $TD_SYNC_BUILD in "$src"/*) set -- ;; *) set -- "$TD_SYNC_BUILD" ;; esac
+	unshare -m -p -C -n -i -u --fork sh "$src/tests/machine.sh" "$machine" "$src" "$@" >"$tmp/machine.log" 2>&1 9>&- &
+	outer=$!
+	for _ in $(seq 100); do
+		init=$(cat "/proc/$outer/task/$outer/children" 2>/dev/null | tr -d ' ')
+		[ -z "$init" ] || ! inside systemctl is-active basic.target >/dev/null 2>&1 || return 0
+		sleep 0.1
+	done
+	return 1
+}
+stop_machine() {
+	[ -z "$init" ] || kill -KILL "$init" 2>/dev/null || true
+	init=
+	wait "$outer" 2>/dev/null || true
+}
+# inside COMMAND...: there, as root.
+inside() {
+	nsenter -t "$init" -m -p -C -n -i -u -r -w env -i "PATH=$PATH" LANG=C.UTF-8 \
+		TD_SYNC_BUILD="$TD_SYNC_BUILD" "$@" </dev/null
+}
+trap 'stop_machine; cleanup' EXIT
+start_machine 1 || {
+	echo "skipped: no machine could be made here: $(tail -n 1 "$tmp/machine.log")"
+	exit 77
+}
+shared=$machine/shared # its /mnt
+
+# --- what it is given ---
+
+certificate() { # NAME HOST DAYS
+	openssl req -newkey rsa:2048 -nodes -keyout "$shared/$1.key" -out "$shared/csr" -subj "/CN=$2" &&
+		printf 'subjectAltName=DNS:%s' "$2" >"$shared/ext" &&
+		openssl x509 -req -in "$shared/csr" -CA "$shared/ca.pem" -CAkey "$shared/ca.key" \
+			-CAcreateserial -out "$shared/$1.pem" -days "$3" -extfile "$shared/ext"
+}
+{
+	openssl req -x509 -newkey rsa:2048 -nodes -keyout "$shared/ca.key" -out "$shared/ca.pem" -days 9 -subj /CN=test
+	certificate good sync.example.com 9
+	certificate other other.example.com 9
+	certificate over sync.example.com 0
+} >/dev/null 2>&1
+inside sh -c 'cat /mnt/ca.pem >>/etc/ssl/certs/ca-certificates.crt'
+# answers [KEY=VALUE]...: a file of answers; the later of two of a key counts.
+answers() {
+	{
+		echo 'format = 1'
+		printf '%s\n' kind=nginx host=sync.example.com tls=files tls_certificate=/mnt/good.pem \
+			tls_key=/mnt/good.key mail=off owner=anna@example.com backups= "$@" |
+			awk -F= '{ line[$1] = $0 } END { for (key in line) { sub(/=/, " = ", line[key]); print line[key] } }'
+	} >"$shared/answers"
+}
+setup() {
+	status=0
+	timeout 100 nsenter -t "$init" -m -p -C -n -i -u -r -w env -i "PATH=$PATH" LANG=C.UTF-8 \
+		TD_SYNC_BUILD="$TD_SYNC_BUILD" "$src/setup.sh" --answers /mnt/answers --yes \
+		</dev/null >"$tmp/out" 2>&1 || status=$?
+	return "$status"
+}
+# refused PATTERN [KEY=VALUE]...: those answers end in a sentence, and what to do.
+refused() {
+	pattern=$1
+	shift
+	answers "$@"
+	if setup; then return 1; fi
+	grep -q -- "$pattern" "$tmp/out" && grep -q 'what to do: .' "$tmp/out"
+}
+get() { inside curl -sS -m 10 "$@"; }
+other_lives() { same other "$(get http://other.example.com/)"; }
+# What a run may not change: files with their owners and modes, and who runs.
+tree() {
+	inside sh -c 'for place in /etc /usr/local /var/lib/td-sync; do
+		find "$place" -xdev ! -name "*.lock" ! -name "*-shm" ! -name "*-wal" \
+			-printf "%p %m %u %g %s %T@\n"; done | LC_ALL=C sort
+		systemctl show --property MainPID td-sync.service nginx.service'
+}
+
+# --- wrong answers: nothing is made ---
+
+is "no certificate there" refused "/mnt/none.pem can't be read" tls_certificate=/mnt/none.pem
+is "one for another name" refused "is not for sync.example.com" tls_certificate=/mnt/other.pem tls_key=/mnt/other.key
+is "one that is over" refused "certificate is over" tls_certificate=/mnt/over.pem tls_key=/mnt/over.key
+is "another one's key" refused "does not fit" tls_key=/mnt/other.key
+is "a host name that does not resolve" refused "does not resolve" host=nowhere.invalid
+is "plain HTTP for others" refused "this machine only" tls=none
+is "a data folder that the service can't see" refused "can't be used" data=/home/td-sync
+is "no sendmail, no mail_from" refused "mail needs\|there is no sendmail" mail=sendmail
+inside sh -c 'openssl s_server -accept 443 -cert /mnt/good.pem -key /mnt/good.key -quiet \
+	>/dev/null 2>&1 & echo $! >/mnt/pid'
+sleep 0.5
+is "a port that another program has" refused "port 443 is in use"
+inside sh -c 'kill "$(cat /mnt/pid)"'
+is "nothing was made" not inside sh -c 'ls -d /var/lib/td-sync /usr/local/bin/td-sync.fcgi || id td-sync'
+
+# --- beside another site ---
+
+inside sh -c 'echo "server { listen 80; server_name other.example.com; return 200 other; }
+	server { listen 443 ssl; server_name other.example.com; ssl_certificate /mnt/other.pem;
+	ssl_certificate_key /mnt/other.key; return 200 other; }" >/etc/nginx/sites-enabled/other
+	systemctl start nginx'
+is "another site is there" other_lives
+inside sh -c 'echo "server { nonsense; }" >/etc/nginx/sites-enabled/broken'
+is "a site of others that nginx refuses is told" refused "refuses the configuration that is there"
+is "and the other one lives" other_lives
+inside rm /etc/nginx/sites-enabled/broken
+
+# --- killed at every step ---
+
+answers
+for name in programs user folders data configuration owner service logs web-server site check; do
+	(exec nsenter -t "$init" -m -p -C -n -i -u -r -w env -i "PATH=$PATH" LANG=C.UTF-8 \
+		TD_SYNC_BUILD="$TD_SYNC_BUILD" setsid sh -c 'echo $$ >/mnt/pid
+		exec "$0" --answers /mnt/answers --yes' "$src/setup.sh" </dev/null 2>&1 9>&-) |
+		while IFS= read -r line; do
+			case $line in "==> $name:"*)
+				inside sh -c 'kill -KILL -- "-$(cat /mnt/pid)"' ;;
+			esac
+		done
+done
+is "killed at every step, it goes on" setup
+is "an account, one token that is shown" grep -q '^    token     ey' "$tmp/out"
+token=$(sed -n 's/^    token     //p' "$tmp/out")
+is "no other one is valid" same 1 "$(inside runuser -u td-sync -- td-sync-admin --json --data /var/lib/td-sync \
+	token list | grep '"name":"setup"' | grep -vc '"revoked_at"')"
+is "no file is left half" not inside sh -c 'find /etc /usr/local /var/lib/td-sync -name "*.setup-*" | grep .'
+tree >"$tmp/before"
+began=$(date +%s)
+is "a second run" setup
+is "takes less than 5 s" test $(($(date +%s) - began)) -le 5
+tree >"$tmp/after"
+is "and changes nothing" diff "$tmp/before" "$tmp/after"
+is "the token is not shown again" not grep -q ' token ' "$tmp/out"
+is "the other site lives" other_lives
+
+# --- what is there ---
+
+url=https://sync.example.com
+is "TLS, trusted, HTTP/2" same "2 200" "$(get -o /dev/null -w '%{http_version} %{http_code}' $url/healthz)"
+is "no TLS 1.1" not inside sh -c 'openssl s_client -connect 127.0.0.1:443 -tls1_1 -cipher ALL:@SECLEVEL=0 </dev/null 2>&1 | grep -q "Cipher is [A-Z]"'
+is "it is to stay TLS" inside sh -c "curl -sSI $url/healthz | grep -qi '^strict-transport-security: max-age=63072000'"
+is "a token by plain HTTP is told so" same 403 "$(get -o /dev/null -w '%{http_code}' http://sync.example.com/v1/projects)"
+is "a page leads on" same "301 $url/x" "$(get -o /dev/null -w '%{http_code} %{redirect_url}' http://sync.example.com/x)"
+exposure() { inside systemd-analyze security --no-pager td-sync.service | sed -n 's/.*level for td-sync.service: \([0-9.]*\) .*/\1/p'; }
+is "the service is walled in" awk "BEGIN { exit !($(exposure) < 2.0) }"
+inside mkdir /tmp/units
+inside sh -c 'cp -r /etc/systemd/system/td-sync.service /tmp/units/ && mkdir /tmp/units/td-sync.service.d &&
+	cp /usr/local/share/td-sync/systemd/mail-smtp.conf /tmp/units/td-sync.service.d/'
+is "also where it sends mail by SMTP" inside systemd-analyze security --offline=yes --threshold=20 --no-pager /tmp/units/td-sync.service
+is "the units are right" inside systemd-analyze verify --man=no /etc/systemd/system/td-sync.service
+project=$(inside runuser -u td-sync -- td-sync-admin --data /var/lib/td-sync project add website --owner anna@example.com)
+mkdir -p "$shared/work/.todos"
+gzip -dc "$src/tests/fixtures/empty-v38.db.gz" >"$shared/work/.todos/issues.db"
+sqlite3 "$shared/work/.todos/issues.db" "INSERT INTO issues(id, title) VALUES('td-000001', 'T');
+	INSERT INTO action_log(id, session_id, action_type, entity_type, entity_id, new_data,
+		timestamp, undone) VALUES('al-00000001', 's', 'create', 'issue', 'td-000001',
+		'{\"id\":\"td-000001\",\"title\":\"T\"}', '2026-11-26T10:00:00Z', 0)"
+client() { inside env HOME=/mnt TD_SYNC_URL="$1" TD_AUTH_KEY="$token" td-sync --dir /mnt/work "$2" ${3+"$3"}; }
+is "a project is linked" client $url link website
+is "an event is synced" client $url sync
+status_of() { get -H "Authorization: Bearer $token" "$1/v1/projects/$project/sync/status"; }
+is "the server has it" sh -c 'case $1 in *\"event_count\":1*) ;; *) echo "$1"; false ;; esac' sh "$(status_of $url)"
+
+# --- new programs, under load ---
+
+cat >"$shared/push" <<'TEXT'
+n=0
+while [ -e /mnt/loading ]; do
+	n=$((n + 1))
+	printf '{"device_id":"d%s","session_id":"s","events":[{"client_action_id":%s,"action_type":"create","entity_type":"issues","entity_id":"td-%s-%s","payload":{"new_data":{"title":"x"}},"client_timestamp":"2026-11-27T00:00:00Z"}]}' "$1" "$n" "$1" "$n" |
+		curl -sS -m 20 -o /dev/null -w '%{http_code}\n' -H "Authorization: Bearer $2" --data-binary @- "$3"
+done >"/mnt/load.$1" 2>&1
+TEXT
+load() {
+	: >"$shared/loading"
+	for n in 1 2 3 4 5 6 7 8; do
+		inside sh /mnt/push "$n" "$token" "$url/v1/projects/$project/sync/push" &
+		eval "load$n=$!"
+	done
+	sleep 1
+}
+loaded() {
+	sleep 1
+	rm "$shared/loading"
+	for n in 1 2 3 4 5 6 7 8; do eval "wait \$load$n" || true; done
+	cat "$shared"/load.* | sort | uniq -c >"$tmp/is.load"
+	cat "$tmp/is.load"
+	[ "$(awk '{ print $2 }' "$tmp/is.load")" = 200 ] && awk '{ exit !($1 > 100) }' "$tmp/is.load"
+}
+pid() { inside systemctl show --property MainPID --value td-sync.service; }
+# The limits of a token are another test's.
+inside sed -i '/limit_req zone/d' /etc/nginx/conf.d/td-sync.conf
+inside systemctl reload nginx
+load
+before=$(pid)
+for n in 1 2 3; do inside systemctl restart td-sync.service; done
+is "it was restarted, three times" not same "$before" "$(pid)"
+before=$(pid)
+inside systemctl reload td-sync.service
+is "and rolled" same "$before" "$(pid)"
+# Another version: its programs are other files.
+inside sh -c "echo >>'$TD_SYNC_BUILD/td-sync.fcgi'"
+is "new programs are installed" setup
+is "and run" not same "$before" "$(pid)"
+is "under load of 8 clients no request fails" loaded
+
+# --- logs ---
+
+is "the real logrotate takes our file" inside logrotate --force /etc/logrotate.d/td-sync
+sleep 1
+get $url/healthz >/dev/null
+is "the old log is kept" inside test -s /var/log/td-sync/access.log.1
+is "the new one is written" inside grep -q healthz /var/log/td-sync/access.log
+
+# --- below a path of another site ---
+
+answers host=other.example.com path=/td-sync
+is "a path needs a line in the site's file" not setup
+is "that is said" grep -q 'include /etc/nginx/snippets/td-sync.conf;' "$tmp/out"
+is "the other site lives meanwhile" other_lives
+inside sed -i 's|return 200 other; }$|location / { return 200 other; } include /etc/nginx/snippets/td-sync.conf; }|' \
+	/etc/nginx/sites-enabled/other
+is "with it the run goes on" setup
+url=https://other.example.com/td-sync
+is "the server is below the path" same 200 "$(get -o /dev/null -w '%{http_code}' $url/healthz)"
+is "the other site beside it" other_lives
+client $url unlink >/dev/null 2>&1 || true
+is "a client links there" client $url link website
+is "and syncs" client $url sync
+is "links of mails have the path" inside grep -qx "url = $url" /var/lib/td-sync/td-sync.conf
+is "a snapshot is sent, by nginx" inside sh -c "curl -sS -H 'Authorization: Bearer $token' $url/v1/projects/$project/sync/snapshot | head -c 15 | grep -q 'SQLite format 3'"
+is "errors are JSON there" sh -c 'case $1 in *not_found*) ;; *) false ;; esac' sh "$(get $url/nothing)"
+
+# --- certbot, a proxy ---
+
+inside sh -c 'printf "%s\n" "#!/bin/sh" "echo \"\$*\" >/mnt/certbot.said" \
+	"mkdir -p /etc/letsencrypt/live/sync.example.com" \
+	"cp /mnt/good.pem /etc/letsencrypt/live/sync.example.com/fullchain.pem" \
+	"cp /mnt/good.key /etc/letsencrypt/live/sync.example.com/privkey.pem" >/usr/local/sbin/certbot'
+inside sed -i 's| include /etc/nginx/snippets/td-sync.conf;||' /etc/nginx/sites-enabled/other
+answers tls=certbot
+is "without certbot it says how" not setup
+is "in a sentence" grep -q "apt-get install certbot" "$tmp/out"
+inside chmod 755 /usr/local/sbin/certbot
+is "certbot (one that only pretends) is asked for a certificate" setup
+is "by its webroot" grep -q -- '--webroot .*--domain sync.example.com' "$shared/certbot.said"
+is "with that the server answers" same 200 "$(get -o /dev/null -w '%{http_code}' https://sync.example.com/healthz)"
+answers tls=proxy listen=127.0.0.1:8085
+is "behind a proxy" setup
+is "it is asked by plain HTTP" same 200 "$(get -o /dev/null -w '%{http_code}' -H 'Host: sync.example.com' http://127.0.0.1:8085/healthz)"
+get -o /dev/null -H 'X-Forwarded-For: 203.0.113.7' http://127.0.0.1:8085/healthz
+is "and knows who the proxy says it is" inside sh -c 'sleep 0.2; grep -q 203.0.113.7 /var/log/td-sync/access.log'
+totals
