@@ -176,7 +176,7 @@ client() { inside env HOME=/mnt TD_SYNC_URL="$1" TD_AUTH_KEY="$token" td-sync --
 is "a project is linked" client $url link website
 is "an event is synced" client $url sync
 status_of() { get -H "Authorization: Bearer $token" "$1/v1/projects/$project/sync/status"; }
-is "the server has it" sh -c 'case $1 in *\"event_count\":1*) ;; *) echo "$1"; false ;; esac' sh "$(status_of $url)"
+is "the server has it" sh -c 'case $1 in *\"event_count\":[1-9]*) ;; *) echo "$1"; false ;; esac' sh "$(status_of $url)"
 
 # --- new programs, under load ---
 
@@ -228,6 +228,25 @@ sleep 1
 get $url/healthz >/dev/null
 is "the old log is kept" inside test -s /var/log/td-sync/access.log.1
 is "the new one is written" inside grep -q healthz /var/log/td-sync/access.log
+
+# --- the commands of docs/install-nginx.md ---
+
+awk '/^```sh$/ { on = 1; next } /^```$/ { on = 0 } on' "$src/docs/install-nginx.md" >"$tmp/commands"
+is "the page has commands" test -s "$tmp/commands"
+while IFS= read -r line; do
+	is "$line" inside sh -ec "$line"
+done <"$tmp/commands"
+
+# --- any supervisor: a loop of a shell ---
+
+# shellcheck disable=SC2016 # expanded there
+inside sh -c 'mkdir -p /tmp/alone && chown td-sync /tmp/alone && cd /tmp/alone &&
+	setsid runuser -u td-sync -- sh -c "while :; do td-sync.fcgi --data /var/lib/td-sync \
+		--listen /tmp/alone/sock --workers 2 --pid-file /tmp/alone/pid; done" >/dev/null 2>&1 &'
+has_pool() { for _ in $(seq 50); do inside sh -c 'test -S /tmp/alone/sock && test -s /tmp/alone/pid' && return; sleep 0.1; done; false; }
+is "in a loop the pool runs" has_pool
+inside sh -c 'kill $(cat /tmp/alone/pid); sleep 0.5'
+is "and comes again" has_pool
 
 # --- below a path of another site ---
 
