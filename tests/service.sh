@@ -224,10 +224,20 @@ is "under load of 8 clients no request fails" loaded
 # --- logs ---
 
 is "the real logrotate takes our file" inside logrotate --force /etc/logrotate.d/td-sync
-sleep 1
-get $url/healthz >/dev/null
+# logged PATTERN ARGUMENT...: asked again and again (the workers are replaced one by
+# one), the new log has it.
+logged() {
+	pattern=$1
+	shift
+	for _ in $(seq 100); do
+		get -o /dev/null "$@"
+		! inside grep -q "$pattern" /var/log/td-sync/access.log || return 0
+		sleep 0.1
+	done
+	return 1
+}
 is "the old log is kept" inside test -s /var/log/td-sync/access.log.1
-is "the new one is written" inside grep -q healthz /var/log/td-sync/access.log
+is "the new one is written" logged healthz $url/healthz
 
 # --- the commands of docs/install-nginx.md ---
 
@@ -284,6 +294,6 @@ is "with that the server answers" same 200 "$(get -o /dev/null -w '%{http_code}'
 answers tls=proxy listen=127.0.0.1:8085
 is "behind a proxy" setup
 is "it is asked by plain HTTP" same 200 "$(get -o /dev/null -w '%{http_code}' -H 'Host: sync.example.com' http://127.0.0.1:8085/healthz)"
-get -o /dev/null -H 'X-Forwarded-For: 203.0.113.7' http://127.0.0.1:8085/healthz
-is "and knows who the proxy says it is" inside sh -c 'sleep 0.2; grep -q 203.0.113.7 /var/log/td-sync/access.log'
+is "and knows who the proxy says it is" logged 203.0.113.7 -H 'Host: sync.example.com' \
+	-H 'X-Forwarded-For: 203.0.113.7' http://127.0.0.1:8085/healthz
 totals
