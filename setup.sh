@@ -21,7 +21,7 @@ packages_build='gcc libc6-dev make autoconf automake libtool pkgconf
 	libcurl4-openssl-dev zlib1g-dev'
 packages_run='nginx sqlite3 curl'
 packages_check='check valgrind mandoc xz-utils chromium chromium-driver openssl
-	apache2-bin libapache2-mod-fcgid lighttpd bash-static'
+	apache2-bin libapache2-mod-fcgid lighttpd bash-static systemd logrotate'
 packages_mail='exim4-daemon-light'
 
 usage() {

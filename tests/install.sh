@@ -31,10 +31,8 @@ is "exactly these files are installed" same "$(files)" "./p/bin/td-sync
 ./p/share/doc/td-sync/backup.md
 ./p/share/doc/td-sync/install-hosting.md
 ./p/share/doc/td-sync/install.md
-=======
-./p/share/doc/td-sync/api.md
 ./p/share/doc/td-sync/install-nginx.md
->>>>>>> fb76934 (docs/install-nginx.md)
+./p/share/doc/td-sync/install.md
 ./p/share/doc/td-sync/limits.md
 ./p/share/doc/td-sync/moving.md
 ./p/share/doc/td-sync/operate.md
