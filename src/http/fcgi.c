@@ -129,6 +129,11 @@ wait_for_request(int waiter, const sigset_t *waiting, const struct board *board)
 		log_write(LOG_ERROR, "can't wait for connections: %s", strerror(errno));
 		return -1;
 	}
+	if (n < 0 && stop && (board == NULL || !board_draining(board)))
+		return 0;
+	/* A service manager that starts another command on this socket, as for a
+	 * reload, makes it a blocking one again, for all. */
+	fcntl(STDIN_FILENO, F_SETFL, fcntl(STDIN_FILENO, F_GETFL) | O_NONBLOCK);
 	return n == 0 ? 0 : 1; /* 0: told to leave, and the queue is empty */
 }
 
