@@ -30,7 +30,6 @@ is "exactly these files are installed" same "$(files)" "./p/bin/td-sync
 ./p/share/doc/td-sync/README.md
 ./p/share/doc/td-sync/backup.md
 ./p/share/doc/td-sync/install-hosting.md
-./p/share/doc/td-sync/install.md
 ./p/share/doc/td-sync/install-nginx.md
 ./p/share/doc/td-sync/install.md
 ./p/share/doc/td-sync/limits.md
@@ -48,6 +47,8 @@ $pages
 ./p/share/td-sync/systemd/logrotate
 ./p/share/td-sync/systemd/mail-sendmail.conf
 ./p/share/td-sync/systemd/mail-smtp.conf
+./p/share/td-sync/systemd/td-sync-backup.service.in
+./p/share/td-sync/systemd/td-sync-backup.timer
 ./p/share/td-sync/systemd/td-sync.service.in
 ./p/share/td-sync/systemd/td-sync.socket
 ./p/share/td-sync/td-sync.conf"
