@@ -6,7 +6,7 @@
 # not for the web is put beside it.
 
 questions_hosting='dir host path tls server web_root data mail mail_from signup owner public'
-steps_hosting='packages build folder configuration trial'
+steps_hosting='packages build folder settings trial'
 
 hosting_dir=  # what is made: site/, td-sync-private/, answers
 hosting_url=  # where clients find the server
@@ -115,16 +115,16 @@ hosting_conf() {
 		"public_projects=$public" "setup_secret=$hosting_secret"
 }
 
-step_configuration_what() {
+step_settings_what() {
 	echo "write the answers, and a secret for the setup page, into td-sync.conf"
 }
-step_configuration_done() {
+step_settings_done() {
 	[ -e "$hosting_dir/td-sync-private/td-sync.conf" ] &&
 		grep -q '^setup_secret = ' "$hosting_dir/td-sync-private/td-sync.conf" &&
 		hosting_conf >"$scratch/conf" 2>/dev/null &&
 		same_file "$scratch/conf" "$hosting_dir/td-sync-private/td-sync.conf" 600
 }
-step_configuration_do() {
+step_settings_do() {
 	(umask 077 && hosting_conf >"$scratch/conf") || fail "td-sync.conf can't be filled in" \
 		"hosting/conf says why above" "remove $hosting_dir/td-sync-private/td-sync.conf, and run this again"
 	put_file "$scratch/conf" "$hosting_dir/td-sync-private/td-sync.conf" 600

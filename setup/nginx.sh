@@ -4,7 +4,7 @@
 
 questions_nginx='host path data prefix tls tls_certificate tls_key listen proxies mail mail_from
 	smtp_url smtp_user signup owner public backups'
-steps_nginx='packages build programs user folders data configuration owner service
+steps_nginx='packages build programs user folders accounts configuration owner service
 	logs web-server certificate site check backups'
 # What ran before comes back where the new version does not answer.
 steps_upgrade_nginx='packages build backup programs configuration service logs site check
@@ -371,21 +371,21 @@ step_configuration_undo() {
 	rm -f -- "$etc/configured"
 }
 
-# admin ARGUMENT...: the operator's command, as td-sync: what it makes is the
+# nginx_admin ARGUMENT...: the operator's command, as td-sync: what it makes is the
 # service's, too.
-admin() {
+nginx_admin() {
 	(umask 027 && cd / && exec runuser -u td-sync -- "$bin/td-sync-admin" --data "$data" "$@" 9>&-)
 }
 
-step_data_what() {
+step_accounts_what() {
 	echo "make the accounts and the first key in $data"
 }
-step_data_done() {
-	[ -s "$data/server.db" ] && [ -d "$data/keys" ] && admin user list >/dev/null 2>&1
+step_accounts_done() {
+	[ -s "$data/server.db" ] && [ -d "$data/keys" ] && nginx_admin user list >/dev/null 2>&1
 }
-step_data_do() {
+step_accounts_do() {
 	code=0 # 4: it is there already
-	admin init >"$scratch/admin.log" 2>&1 || code=$?
+	nginx_admin init >"$scratch/admin.log" 2>&1 || code=$?
 	case $code in
 	0 | 4) ;;
 	*) fail "the data folder can't be made" "td-sync-admin init says why" "set right what it says" \
@@ -402,18 +402,18 @@ step_owner_done() {
 }
 step_owner_do() {
 	code=0
-	admin user add "$answer_owner" >"$scratch/admin.log" 2>&1 || code=$?
+	nginx_admin user add "$answer_owner" >"$scratch/admin.log" 2>&1 || code=$?
 	case $code in
 	0 | 4) ;;
 	*) fail "the account of $answer_owner can't be made" "td-sync-admin says why" \
 		"correct owner in $answers_file" "$scratch/admin.log" ;;
 	esac
 	# Those that an ended run made and nobody saw.
-	admin --json token list 2>/dev/null | sed -n '/"name":"setup"/s/.*"id":"\([^"]*\)".*/\1/p' >"$scratch/tokens"
+	nginx_admin --json token list 2>/dev/null | sed -n '/"name":"setup"/s/.*"id":"\([^"]*\)".*/\1/p' >"$scratch/tokens"
 	while IFS= read -r id; do
-		admin token revoke "$id" >/dev/null 2>&1 || true
+		nginx_admin token revoke "$id" >/dev/null 2>&1 || true
 	done <"$scratch/tokens"
-	(umask 077 && admin token create --user "$answer_owner" --name setup >"$scratch/token" 2>"$scratch/admin.log") ||
+	(umask 077 && nginx_admin token create --user "$answer_owner" --name setup >"$scratch/token" 2>"$scratch/admin.log") ||
 		fail "a token can't be made" "td-sync-admin says why" "set right what it says" "$scratch/admin.log"
 	put_file "$scratch/token" "$etc/owner-token" 600
 }
@@ -748,7 +748,7 @@ step_backup_done() {
 }
 step_backup_do() {
 	backup_folder
-	admin backup "$answer_backups" >"$scratch/admin.log" 2>&1 || fail "the backup failed, and nothing was changed" \
+	nginx_admin backup "$answer_backups" >"$scratch/admin.log" 2>&1 || fail "the backup failed, and nothing was changed" \
 		"td-sync-admin backup says why" "set right what it says; then run this again" "$scratch/admin.log"
 }
 step_backup_check() { true; }

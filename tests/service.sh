@@ -125,7 +125,7 @@ inside rm /etc/nginx/sites-enabled/broken
 # --- killed at every step ---
 
 answers
-for name in programs user folders data configuration owner service logs web-server site check; do
+for name in programs user folders accounts configuration owner service logs web-server site check; do
 	(exec nsenter -t "$init" -m -p -C -n -i -u -r -w env -i "PATH=$PATH" LANG=C.UTF-8 \
 		TD_SYNC_BUILD="$TD_SYNC_BUILD" setsid sh -c 'echo $$ >/mnt/pid
 		exec "$0" --answers /mnt/answers --yes' "$src/setup.sh" </dev/null 2>&1 9>&-) |

@@ -263,4 +263,7 @@ is "so it has them" configured
 check_there || true
 is "and once is enough" not said 'configuring again'
 
+# All kinds are read at once: a function of one would take the place of another's.
+is "no two files of setup/ have a function of one name" same \
+	"$(sed -n 's/^\([a-z_]*\)() .*/\1/p' "$src"/setup/*.sh | LC_ALL=C sort | uniq -d)" ""
 totals
