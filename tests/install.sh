@@ -28,6 +28,8 @@ is "exactly these files are installed" same "$(files)" "./p/bin/td-sync
 ./p/share/doc/td-sync/CHANGELOG.md
 ./p/share/doc/td-sync/LICENSE
 ./p/share/doc/td-sync/README.md
+./p/share/doc/td-sync/architecture.md
+./p/share/doc/td-sync/architecture.svg
 ./p/share/doc/td-sync/backup.md
 ./p/share/doc/td-sync/install-hosting.md
 ./p/share/doc/td-sync/install-nginx.md
@@ -37,6 +39,7 @@ is "exactly these files are installed" same "$(files)" "./p/bin/td-sync
 ./p/share/doc/td-sync/operate.md
 ./p/share/doc/td-sync/performance.md
 ./p/share/doc/td-sync/protocol.md
+./p/share/doc/td-sync/security.md
 $pages
 ./p/share/td-sync/nginx/ffdhe2048.pem
 ./p/share/td-sync/nginx/fill
