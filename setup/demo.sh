@@ -176,7 +176,8 @@ step_data_what() {
 }
 step_data_done() {
 	demo_about >"$scratch/about"
-	same_file "$scratch/about" "$dir/$demo_mark" 644 && [ -e "$dir/data/server.db" ] && [ -e "$dir/data/td-sync.conf" ]
+	same_file "$scratch/about" "$dir/$demo_mark" 644 && [ -e "$dir/data/td-sync.conf" ] &&
+		"$bin/td-sync.fcgi" --check --data "$dir/data" >/dev/null 2>&1
 }
 step_data_do() {
 	demo_about | put_file - "$dir/$demo_mark" 644
@@ -329,12 +330,14 @@ step_account_done() {
 	[ -n "$TD_DEMO_PROJECT" ]
 }
 # Where the server has no project, a folder of one with nothing in it is what a
-# killed td-sync-admin left: it goes.
+# killed td-sync-admin left, its tables made or not: it goes.
 half_made_projects() {
 	for folder in "$dir"/data/projects/*; do
 		[ -d "$folder" ] || continue
 		if [ -e "$folder/events.db" ]; then
-			events=$(sqlite "$folder/events.db" "SELECT count(*) FROM event" 2>/dev/null) || events=unknown
+			events=$(sqlite "$folder/events.db" "SELECT count(*) FROM event" 2>/dev/null) ||
+				events=$(sqlite "$folder/events.db" "SELECT count(*) FROM sqlite_schema" 2>/dev/null) ||
+				events=unknown
 			[ "$events" = 0 ] || continue
 		fi
 		rm -rf -- "$folder"

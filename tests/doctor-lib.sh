@@ -56,9 +56,9 @@ END
 	(cd "$tmp/fronts" && nginx -e "$tmp/fronts/error.log" -c "$tmp/fronts/nginx.conf")
 }
 stop_all() {
-	[ ! -s "$tmp/fronts/nginx.pid" ] || kill "$(cat "$tmp/fronts/nginx.pid")"
-	"$src/setup.sh" demo stop --dir "$demo"
-	umount "$tmp/small" "$tmp/work" 2>/dev/null
+	[ ! -s "$tmp/fronts/nginx.pid" ] || kill "$(cat "$tmp/fronts/nginx.pid")" || true
+	"$src/setup.sh" demo stop --dir "$demo" || true
+	umount -l "$tmp/small" "$tmp/work" || true # those that are still there
 }
 trap 'stop_all >/dev/null 2>&1; cleanup' EXIT
 

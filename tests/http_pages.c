@@ -813,7 +813,7 @@ START_TEST(where_nginx_finds_no_file_a_worker_sends_the_page)
 	log_id(&w, id);
 	snprintf(path, sizeof(path), "%s/td-sync.conf", w.site.dir);
 	ck_assert_int_eq(fs_read(path, 1 << 20, &config, NULL), RC_OK);
-	alias = strstr(buf_cstr(&config), "/pages/;");
+	alias = strstr(buf_cstr(&config), "/pages/\";");
 	ck_assert_ptr_nonnull(alias);
 	buf_add(&moved, config.p, (size_t)(alias - config.p));
 	buf_addf(&moved, "/nowhere%s", alias);

@@ -70,7 +70,8 @@ serves_folder(const struct doctor *d, const char *text, const char *const *argv)
 			prefix = argv[i + 1];
 	for (const char *p = text; (p = strstr(p, name)) != NULL;) {
 		p += sizeof(name) - 1;
-		if (is_below(d, p, strcspn(p, ";\n"), prefix))
+		p += *p == '"';
+		if (is_below(d, p, strcspn(p, "\";\n"), prefix))
 			return true;
 	}
 	return false;
