@@ -150,6 +150,25 @@ if can_mount; then
 	is "can't be written" found error permissions "can't be read and written"
 	is "for nothing can be made there" found error file_system "nothing can be made"
 	umount "$tmp/small"
+	# The kernel tells locks by numbers, which files of two such disks share.
+	for each in small other; do
+		mkdir -p "$tmp/$each"
+		mount -t tmpfs -o size=2g,mode=700 none "$tmp/$each"
+	done
+	cp -a "$data/." "$tmp/small"
+	for n in $(seq 2000); do
+		: >"$tmp/other/$n"
+	done
+	twin=$(find "$tmp/other" -inum "$(stat -c %i "$tmp/small/server.lock")")
+	flock "$twin" sleep 30 &
+	locker=$!
+	is "a lock of another disk's" test -f "$twin"
+	doctor 7 || true
+	is "is none of ours" not found error lock .
+	kill "$locker" $(pgrep -P "$locker") 2>/dev/null || true
+	wait "$locker" 2>/dev/null || true
+	umount -l "$tmp/other"
+	umount "$tmp/small"
 	at=$data
 else
 	echo "skipped: small disks (root can't mount here, or isn't root)"

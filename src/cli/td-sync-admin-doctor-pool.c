@@ -7,6 +7,7 @@
 
 #include <dirent.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -196,13 +197,35 @@ struct locks {
 	size_t n, room;
 };
 
-/* Whether the kernel means that file: btrfs has one number for its locks, and another
- * one for each subvolume, all of no device. */
+/* Whether a process has that file open. */
 static bool
-is_file(const struct held *h, dev_t dev, ino_t ino)
+has_open(long pid, const struct stat *file)
 {
-	return h->ino == ino &&
-	    (h->dev == dev || (major(h->dev) == 0 && major(dev) == 0));
+	char path[64 + NAME_MAX];
+	const struct dirent *e;
+	struct stat st;
+	bool has = false;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%ld/fd", pid);
+	dir = opendir(path);
+	while (dir != NULL && !has && (e = readdir(dir)) != NULL) {
+		snprintf(path, sizeof(path), "/proc/%ld/fd/%s", pid, e->d_name);
+		has = stat(path, &st) == 0 && st.st_dev == file->st_dev && st.st_ino == file->st_ino;
+	}
+	if (dir != NULL)
+		closedir(dir);
+	return has;
+}
+
+/* Whether the kernel means that file: btrfs has one number for its locks, and another
+ * one for each subvolume, all of no device; which a tmpfs with a file of that number
+ * has, too. */
+static bool
+is_file(const struct held *h, const struct stat *file)
+{
+	return h->ino == file->st_ino && (h->dev == file->st_dev ||
+	    (major(h->dev) == 0 && major(file->st_dev) == 0 && has_open(h->pid, file)));
 }
 
 /* A line of /proc/locks on a flock: whose, which file. */
@@ -260,7 +283,7 @@ static void
 note_still(struct locks *l, bool waits, long pid, dev_t dev, ino_t ino)
 {
 	for (size_t i = 0; i < l->n; i++)
-		if (is_file(&l->list[i], dev, ino)) {
+		if (l->list[i].dev == dev && l->list[i].ino == ino) {
 			if (!waits && l->list[i].pid == pid)
 				l->list[i].missed = 0;
 			l->list[i].waiting += waits;
@@ -277,7 +300,7 @@ name_lock(struct doctor *d, struct locks *l, const char *name)
 	if (!doctor_path(d, name, path) || stat(path, &st) != 0)
 		return;
 	for (size_t i = 0; i < l->n; i++)
-		if (is_file(&l->list[i], st.st_dev, st.st_ino))
+		if (is_file(&l->list[i], &st))
 			snprintf(l->list[i].name, sizeof(l->list[i].name), "%s", name);
 }
 
