@@ -7,8 +7,8 @@ questions_nginx='host path data prefix tls tls_certificate tls_key listen proxie
 steps_nginx='packages build programs user folders accounts configuration owner service
 	logs web-server certificate site check backups'
 # What ran before comes back where the new version does not answer.
-steps_upgrade_nginx='packages build backup programs configuration service logs site check
-	backups'
+steps_upgrade_nginx='packages build backup programs configuration databases service logs site
+	check backups'
 
 etc=/etc/td-sync
 units=/etc/systemd/system
@@ -46,14 +46,8 @@ nginx_ready() {
 	prefix=$answer_prefix
 	data=$answer_data
 	plain_words prefix "$prefix"
-	case $data in
-	*[\"\\\$\;\{\}%]*) fail "data = $data can't be used" \
-		"nginx and systemd would take one of \" \\ \$ ; { } % in it for their own" "choose another folder" ;;
-	/home/* | /root/* | /run/* | /tmp/* | /var/tmp/* | /dev/* | /proc/* | /sys/*)
-		fail "data = $data can't be used" \
-			"the service sees nothing of home folders, and what is temporary is no place for data" \
-			"choose another folder, such as /var/lib/td-sync" ;;
-	esac
+	own_folder data "$data"
+	[ -z "$answer_backups" ] || own_folder backups "$answer_backups"
 	site_name=${answer_host%:*}
 	site_port=443 scheme=https
 	[ "$answer_tls" != none ] || site_port=80 scheme=http
@@ -65,12 +59,30 @@ nginx_ready() {
 	build_place
 	bin=$prefix/bin
 	share=$prefix/share/td-sync
-	getent ahosts "$site_name" >/dev/null || fail "the host name $site_name does not resolve" \
+	! judging || getent ahosts "$site_name" >/dev/null || fail "the host name $site_name does not resolve" \
 		"neither the DNS nor /etc/hosts knows it, so no client would find the server" \
 		"make a record for it, or a line in /etc/hosts; or correct host in $answers_file"
 	nginx_tls
 	nginx_mail
 	wanted_configuration
+}
+
+# Nobody needs a certificate that is not over, or a free port, to see what is there
+# or to take it away.
+judging() {
+	case $command in status | uninstall) false ;; esac
+}
+
+# own_folder KEY FOLDER: one that the units can be given.
+own_folder() {
+	case $2 in
+	*[\"\\\$\;\{\}%]*) fail "$1 = $2 can't be used" \
+		"nginx and systemd would take one of \" \\ \$ ; { } % in it for their own" "choose another folder" ;;
+	/home/* | /root/* | /run/* | /tmp/* | /var/tmp/* | /dev/* | /proc/* | /sys/*)
+		fail "$1 = $2 can't be used" \
+			"the service sees nothing of home folders, and what is temporary is no place for data" \
+			"choose another folder, such as /var/lib/td-sync" ;;
+	esac
 }
 
 # plain_words KEY VALUE: for what goes through make and configure, too.
@@ -85,6 +97,11 @@ nginx_tls() {
 	certificate='' cert_key=''
 	[ -z "$answer_path" ] || return 0
 	case $answer_tls in
+	files) certificate=$answer_tls_certificate cert_key=$answer_tls_key ;;
+	certbot) certificate=/etc/letsencrypt/live/$site_name/fullchain.pem cert_key=/etc/letsencrypt/live/$site_name/privkey.pem ;;
+	esac
+	judging || return 0
+	case $answer_tls in
 	none)
 		case $site_name in
 		localhost | 127.*) ;;
@@ -93,12 +110,7 @@ nginx_tls() {
 			"answer tls with files, certbot or proxy; or host with localhost:8080" ;;
 		esac
 		;;
-	proxy) ;;
-	files)
-		certificate=$answer_tls_certificate cert_key=$answer_tls_key
-		! has openssl || judge_certificate
-		;;
-	certbot) certificate=/etc/letsencrypt/live/$site_name/fullchain.pem cert_key=/etc/letsencrypt/live/$site_name/privkey.pem ;;
+	files) ! has openssl || judge_certificate ;;
 	esac
 	case $certificate$cert_key in
 	*[\"\\\$\;\{\}]*) fail "$certificate can't be used" \
@@ -169,13 +181,13 @@ nginx_mail() {
 			mail_way=sendmail
 		elif [ "$answer_mail" = auto ]; then
 			mail_way=off
-		else
+		elif judging; then
 			fail "there is no sendmail" "/usr/sbin/sendmail is no program here" \
 				"install a mail server (exim4, postfix, msmtp-mta), or set mail = smtp or off in $answers_file"
 		fi
 		;;
 	esac
-	[ "$mail_way" = off ] || [ -n "$answer_mail_from" ] || fail "mail needs an address that it comes from" \
+	[ "$mail_way" = off ] || [ -n "$answer_mail_from" ] || ! judging || fail "mail needs an address that it comes from" \
 		"mail_from is not answered" "set mail_from, or mail = off, in $answers_file"
 }
 
@@ -208,8 +220,7 @@ step_programs_what() {
 }
 # What is installed is listed in installed.list, with its checksums.
 step_programs_done() {
-	[ -z "$(find "$bin" "$share" -name '*.setup-old' -o -name '*.setup-none' 2>/dev/null)" ] &&
-		[ -e "$etc/installed.list" ] && grep -q "  $bin/td-sync.fcgi\$" "$etc/installed.list" &&
+	! programs_new && [ -e "$etc/installed.list" ] && grep -q "  $bin/td-sync.fcgi\$" "$etc/installed.list" &&
 		sha256sum --check --status "$etc/installed.list" 2>/dev/null &&
 		programs_are_ours
 }
@@ -218,7 +229,8 @@ programs_are_ours() {
 		cmp -s "$build/$program" "$bin/$program" || return 1
 	done
 	for file in nginx/td-sync.conf.in nginx/fill systemd/td-sync.service.in systemd/td-sync.socket \
-		systemd/mail-smtp.conf systemd/mail-sendmail.conf systemd/logrotate; do
+		systemd/mail-smtp.conf systemd/mail-sendmail.conf systemd/logrotate \
+		systemd/td-sync-backup.service.in systemd/td-sync-backup.timer; do
 		cmp -s "$src/$file" "$share/$file" || return 1
 	done
 }
@@ -232,28 +244,35 @@ step_programs_do() {
 	done <"$scratch/folders"
 	(cd "$stage" && find . -type f -printf '%m %P\n') >"$scratch/files"
 	while read -r mode file; do
-		[ "$command" != upgrade ] || keep_old "/$file"
+		[ ! -e "$etc/installed.list" ] || keep_old "/$file"
 		put_file "$stage/$file" "/$file" "$mode"
 	done <"$scratch/files"
 	(cd "$stage" && find . -type l -printf '%l %P\n') >"$scratch/links"
 	while read -r to link; do
 		ln -sfn -- "$to" "/$link"
 	done <"$scratch/links"
+	[ ! -e "$etc/installed.list" ] || keep_old "$etc/installed.list"
 	(cd "$stage" && find . ! -type d -printf '%P\0' | LC_ALL=C sort -z | xargs -0 sha256sum) |
 		sed 's|  |  /|' | put_file - "$etc/installed.list" 644
 }
 step_programs_check() {
 	programs_are_ours
 }
+# Whether those that ran before are kept still: the new ones have not answered yet.
+programs_new() {
+	[ -n "$(find "$prefix" -name '*.setup-old' 2>/dev/null | head -n 1)" ]
+}
 # The version that ran before: its files are there, until the new one answers.
 programs_back() {
-	find "$prefix" \( -name '*.setup-old' -o -name '*.setup-none' \) >"$scratch/old"
+	find "$prefix" "$etc/installed.list".setup-* \( -name '*.setup-old' -o -name '*.setup-none' \) \
+		>"$scratch/old" 2>/dev/null || true
 	while IFS= read -r file; do
 		put_back "${file%.setup-*}"
 	done <"$scratch/old"
 }
 programs_keep() {
 	find "$prefix" \( -name '*.setup-old' -o -name '*.setup-none' \) -exec rm -f -- {} +
+	drop_old "$etc/installed.list"
 }
 step_programs_undo() {
 	[ -e "$etc/installed.list" ] || return 0
@@ -261,6 +280,7 @@ step_programs_undo() {
 	while IFS= read -r file; do
 		rm -f -- "$file"
 	done <"$scratch/files"
+	programs_keep
 	rm -f -- "$etc/installed.list"
 	rmdir -- "$share/nginx" "$share/systemd" "$share/profiles" "$share" "$prefix/share/doc/td-sync" \
 		"$prefix/libexec/td-sync" 2>/dev/null || true
@@ -287,8 +307,15 @@ step_user_do() {
 	usermod --append --groups td-sync "$(web_user)" || fail "$(web_user) can't be let into the group td-sync" \
 		"usermod said so above" "set right what it says"
 }
+# It goes with the last that belongs to it.
 step_user_undo() {
-	! id td-sync >/dev/null 2>&1 || [ "$remove_data" = no ] || userdel td-sync
+	id td-sync >/dev/null 2>&1 || return 0
+	if [ "$remove_data" = no ] || { [ -n "$answer_backups" ] && [ -e "$answer_backups" ]; }; then
+		note "the user td-sync stays, as what stays belongs to it"
+		return
+	fi
+	gpasswd --delete "$(web_user)" td-sync >/dev/null 2>&1 || true
+	userdel td-sync
 }
 
 # folder_so PATH MODE OWNER
@@ -456,10 +483,12 @@ step_service_what() {
 step_service_done() {
 	[ -x "$share/nginx/fill" ] || return 1
 	unit_files && units_same && systemctl --quiet is-enabled td-sync.socket td-sync.service &&
-		service_runs && [ "$(systemctl show --property NeedDaemonReload --value td-sync.service)" = no ]
+		service_runs && ! programs_new && [ "$(systemctl show --property NeedDaemonReload --value td-sync.service)" = no ]
 }
 # A restart fails no request: they wait in the socket's queue.
 step_service_do() {
+	fronted=no # whether there is a site that leads to them
+	! front || fronted=yes
 	unit_files
 	mkdir -p -- "$units/td-sync.service.d"
 	for unit in td-sync.socket td-sync.service td-sync.service.d/mail.conf; do
@@ -472,16 +501,17 @@ step_service_do() {
 	rmdir -- "$units/td-sync.service.d" 2>/dev/null || true
 	systemctl daemon-reload
 	systemctl --quiet enable td-sync.socket td-sync.service
-	systemctl start td-sync.socket && systemctl restart td-sync.service && wait_for 20 answers || {
+	# What does not even run is not tried: what runs would end for it.
+	checked && systemctl start td-sync.socket && restarted && wait_for 20 answers || {
 		service_said
-		if [ -n "$(find "$bin" -name '*.setup-old' 2>/dev/null)" ]; then
+		if programs_new; then
 			programs_back
 			unit_files
 			for unit in td-sync.socket td-sync.service; do
 				put_file "$scratch/units/$unit" "$units/$unit" 644
 			done
 			systemctl daemon-reload
-			systemctl restart td-sync.service || true
+			restarted || true
 			wait_for 20 answers || fail "neither the new version nor the one before it answers" \
 				"its last lines are below" \
 				"read $log_folder/error.log; the last backup is in ${answer_backups:-no folder}" "$scratch/service.log"
@@ -500,10 +530,17 @@ service_said() {
 		tail -n 5 -- "$log_folder/error.log"
 	} >"$scratch/service.log" 2>&1 || true
 }
-# Whether a worker answers: it is asked by the socket, as nginx does. Connected is
-# enough to have the pool started, an answer is what counts.
+# Whether the workers answer, where nginx leads to them already; else (the site is a
+# step of its own) whether they run, on a configuration that is right.
 answers() {
-	service_runs && runuser -u td-sync -- "$bin/td-sync.fcgi" --check --data "$data" >/dev/null 2>&1
+	service_runs && checked && { [ "$fronted" = no ] || front; }
+}
+checked() {
+	runuser -u td-sync -- "$bin/td-sync.fcgi" --check --data "$data" >/dev/null 2>&1
+}
+# systemd itself would wait as long as it tries again, which is for ever.
+restarted() {
+	timeout 60 systemctl restart td-sync.service
 }
 step_service_undo() {
 	systemctl --quiet disable --now td-sync.service td-sync.socket 2>/dev/null || true
@@ -692,12 +729,23 @@ step_site_do() {
 	}
 	site_keep
 }
+# Where a server includes the path's file, an empty one stays: without it nginx
+# would not start again.
 step_site_undo() {
-	rm -f -- "$site_file" "$path_file" "$site_file.setup-old" "$site_file.setup-none"
-	if has nginx && nginx_right; then
-		systemctl --quiet is-active nginx.service && systemctl reload nginx.service || true
-	elif has nginx; then
-		note "nginx refuses what is left of its configuration: is the line  include $path_file;  still there?"
+	if has nginx && nginx -T 2>/dev/null | grep -qxF "# configuration file $path_file:"; then
+		echo "# td-sync is not installed any more. Remove the line that includes this file, then the file." |
+			put_file - "$path_file" 644
+		note "a server includes $path_file: remove that line, then this file, which is empty now"
+	else
+		rm -f -- "$path_file"
+	fi
+	rm -f -- "$site_file"
+	site_keep
+	has nginx && systemctl --quiet is-active nginx.service || return 0
+	if nginx_right; then
+		systemctl reload nginx.service
+	else
+		note "nginx refuses what is left of its configuration, and goes on with what it has: see nginx -t"
 	fi
 }
 
@@ -743,8 +791,9 @@ step_check_do() {
 step_backup_what() {
 	echo "make a backup in ${answer_backups:-no folder: none is answered}"
 }
+# Only for programs that are others than those that are installed.
 step_backup_done() {
-	[ -z "$answer_backups" ] || [ ! -x "$bin/td-sync-admin" ]
+	[ -z "$answer_backups" ] || [ ! -x "$bin/td-sync-admin" ] || programs_are_ours
 }
 step_backup_do() {
 	backup_folder
@@ -753,15 +802,84 @@ step_backup_do() {
 }
 step_backup_check() { true; }
 backup_folder() {
+	! folder_so "$answer_backups" 700 td-sync:td-sync || return 0
+	[ ! -e "$answer_backups" ] || [ "$(stat -c %U -- "$answer_backups")" = td-sync ] ||
+		[ -z "$(ls -A -- "$answer_backups" 2>&1)" ] || fail "$answer_backups is not for backups of td-sync" \
+		"it belongs to others, and is not empty" "choose another folder: backups in $answers_file"
 	# shellcheck disable=SC2015 # fail doesn't come back
 	mkdir -p -- "$answer_backups" && chown td-sync:td-sync -- "$answer_backups" && chmod 700 -- "$answer_backups" ||
 		fail "$answer_backups can't be made" "the command above said so" "correct backups in $answers_file"
 }
 
-step_backups_what() {
-	echo "make a backup every night in ${answer_backups:-no folder: none is answered}"
+step_databases_what() {
+	echo "bring the databases to the format of this version"
 }
-step_backups_done() { true; }
+step_databases_done() {
+	nginx_admin upgrade --check >/dev/null 2>&1
+}
+step_databases_do() {
+	nginx_admin upgrade >"$scratch/admin.log" 2>&1 || {
+		! programs_new || programs_back
+		fail "the databases can't be brought to the format of this version" \
+			"td-sync-admin upgrade says why; the programs before it are there again" \
+			"set right what it says; then run this again" "$scratch/admin.log"
+	}
+}
+
+step_backups_what() {
+	if [ -n "$answer_backups" ]; then
+		echo "make a backup every night in $answer_backups, and the first one now; keep 14"
+	else
+		echo "no backups: no folder is answered"
+	fi
+}
+# Those units that are wanted, in scratch/backups.
+backup_units() {
+	rm -rf -- "$scratch/backups"
+	mkdir -p -- "$scratch/backups"
+	cp -- "$share/systemd/td-sync-backup.timer" "$scratch/backups/"
+	"$share/nginx/fill" "$share/systemd/td-sync-backup.service.in" PREFIX="$prefix" DATA_DIR="$data" \
+		BACKUP_DIR="$answer_backups" KEEP=14 >"$scratch/backups/td-sync-backup.service"
+}
+step_backups_done() {
+	if [ -z "$answer_backups" ]; then
+		[ ! -e "$units/td-sync-backup.service" ] && [ ! -e "$units/td-sync-backup.timer" ]
+		return
+	fi
+	[ -x "$share/nginx/fill" ] && backup_units || return 1
+	for unit in td-sync-backup.service td-sync-backup.timer; do
+		same_file "$scratch/backups/$unit" "$units/$unit" 644 || return 1
+	done
+	systemctl --quiet is-enabled td-sync-backup.timer && systemctl --quiet is-active td-sync-backup.timer &&
+		folder_so "$answer_backups" 700 td-sync:td-sync &&
+		[ -n "$(find "$answer_backups" -mindepth 2 -maxdepth 2 -name backup.json)" ]
+}
+step_backups_do() {
+	if [ -z "$answer_backups" ]; then
+		step_backups_undo
+		return
+	fi
+	backup_folder
+	backup_units
+	for unit in td-sync-backup.service td-sync-backup.timer; do
+		put_file "$scratch/backups/$unit" "$units/$unit" 644
+	done
+	systemctl daemon-reload
+	systemctl start td-sync-backup.service || {
+		systemctl --no-pager --full --lines=5 status td-sync-backup.service >"$scratch/service.log" 2>&1 || true
+		fail "no backup could be made in $answer_backups" "the last lines of td-sync-backup.service are below" \
+			"set right what they say, or correct backups in $answers_file; then run this again" "$scratch/service.log"
+	}
+	systemctl --quiet enable --now td-sync-backup.timer
+}
+# The backups stay.
+step_backups_undo() {
+	systemctl --quiet disable --now td-sync-backup.timer 2>/dev/null || true
+	systemctl --quiet stop td-sync-backup.service 2>/dev/null || true
+	rm -f -- "$units/td-sync-backup.service" "$units/td-sync-backup.timer"
+	systemctl daemon-reload
+	systemctl reset-failed td-sync-backup.service 2>/dev/null || true
+}
 
 # --- the end ---
 
@@ -782,9 +900,9 @@ nginx_report() {
 
 nginx_data() {
 	printf '%s\n' "$data"
-	[ -z "$answer_backups" ] || printf '%s\n' "$answer_backups"
+	[ "$remove_data" = yes ] || printf '%s\n' "$log_folder" ${answer_backups:+"$answer_backups"}
 }
 nginx_remove_data() {
 	rm -rf -- "$data"
-	rm -rf -- "$log_folder"
+	[ -z "$answer_backups" ] || [ ! -e "$answer_backups" ] || note "the backups in $answer_backups stay"
 }

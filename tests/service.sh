@@ -188,10 +188,15 @@ while [ -e /mnt/loading ]; do
 		curl -sS -m 20 -o /dev/null -w '%{http_code}\n' -H "Authorization: Bearer $2" --data-binary @- "$3"
 done >"/mnt/load.$1" 2>&1
 TEXT
+# Each client has a token of its own, as nginx counts pushes by token and project.
 load() {
+	for n in 1 2 3 4 5 6 7 8; do
+		inside runuser -u td-sync -- td-sync-admin --data /var/lib/td-sync token create \
+			--user anna@example.com --name "client $n" >"$tmp/token.$n"
+	done
 	: >"$shared/loading"
 	for n in 1 2 3 4 5 6 7 8; do
-		inside sh /mnt/push "$n" "$token" "$url/v1/projects/$project/sync/push" &
+		inside sh /mnt/push "$n" "$(cat "$tmp/token.$n")" "$url/v1/projects/$project/sync/push" &
 		eval "load$n=$!"
 	done
 	sleep 1
@@ -205,9 +210,27 @@ loaded() {
 	[ "$(awk '{ print $2 }' "$tmp/is.load")" = 200 ] && awk '{ exit !($1 > 100) }' "$tmp/is.load"
 }
 pid() { inside systemctl show --property MainPID --value td-sync.service; }
-# The limits of a token are another test's.
-inside sed -i '/limit_req zone/d' /etc/nginx/conf.d/td-sync.conf
-inside systemctl reload nginx
+workers() { inside sh -c 'cat /proc/$0/task/$0/children' "$(pid)" | tr ' ' '\n' | grep . | sort; }
+# others WORKER...: none of these is one any more, of four, within seconds.
+others() {
+	for _ in $(seq 50); do
+		workers >"$tmp/workers"
+		printf '%s\n' "$@" | sort | comm -12 - "$tmp/workers" >"$tmp/stayed"
+		if [ ! -s "$tmp/stayed" ] && [ "$(wc -l <"$tmp/workers")" = 4 ]; then return 0; fi
+		sleep 0.1
+	done
+	printf 'were: %s\n' "$*"
+	cat "$tmp/workers"
+	false
+}
+idle=$(workers)
+inside systemctl reload td-sync.service
+# shellcheck disable=SC2086 # a list of words
+is "a reload replaces idle workers, all of them" others $idle
+idle=$(workers)
+inside systemctl reload td-sync.service
+# shellcheck disable=SC2086 # a list of words
+is "and so does the next one" others $idle
 load
 before=$(pid)
 for n in 1 2 3; do inside systemctl restart td-sync.service; done
@@ -219,7 +242,59 @@ is "and rolled" same "$before" "$(pid)"
 inside sh -c "echo >>'$TD_SYNC_BUILD/td-sync.fcgi'"
 is "new programs are installed" setup
 is "and run" not same "$before" "$(pid)"
+# A newer version still, with the command for it; its databases are backed up before.
+backups() { inside sh -c 'ls -d /var/backups/td-sync/td-sync-*' 2>/dev/null | wc -l; }
+manage() { # COMMAND [ARGUMENT]...: with the answers that are kept
+	status=0
+	timeout 100 nsenter -t "$init" -m -p -C -n -i -u -r -w env -i "PATH=$PATH" LANG=C.UTF-8 \
+		TD_SYNC_BUILD="$TD_SYNC_BUILD" "$src/setup.sh" "$@" </dev/null >"$tmp/out" 2>&1 || status=$?
+	return "$status"
+}
+timer() { inside systemctl is-active td-sync-backup.timer; }
 is "under load of 8 clients no request fails" loaded
+
+# --- backups, an upgrade, and one that goes wrong ---
+
+is "no backups were answered" not timer
+answers backups=/var/backups/td-sync
+is "backups are made" setup
+is "the first one at once" same 1 "$(backups)"
+is "by td-sync, for itself" same "700 td-sync:td-sync" "$(inside stat -c '%a %U:%G' /var/backups/td-sync)"
+is "the timer runs" timer
+is "their unit is right" inside systemd-analyze verify --man=no /etc/systemd/system/td-sync-backup.timer
+tree >"$tmp/before"
+is "a run after that" setup
+tree >"$tmp/after"
+is "changes nothing" diff "$tmp/before" "$tmp/after"
+is "all of it is so" manage status
+before=$(pid)
+is "an upgrade to what there is" manage upgrade
+is "does nothing" same "$before 1" "$(pid) $(backups)"
+load
+inside sh -c "echo >>'$TD_SYNC_BUILD/td-sync.fcgi'"
+is "an upgrade" manage upgrade
+is "runs the new programs" not same "$before" "$(pid)"
+is "after a backup" same 2 "$(backups)"
+before=$(inside sha256sum /usr/local/bin/td-sync.fcgi /etc/td-sync/installed.list)
+inside sh -c "cp '$TD_SYNC_BUILD/td-sync.fcgi' /tmp/right; printf '#!/bin/sh\nexit 1\n' >'$TD_SYNC_BUILD/td-sync.fcgi'"
+is "programs that don't run are refused" not manage upgrade
+is "it says what is the matter" grep -q 'the new version does not answer' "$tmp/out"
+is "that the one before it runs again" grep -q 'the one before it runs again' "$tmp/out"
+is "and what to do" grep -q 'what to do: .' "$tmp/out"
+is "which is so" same "$before" "$(inside sha256sum /usr/local/bin/td-sync.fcgi /etc/td-sync/installed.list)"
+is "nothing of the new one is left" not inside sh -c 'find /etc /usr/local /var/lib/td-sync -name "*.setup-*" | grep .'
+is "it serves" same 200 "$(get -o /dev/null -w '%{http_code}' $url/healthz)"
+inside sh -c "cat /tmp/right >'$TD_SYNC_BUILD/td-sync.fcgi'"
+is "no request of 8 clients failed in all that" loaded
+answers backups=/usr/local
+is "a folder of others takes no backups" not setup
+is "it is said" grep -q '/usr/local is not for backups' "$tmp/out"
+answers
+is "backups that are not answered any more" setup
+is "are not made" not timer
+is "those that there are stay" test "$(backups)" -ge 2
+answers backups=/var/backups/td-sync
+is "and again" setup
 
 # --- logs ---
 
@@ -296,4 +371,30 @@ is "behind a proxy" setup
 is "it is asked by plain HTTP" same 200 "$(get -o /dev/null -w '%{http_code}' -H 'Host: sync.example.com' http://127.0.0.1:8085/healthz)"
 is "and knows who the proxy says it is" logged 203.0.113.7 -H 'Host: sync.example.com' \
 	-H 'X-Forwarded-For: 203.0.113.7' http://127.0.0.1:8085/healthz
+
+# --- taking it away ---
+
+inside sed -i 's|location / { return 200 other; }|& include /etc/nginx/snippets/td-sync.conf;|' \
+	/etc/nginx/sites-enabled/other
+answers host=other.example.com path=/td-sync backups=/var/backups/td-sync
+is "below a path once more" setup
+is "uninstalled from there" manage uninstall
+is "where the data is, is said" grep -qx '    /var/lib/td-sync' "$tmp/out"
+is "and the backups" grep -qx '    /var/backups/td-sync' "$tmp/out"
+is "nginx is right without it" inside nginx -t
+is "the other site lives on" other_lives
+inside sed -i 's| include /etc/nginx/snippets/td-sync.conf;||' /etc/nginx/sites-enabled/other
+answers backups=/var/backups/td-sync
+is "installed again, it takes up the data" setup
+is "which has the project" sh -c 'case $1 in *website*) ;; *) false ;; esac' sh "$(get -H "Authorization: Bearer $token" https://sync.example.com/v1/projects)"
+inside sh -c 'cp /mnt/over.pem /mnt/good.pem; cp /mnt/over.key /mnt/good.key'
+is "with a certificate that is over it is no less uninstalled" manage uninstall --remove-data --yes
+is "the data is gone" not inside test -e /var/lib/td-sync
+is "the backups are not" test "$(backups)" -ge 2
+is "nor their owner" inside id td-sync
+is "no unit is left" not inside sh -c 'ls -d /etc/systemd/system/td-sync* /run/td-sync ||
+	systemctl list-units --all --plain --no-legend | grep td-sync'
+is "no program, site, log, answer" not inside sh -c 'ls -d /usr/local/bin/td-sync* /usr/local/share/td-sync \
+	/etc/nginx/conf.d/td-sync* /etc/nginx/snippets/td-sync* /etc/logrotate.d/td-sync /etc/td-sync /var/log/td-sync | grep .'
+is "the other site is there" other_lives
 totals
