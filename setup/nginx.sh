@@ -444,8 +444,9 @@ step_owner_do() {
 		fail "a token can't be made" "td-sync-admin says why" "set right what it says" "$scratch/admin.log"
 	put_file "$scratch/token" "$etc/owner-token" 600
 }
+# Where the data stays, so does the token that was shown.
 step_owner_undo() {
-	rm -f -- "$etc/owner-token" "$etc/owner-shown"
+	[ "$remove_data" = no ] || rm -f -- "$etc/owner-token" "$etc/owner-shown"
 }
 
 # --- the service ---
@@ -732,7 +733,7 @@ step_site_do() {
 # Where a server includes the path's file, an empty one stays: without it nginx
 # would not start again.
 step_site_undo() {
-	if has nginx && nginx -T 2>/dev/null | grep -qxF "# configuration file $path_file:"; then
+	if grep -rqsF "include $path_file;" /etc/nginx; then
 		echo "# td-sync is not installed any more. Remove the line that includes this file, then the file." |
 			put_file - "$path_file" 644
 		note "a server includes $path_file: remove that line, then this file, which is empty now"

@@ -374,9 +374,10 @@ is "and knows who the proxy says it is" logged 203.0.113.7 -H 'Host: sync.exampl
 
 # --- taking it away ---
 
+answers host=other.example.com path=/td-sync backups=/var/backups/td-sync
+setup || true # which wants that line
 inside sed -i 's|location / { return 200 other; }|& include /etc/nginx/snippets/td-sync.conf;|' \
 	/etc/nginx/sites-enabled/other
-answers host=other.example.com path=/td-sync backups=/var/backups/td-sync
 is "below a path once more" setup
 is "uninstalled from there" manage uninstall
 is "where the data is, is said" grep -qx '    /var/lib/td-sync' "$tmp/out"
