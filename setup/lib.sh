@@ -409,6 +409,7 @@ build_tree() {
 	logged "$log" make -C "$build" -j"$(cpus)" || fail "the build failed" \
 		"make ended with an error" \
 		"read the lines above; 'rm -r $build' starts from nothing" "$log"
+	: >"$build/setup.built"
 	exec 8>&-
 	note "built in $build"
 }
@@ -426,15 +427,11 @@ step_build_what() {
 step_build_done() {
 	programs_built || return 1
 	[ -z "${TD_SYNC_BUILD-}" ] || return 0
-	# Asked of make only where it has no Makefile to make anew first.
-	[ -z "$(find "$tree/Makefile.am" "$tree/configure.ac" -newer "$build/Makefile" 2>/dev/null)" ] &&
-		{ [ "$tree" = "$src" ] || same_sources; } &&
-		make -C "$build" -q all-am >/dev/null 2>&1
-}
-# Whether the copy in `tree` has the files of `src`.
-same_sources() {
-	[ -z "$(find "$src" -path "$src/.git" -prune -o -path "$src/build*" -prune -o -path "$src/demo" -prune \
-		-o -type f -newer "$build/setup.log" -print 2>/dev/null | head -n 1)" ]
+	# make itself can't be asked: config.status leaves config.h older than its stamp,
+	# so make -q always finds something to do.
+	[ -e "$build/setup.built" ] &&
+		[ -z "$(find "$src" -path "$src/.git" -prune -o -path "$src/build*" -prune -o -path "$src/demo" -prune \
+			-o -type f -newer "$build/setup.built" -print 2>/dev/null | head -n 1)" ]
 }
 step_build_do() {
 	[ -z "${TD_SYNC_BUILD-}" ] || fail "there is no $program in $TD_SYNC_BUILD" \

@@ -263,6 +263,19 @@ is "so it has them" configured
 check_there || true
 is "and once is enough" not said 'configuring again'
 
+echo "# built by itself"
+rm -rf "$tmp/copy/build"
+build_it() {
+	(unset TD_SYNC_BUILD && cd "$tmp/copy" && CFLAGS=-O0 ./setup.sh demo --step build) >"$tmp/out" 2>&1 </dev/null
+}
+is "the commands are made" build_it
+is "all of them" test -x "$tmp/copy/build/td-sync.fcgi"
+is "once more" build_it
+is "there is nothing to make" said 'already so'
+touch "$tmp/copy/src/base/buf.c"
+is "after an edit" build_it
+is "there is" said compiling
+
 # All kinds are read at once: a function of one would take the place of another's.
 is "no two files of setup/ have a function of one name" same \
 	"$(sed -n 's/^\([a-z_]*\)() .*/\1/p' "$src"/setup/*.sh | LC_ALL=C sort | uniq -d)" ""
