@@ -95,6 +95,14 @@ plain_words() {
 
 nginx_tls() {
 	certificate='' cert_key=''
+	case $answer_tls:$site_name in
+	none:localhost | none:127.*) ;;
+	none:*)
+		! judging || fail "tls = none is for this machine only, and $site_name is not" \
+			"tokens are passwords: they never go over plain HTTP to other machines" \
+			"answer tls with files, certbot or proxy; or host with localhost:8080"
+		;;
+	esac
 	[ -z "$answer_path" ] || return 0
 	case $answer_tls in
 	files) certificate=$answer_tls_certificate cert_key=$answer_tls_key ;;
@@ -102,15 +110,12 @@ nginx_tls() {
 	esac
 	judging || return 0
 	case $answer_tls in
-	none)
-		case $site_name in
-		localhost | 127.*) ;;
-		*) fail "tls = none is for this machine only, and $site_name is not" \
-			"tokens are passwords: they never go over plain HTTP to other machines" \
-			"answer tls with files, certbot or proxy; or host with localhost:8080" ;;
-		esac
-		;;
 	files) ! has openssl || judge_certificate ;;
+	certbot)
+		[ "$site_port" = 443 ] || fail "certbot and the port $site_port do not go together" \
+			"it proves by port 80 that $site_name is this machine, for a site on port 443" \
+			"answer host without a port; or tls with files, and get the certificate elsewhere"
+		;;
 	esac
 	case $certificate$cert_key in
 	*[\"\\\$\;\{\}]*) fail "$certificate can't be used" \
@@ -436,7 +441,7 @@ step_owner_do() {
 		"correct owner in $answers_file" "$scratch/admin.log" ;;
 	esac
 	# Those that an ended run made and nobody saw.
-	nginx_admin --json token list 2>/dev/null | sed -n '/"name":"setup"/s/.*"id":"\([^"]*\)".*/\1/p' >"$scratch/tokens"
+	nginx_admin --json token list --user "$answer_owner" 2>/dev/null | sed -n '/"name":"setup"/s/.*"id":"\([^"]*\)".*/\1/p' >"$scratch/tokens"
 	while IFS= read -r id; do
 		nginx_admin token revoke "$id" >/dev/null 2>&1 || true
 	done <"$scratch/tokens"
@@ -904,6 +909,9 @@ nginx_data() {
 	[ "$remove_data" = yes ] || printf '%s\n' "$log_folder" ${answer_backups:+"$answer_backups"}
 }
 nginx_remove_data() {
-	rm -rf -- "$data"
+	case $(head -n 1 -- "$data/.setup" 2>/dev/null) in
+	"$answers_file" | "$(nginx_answers)") rm -rf -- "$data" ;;
+	*) note "$data stays: this setup did not make it" ;;
+	esac
 	[ -z "$answer_backups" ] || [ ! -e "$answer_backups" ] || note "the backups in $answer_backups stay"
 }

@@ -101,6 +101,8 @@ is "one that is over" refused "certificate is over" tls_certificate=/mnt/over.pe
 is "another one's key" refused "does not fit" tls_key=/mnt/other.key
 is "a host name that does not resolve" refused "does not resolve" host=nowhere.invalid
 is "plain HTTP for others" refused "this machine only" tls=none
+is "below a path, too" refused "this machine only" tls=none path=/td-sync
+is "certbot for a port of one's own" refused "do not go together" tls=certbot host=sync.example.com:8443
 is "a data folder that the service can't see" refused "can't be used" data=/home/td-sync
 is "no sendmail, no mail_from" refused "mail needs\|there is no sendmail" mail=sendmail
 inside sh -c 'openssl s_server -accept 443 -cert /mnt/good.pem -key /mnt/good.key -quiet \
