@@ -164,6 +164,9 @@ new_source && fresh "$tmp/ours" &&
 	sqlite3 "$tmp/ours/server.db" 'PRAGMA wal_checkpoint(TRUNCATE)' >/dev/null &&
 	cp "$tmp/ours/server.db" "$go"
 refuses "one of ours" 5 'one of this td-sync'
+new_source && sqlite3 "$go/server.db" "UPDATE projects SET id = 'p_garden' WHERE id = '$garden'" &&
+	mv "$go/projects/$garden" "$go/projects/p_garden"
+refuses "a project id of another kind" 5 'p_garden can.t be taken: its id is not p_ and 16 hex'
 for cut in 60000 4096 50; do
 	new_source && truncate -s $cut "$log"
 	refuses "a log cut to $cut" 5 'events.db'
@@ -408,5 +411,26 @@ sed '3s/:00Z"/:00"/' "$tmp/lines" | bad "a time" "line 3: an event's client_time
 sed '2s/new_data/new\\"data/' "$tmp/lines" | bad "a payload" 'line 2: its payload is not JSON'
 { head -2 "$tmp/lines"; head -c 140000000 /dev/zero | tr '\0' x; } | bad "a huge line" 'line 3: it is longer than'
 is "a file that is not there" exits 3 --data "$here" import "$tmp/nothing"
+
+# --- backups, and odd restores of them ---
+
+kept=$tmp/backups
+# begin_again: a server with the projects plot and shed of anna; their ids: $plot, $shed.
+begin_again() {
+	rm -rf "$kept"
+	fresh "$here"
+	"$admin" --data "$here" user add anna@example.com >/dev/null
+	plot=$("$admin" --data "$here" project add plot --owner anna@example.com)
+	shed=$("$admin" --data "$here" project add shed --owner anna@example.com)
+}
+keep() { "$admin" --data "$here" backup "$kept" --with-keys >/dev/null && set -- "$kept"/td-sync-* && backup=$1; }
+sql() { sqlite3 "$here/server.db" "$1"; }
+
+begin_again
+sql "UPDATE project SET id = 'p_plot' WHERE id = '$plot'"
+mv "$here/projects/$plot" "$here/projects/p_plot"
+is "a backup that no restore would take" exits 1 --data "$here" backup "$kept"
+is "says so" said 'tells of a file that no backup holds'
+is "and is none" same "$(ls "$kept")" ''
 
 totals

@@ -297,6 +297,7 @@ static enum rc
 make(struct backup *b)
 {
 	struct err *err = &b->a->err;
+	struct kept again;
 	enum rc rc = RC_BUSY;
 
 	if ((rc = name_time(b)) != RC_OK)
@@ -310,6 +311,8 @@ make(struct backup *b)
 		rc = sync_folders(b);
 	if (rc == RC_OK)
 		rc = kept_write(&b->kept, err);
+	if (rc == RC_OK && (rc = kept_read(b->part, &again, err)) == RC_OK)
+		kept_free(&again);
 	if (rc == RC_OK && rename(b->part, b->path) != 0)
 		rc = err_set(err, RC_UNAVAILABLE, "can't rename %s to %s: %s", b->part, b->path,
 		             strerror(errno));

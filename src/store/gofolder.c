@@ -383,6 +383,9 @@ take_project(struct go_folder *g, sqlite3_stmt *st, void *visit, void *ctx)
 	p.created_at = take_time(g, st, 4, "created_at");
 	p.updated_at = take_time(g, st, 5, "updated_at");
 	p.deleted_at = take_time(g, st, 6, "deleted_at");
+	if (!id_is(span_of(p.id), "p_", 16)) /* a backup holds no other */
+		err_set(&g->why, RC_INVALID, "its id is not p_ and 16 hex digits, as every Go server "
+		        "makes them");
 	if (p.name[0] == '\0')
 		err_set(&g->why, RC_INVALID, "it has no name");
 	return g->why.text[0] != '\0' ? RC_INVALID : ((union visitor *)visit)->project(ctx, &p);
