@@ -433,4 +433,13 @@ is "a backup that no restore would take" exits 1 --data "$here" backup "$kept"
 is "says so" said 'tells of a file that no backup holds'
 is "and is none" same "$(ls "$kept")" ''
 
+begin_again && keep
+newer=p_0123456789abcdef
+sql "UPDATE project SET id = '$newer' WHERE id = '$shed'"
+mv "$here/projects/$shed" "$here/projects/$newer"
+is "a slug that the backup has for another project" exits 0 --data "$here" restore "$backup" --yes
+is "stays with that one" same "$(sql "SELECT slug FROM project WHERE id = '$shed'")" shed
+is "the newer one gets its id as slug" same "$(sql "SELECT slug FROM project WHERE id = '$newer'")" $newer
+is "and keeps its members" same "$("$admin" --data "$here" member list $newer | grep -c anna)" 1
+
 totals

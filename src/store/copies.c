@@ -114,7 +114,8 @@ accounts_format(const char *data, int *format, int *known, struct err *err)
 /* --- restoring --- */
 
 /* What of the server.db that is replaced (cur) goes on in the one that takes its place
- * (main). Rows are known by their ids; `n` is each file's own. */
+ * (main). Rows are known by their ids; `n` is each file's own. A newer project whose slug
+ * the copy has for another one gets its id as slug, as one gets whose name makes none. */
 static const char merge[] =
     "CREATE TEMP TABLE newer AS SELECT id FROM cur.project"
     "  WHERE id NOT IN (SELECT id FROM main.project);"
@@ -122,7 +123,8 @@ static const char merge[] =
     "  FROM cur.user WHERE id NOT IN (SELECT id FROM main.user)"
     "  AND email NOT IN (SELECT email FROM main.user) ORDER BY n;"
     "INSERT INTO main.project (id, name, description, slug, created_at, updated_at,"
-    "  deleted_at, public, purged_at) SELECT id, name, description, slug, created_at,"
+    "  deleted_at, public, purged_at) SELECT id, name, description,"
+    "  CASE WHEN slug IN (SELECT slug FROM main.project) THEN id ELSE slug END, created_at,"
     "  updated_at, deleted_at, public, purged_at FROM cur.project"
     "  WHERE id IN (SELECT id FROM newer) ORDER BY n;"
     "INSERT INTO main.member (project, user, role, invited_by, created_at)"
