@@ -183,6 +183,14 @@ is "the first is named" printed '^event 5 of p_567675af23f26075: '
 is "the next one, too" printed '^event 7 of p_567675af23f26075: '
 is "and what to do" said 'take them out of a copy'
 is "nothing is here" nothing_here "$here"
+new_source
+sqlite3 "$log" 'UPDATE events SET server_seq = 9006099743113216 WHERE server_seq = 109'
+fresh "$here"
+is "a number that leaves no room" exits 5 --data "$here" import-go "$go" --dry-run
+is "is named" printed '^event 9006099743113216 of p_567675af23f26075: its server_seq is above'
+sqlite3 "$log" 'UPDATE events SET server_seq = server_seq - 1 WHERE server_seq > 109'
+is "one below" exits 0 --data "$here" import-go "$go" --dry-run
+new_source
 sqlite3 "$log" 'DELETE FROM events WHERE server_seq IN (5, 7)'
 fresh "$here"
 is "without them" exits 0 --data "$here" import-go "$go"
@@ -401,6 +409,10 @@ echo hello | bad "a text" 'line 1: it is not JSON'
 echo '{"a":1}' | bad "other JSON" 'line 1: the file was not written by'
 sed '1s/"version":1/"version":2/' "$tmp/lines" | bad "a newer version" 'version 2, this td-sync knows 1'
 sed '1s/"event_count":2/"event_count":"2"/' "$tmp/lines" | bad "an odd header" 'line 1: the header'
+sed '1s/"last_server_seq":5000/"last_server_seq":9006099743113216/' "$tmp/lines" |
+	bad "a head that leaves no room" 'line 1: its last_server_seq is above 9006099743113215'
+sed '1s/"last_server_seq":5000/"last_server_seq":9006099743113215/' "$tmp/lines" >"$tmp/high"
+is "one below" exits 0 --data "$here" import "$tmp/high" --name high
 head -2 "$tmp/lines" | bad "a file cut short" '1 of the 2 events'
 head -c -30 "$tmp/lines" | bad "a line cut short" 'line 3: it is not JSON'
 sed '3s/"server_seq":9/"server_seq":3/' "$tmp/lines" | bad "the same seq" 'line 3: its server_seq 3'
@@ -441,5 +453,10 @@ is "a slug that the backup has for another project" exits 0 --data "$here" resto
 is "stays with that one" same "$(sql "SELECT slug FROM project WHERE id = '$shed'")" shed
 is "the newer one gets its id as slug" same "$(sql "SELECT slug FROM project WHERE id = '$newer'")" $newer
 is "and keeps its members" same "$("$admin" --data "$here" member list $newer | grep -c anna)" 1
+
+begin_again
+sqlite3 "$here/projects/$plot/events.db" 'UPDATE head SET seq = 9006099743113216'
+is "a log whose numbers leave no room" exits 1 --data "$here" backup "$kept"
+is "is named" said "project $plot is damaged: its last event has the number 9006099743113216"
 
 totals

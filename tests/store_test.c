@@ -528,6 +528,26 @@ START_TEST(a_log_that_was_set_back_in_place_is_not_written)
 }
 END_TEST
 
+START_TEST(a_log_ends_at_the_greatest_number)
+{
+	struct events *e = new_log();
+	struct event ev = event(1, 1);
+	int64_t seq;
+
+	ck_assert_int_eq(events_begin(e, deadline(), &err), RC_OK);
+	events_raise(e, EVENTS_SEQ_MAX - 1);
+	ev.seq = EVENTS_SEQ_MAX + 1;
+	ck_assert_int_eq(events_append_at(e, &ev, &err), RC_UNAVAILABLE);
+	ck_assert_int_eq(events_append(e, &ev, &seq, &err), RC_OK);
+	ck_assert_int_eq(seq, EVENTS_SEQ_MAX);
+	ck_assert_int_eq(events_commit(e, &err), RC_OK);
+	ck_assert_int_eq(append(e, event(2, 2), &seq), RC_UNAVAILABLE);
+	ck_assert_int_eq(head(e).seq, EVENTS_SEQ_MAX);
+	ck_assert_int_eq(head(e).count, 1);
+	events_close(e);
+}
+END_TEST
+
 /* An event of one of many authors. */
 static struct event
 event_of(const char *device, int64_t action_id)
@@ -1086,6 +1106,7 @@ main(void)
 	tcase_add_test(t, a_log_replaced_while_its_lock_is_waited_for_is_not_written);
 	tcase_add_test(t, an_older_copy_or_another_log_is_not_taken_for_the_log);
 	tcase_add_test(t, a_log_that_was_set_back_in_place_is_not_written);
+	tcase_add_test(t, a_log_ends_at_the_greatest_number);
 	tcase_add_test(t, events_keep_their_authors_whoever_writes_in_between);
 	tcase_add_test(t, many_processes_append_without_loss_or_gap);
 	tcase_add_test(t, a_killed_writer_leaves_all_or_nothing);

@@ -160,9 +160,14 @@ judge_one(void *ctx, struct event *ev, struct span action)
 	struct source *s = m->now;
 	char id[64];
 	struct err why;
-	enum rc rc = ev->seq <= s->last ? err_set(&why, RC_INVALID, "its server_seq is not above 0")
-	                                : adopt(m, ev, action, &why);
+	enum rc rc;
 
+	if (ev->seq <= s->last)
+		rc = err_set(&why, RC_INVALID, "its server_seq is not above 0");
+	else if (ev->seq > EVENTS_SEQ_TAKEN)
+		rc = err_set(&why, RC_INVALID, "its server_seq is above %" PRId64, EVENTS_SEQ_TAKEN);
+	else
+		rc = adopt(m, ev, action, &why);
 	if (rc == RC_INVALID) {
 		snprintf(id, sizeof(id), "%" PRId64 " of %s", ev->seq, s->p.id);
 		note(m, "event", id, why.text);

@@ -251,6 +251,8 @@ read_header(struct importing *m)
 	    !get_number(o, "moved_to_seq", &m->moved_to) ||
 	    !json_get(o, "members", &members))
 		return bad(m, "the header is not what it should be");
+	if (m->head > EVENTS_SEQ_TAKEN)
+		return bad(m, "its last_server_seq is above %" PRId64, EVENTS_SEQ_TAKEN);
 	if (m->a->name != NULL) {
 		if ((rc = project_check(span_of(m->a->name), span_of(""), &m->a->err)) != RC_OK)
 			return rc;

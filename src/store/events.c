@@ -958,8 +958,12 @@ append(struct events *e, const struct event *ev, int64_t at, int64_t *seq, struc
 	bool large = ev->payload.len >= LARGE;
 	enum rc rc;
 
-	assert(e->writing && at > e->head.seq);
+	assert(e->writing);
 	*seq = 0;
+	if (e->head.seq >= EVENTS_SEQ_MAX || at > EVENTS_SEQ_MAX)
+		return err_set(err, RC_UNAVAILABLE, "%s is at its end: no event has a number above %"
+		               PRId64, e->path, EVENTS_SEQ_MAX);
+	assert(at > e->head.seq);
 	if ((rc = author_id(e, ev, err)) != RC_OK)
 		return rc;
 	bind_event(st, at, e->author, ev);
@@ -984,7 +988,9 @@ append(struct events *e, const struct event *ev, int64_t at, int64_t *seq, struc
 enum rc
 events_append(struct events *e, const struct event *ev, int64_t *seq, struct err *err)
 {
-	return append(e, ev, e->head.seq + 1, seq, err);
+	int64_t next = e->head.seq < EVENTS_SEQ_MAX ? e->head.seq + 1 : e->head.seq;
+
+	return append(e, ev, next, seq, err);
 }
 
 enum rc
@@ -1301,6 +1307,9 @@ events_inspect(const char *path, struct events_head *head, struct buf *wrong,
 	if (rc == RC_OK && wrong->len == 0 && (count != head->count || last > head->seq))
 		buf_addf(wrong, "its head tells of %" PRId64 " events up to %" PRId64 ", but there "
 		         "are %" PRId64 " up to %" PRId64, head->count, head->seq, count, last);
+	if (rc == RC_OK && wrong->len == 0 && head->seq > EVENTS_SEQ_TAKEN)
+		buf_addf(wrong, "its last event has the number %" PRId64 ", which is above %" PRId64,
+		         head->seq, EVENTS_SEQ_TAKEN);
 	sqlite3_close(db);
 	return rc == RC_OK ? rc : err_set(err, rc, "%s: %s", path, why.text);
 }

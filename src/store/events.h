@@ -38,6 +38,11 @@ enum action action_find(struct span name);
 /* Bytes of a log's identity; 32 hex digits on the wire. */
 #define LOG_ID_LEN 16
 
+/* The greatest seq: JSON readers that know doubles alone (JavaScript, jq) round greater
+ * ones. What comes from elsewhere has to leave room below it. */
+#define EVENTS_SEQ_MAX ((INT64_C(1) << 53) - 1)
+#define EVENTS_SEQ_TAKEN (EVENTS_SEQ_MAX - (INT64_C(1) << 40))
+
 /* The name of the lock file in a log's folder, for those who copy it. */
 #define EVENTS_LOCK "lock"
 #define EVENTS_DB "events.db"
@@ -137,7 +142,7 @@ enum rc events_begin(struct events *e, int64_t deadline_ms, struct err *err);
 /*
  * Append one event under the next seq. Needs events_begin(). RC_DUPLICATE:
  * (action_id, digest) is in the log already; either way *seq is its place.
- * ev->seq is ignored.
+ * RC_UNAVAILABLE: the head is at EVENTS_SEQ_MAX. ev->seq is ignored.
  */
 enum rc events_append(struct events *e, const struct event *ev, int64_t *seq,
                       struct err *err);
@@ -148,7 +153,7 @@ enum rc events_append(struct events *e, const struct event *ev, int64_t *seq,
  */
 enum rc events_append_at(struct events *e, const struct event *ev, struct err *err);
 
-/* Move the head on to a seq without events up to there; one behind it changes nothing.
+/* Move the head on to a seq (EVENTS_SEQ_MAX at most) without events up to there; one behind it changes nothing.
  * Needs events_begin(). */
 void events_raise(struct events *e, int64_t seq);
 
