@@ -459,4 +459,11 @@ sqlite3 "$here/projects/$plot/events.db" 'UPDATE head SET seq = 9006099743113216
 is "a log whose numbers leave no room" exits 1 --data "$here" backup "$kept"
 is "is named" said "project $plot is damaged: its last event has the number 9006099743113216"
 
+begin_again && keep
+"$admin" --data "$here" key rotate >/dev/null
+"$admin" --data "$here" key list >"$tmp/keys"
+rm "$here"/server.db*
+is "a restore where server.db alone was lost" exits 0 --data "$here" restore "$backup" --yes
+is "leaves each key as it is" same "$("$admin" --data "$here" key list)" "$(cat "$tmp/keys")"
+
 totals

@@ -214,8 +214,9 @@ restore_log(struct restore *r, const struct kept_file *f)
 
 /* --- keys and accounts --- */
 
+/* One that lies there stays as it is, retired or not. */
 static enum rc
-restore_key(struct restore *r, const struct kept_file *f)
+restore_key(struct restore *r, const struct kept_file *f, bool *written)
 {
 	char from[PATH_MAX], to[PATH_MAX];
 	struct buf key = { 0 };
@@ -223,8 +224,10 @@ restore_key(struct restore *r, const struct kept_file *f)
 
 	if ((rc = kept_path(from, r->kept.dir, f->path, &r->a->err)) == RC_OK &&
 	    (rc = kept_path(to, r->a->data, f->path, &r->a->err)) == RC_OK &&
-	    (rc = fs_read(from, 1 << 20, &key, &r->a->err)) == RC_OK)
+	    access(to, F_OK) != 0 && (rc = fs_read(from, 1 << 20, &key, &r->a->err)) == RC_OK) {
 		rc = fs_write(to, buf_span(&key), 0600, &r->a->err);
+		*written = true;
+	}
 	buf_free(&key);
 	return rc;
 }
@@ -247,10 +250,8 @@ restore_keys(struct restore *r)
 	 * to keep. */
 	has = keyring_signer(k) != NULL && !r->lost;
 	for (size_t i = 0; i < r->kept.n && !has && rc == RC_OK; i++)
-		if (strncmp(r->kept.files[i].path, "keys/", 5) == 0) {
-			rc = restore_key(r, &r->kept.files[i]);
-			kept = true;
-		}
+		if (strncmp(r->kept.files[i].path, "keys/", 5) == 0)
+			rc = restore_key(r, &r->kept.files[i], &kept);
 	if (rc == RC_OK && !kept && keyring_signer(k) == NULL) {
 		rc = keyring_create(path, kid, &r->a->err);
 		r->made_key = rc == RC_OK;
