@@ -466,4 +466,25 @@ rm "$here"/server.db*
 is "a restore where server.db alone was lost" exits 0 --data "$here" restore "$backup" --yes
 is "leaves each key as it is" same "$("$admin" --data "$here" key list)" "$(cat "$tmp/keys")"
 
+# relist SED: the backup's list, edited, under a right hash.
+relist() {
+	head -n -1 "$backup/backup.json" | sed -e '$s/,$//' -e "$1" >"$tmp/list"
+	printf '%s,\n"sha256":"%s"}\n' "$(cat "$tmp/list")" \
+		"$(head -c -1 "$tmp/list" | sha256sum | cut -c 1-64)" >"$backup/backup.json"
+}
+begin_again && keep
+cp "$backup/backup.json" "$tmp/backup.json"
+relist '/"path":"server.db"/d'
+is "a list without server.db" exits 1 --data "$here" restore "$backup" --yes
+is "is named" said 'tells of no server.db'
+for twice in server.db "projects/$plot/events.db"; do
+	cp "$tmp/backup.json" "$backup"
+	relist "\\,\"path\":\"$twice\",p"
+	is "a list with $twice twice" exits 1 --data "$here" restore "$backup" --yes
+	is "is named" said "tells of $twice twice"
+done
+cp "$tmp/backup.json" "$backup"
+relist ''
+is "the list as it was" exits 0 --data "$here" restore "$backup" --yes
+
 totals

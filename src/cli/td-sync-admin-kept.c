@@ -326,6 +326,39 @@ is_whole(struct span text)
 	       memcmp(said, hash, HASH_LEN) == 0;
 }
 
+static int
+by_path(const void *a, const void *b)
+{
+	const struct kept_file *const *x = a, *const *y = b;
+
+	return strcmp((*x)->path, (*y)->path);
+}
+
+/* Whether each file is named once, and server.db is among them. */
+static enum rc
+check_names(const struct kept *k, struct err *err)
+{
+	const struct kept_file **all = calloc(k->n + 1, sizeof(*all)), *twice = NULL;
+	bool server = false;
+
+	if (all == NULL)
+		return err_set(err, RC_FAULT, "out of memory");
+	for (size_t i = 0; i < k->n; i++) {
+		all[i] = &k->files[i];
+		server = server || strcmp(all[i]->path, "server.db") == 0;
+	}
+	qsort(all, k->n, sizeof(*all), by_path);
+	for (size_t i = 1; i < k->n && twice == NULL; i++)
+		if (by_path(&all[i - 1], &all[i]) == 0)
+			twice = all[i];
+	free(all);
+	if (twice != NULL)
+		return err_set(err, RC_UNAVAILABLE, "%s/" KEPT_LIST " tells of %s twice", k->dir,
+		               twice->path);
+	return server ? RC_OK : err_set(err, RC_UNAVAILABLE, "%s/" KEPT_LIST " tells of no "
+	                                "server.db", k->dir);
+}
+
 static enum rc
 parse(struct span text, struct kept *k, struct err *err)
 {
@@ -356,7 +389,7 @@ parse(struct span text, struct kept *k, struct err *err)
 			return err_set(err, RC_UNAVAILABLE, "%s/" KEPT_LIST " tells of a file that no "
 			               "backup holds", k->dir);
 	}
-	return RC_OK;
+	return check_names(k, err);
 }
 
 enum rc
