@@ -487,4 +487,13 @@ cp "$tmp/backup.json" "$backup"
 relist ''
 is "the list as it was" exits 0 --data "$here" restore "$backup" --yes
 
+begin_again && keep
+sql "DELETE FROM member; DELETE FROM project WHERE id = '$plot'"
+sqlite3 "$here/projects/$plot/events.db" 'SELECT hex(log_id) FROM head' >"$tmp/before"
+is "a project that server.db doesn't know" exits 3 --data "$here" restore "$backup" \
+	--project "$plot" --yes
+is "says what to do" said "knows no project $plot: restore all of the backup"
+is "and the log is what it was" same "$(sqlite3 "$here/projects/$plot/events.db" \
+	'SELECT hex(log_id) FROM head')" "$(cat "$tmp/before")"
+
 totals

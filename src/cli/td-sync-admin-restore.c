@@ -96,6 +96,7 @@ find_project(struct restore *r)
 	struct admin *a = r->a;
 	struct buf wrong = { 0 };
 	char server_id[ID_MAX];
+	struct project there;
 	enum rc rc;
 
 	if (a->n_projects == 0)
@@ -109,6 +110,10 @@ find_project(struct restore *r)
 	    kept_log(&r->kept, r->project.id) == NULL))
 		rc = err_set(&a->err, RC_NOT_FOUND, "the backup holds no project with the id or slug "
 		             "%s", a->projects[0]);
+	if (rc == RC_OK &&
+	    (rc = project_get(a->accounts, r->project.id, &there, &a->err)) == RC_NOT_FOUND)
+		err_set(&a->err, rc, "%s/server.db knows no project %s: restore all of the backup, "
+		        "without --project", a->data, r->project.id);
 	return rc;
 }
 
