@@ -396,6 +396,11 @@ is "as they went in" same "$(tail -n +2 "$tmp/lines2")" "$(tail -n +2 "$tmp/line
 is "the head, too" same "$(head -1 "$tmp/lines2" | jq -c '[.last_server_seq, .event_count]')" \
 	'[5000,2]'
 
+sed '2s/"notes"/"gadgets"/' "$tmp/lines" >"$tmp/unknown"
+is "a type that nobody knows" exits 0 --data "$here" import "$tmp/unknown" --name unknown
+is "comes out" exits 0 --data "$here" export unknown "$tmp/unknown2"
+is "parked" same "$(jq -c 'select(.server_seq) | .parked' "$tmp/unknown2")" "$(printf 'true\nnull')"
+
 # bad WHAT SENTENCE: the file on stdin is refused with exit code 5.
 bad() {
 	cat >"$tmp/bad"

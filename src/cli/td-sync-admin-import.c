@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "engine/digest.h"
 #include "engine/page.h"
+#include "engine/push.h"
 #include "store/imports.h"
 
 #include <errno.h>
@@ -33,6 +34,8 @@ struct importing {
 	int64_t at;            /* the line's number */
 	struct project p;
 	char profile[PROFILE_NAME_MAX + 1];
+	struct installed in;
+	const struct profile *types; /* the profile; NULL: PROFILE_NONE */
 	int64_t head, count, heal_from, moved_to; /* as the header says */
 	struct joining *members;
 	size_t n;
@@ -263,6 +266,8 @@ read_header(struct importing *m)
 		return rc;
 	if (strcmp(m->profile, PROFILE_NONE) != 0 && (rc = admin_profile(m->a, m->profile)) != RC_OK)
 		return rc;
+	if ((rc = installed_get(&m->in, m->profile, &m->types, &m->a->err)) != RC_OK)
+		return rc;
 	return m->a->owner != NULL ? take_owner(m) : read_members(m, members);
 }
 
@@ -276,12 +281,15 @@ is_true(struct span object, const char *name)
 	return json_get(object, name, &value) && json_type(value) == JSON_TRUE;
 }
 
-/* The payload as it was stored, where it stands there as a text. */
+/* The payload as it was stored, where it stands there as a text; and what is not known
+ * here is parked, as a push would park it. */
 static enum rc
 take_payload(struct importing *m, struct span o, struct event *ev)
 {
 	struct span text, value, rest;
 	struct instant at;
+	struct err why;
+	enum rc rc;
 
 	if (json_get(o, "payload_text", &text)) {
 		buf_reset(&m->payload);
@@ -294,8 +302,12 @@ take_payload(struct importing *m, struct span o, struct event *ev)
 		return bad(m, "its payload is not JSON, or nested too deeply");
 	if (!time_parse_rfc3339(ev->time, &at))
 		return bad(m, "its client_timestamp is no time");
-	return event_digest(ev, at, &m->line) == RC_OK ? RC_OK
-	    : err_set(&m->a->err, RC_FAULT, "out of memory");
+	if (m->types == NULL)
+		return event_digest(ev, at, &m->line) == RC_OK ? RC_OK
+		    : err_set(&m->a->err, RC_FAULT, "out of memory");
+	rc = push_adopt(m->types, ev, &m->line, &why);
+	return rc == RC_INVALID ? bad(m, "%s", why.text)
+	    : rc != RC_OK ? err_set(&m->a->err, rc, "%s", why.text) : rc;
 }
 
 static enum rc
@@ -447,10 +459,12 @@ int
 import_run(struct admin *a)
 {
 	struct importing m = { .a = a, .from = stdin };
+	char profiles[PATH_MAX];
 	struct lock *lock = NULL;
-	enum rc rc = RC_OK;
+	enum rc rc = admin_profiles(a, profiles);
 
-	if (strcmp(a->args[0], "-") != 0 && (m.from = fopen(a->args[0], "re")) == NULL)
+	installed_init(&m.in, profiles);
+	if (rc == RC_OK && strcmp(a->args[0], "-") != 0 && (m.from = fopen(a->args[0], "re")) == NULL)
 		rc = err_set(&a->err, errno == ENOENT ? RC_NOT_FOUND : RC_UNAVAILABLE, "can't open %s: %s",
 		             a->args[0], strerror(errno));
 	if (rc == RC_OK)
@@ -458,6 +472,7 @@ import_run(struct admin *a)
 	if (rc == RC_OK)
 		rc = make(&m);
 	lock_close(lock);
+	installed_close(&m.in);
 	if (m.from != NULL && m.from != stdin)
 		fclose(m.from);
 	buf_free(&m.line);
