@@ -38,7 +38,11 @@ hosting_asks() {
 	case $1 in dir | tls) false ;; esac
 }
 hosting_data() {
-	echo "$answer_data (on $answer_host)"
+	printf '%s\n' "$hosting_dir/td-sync-private/data" "$hosting_dir/td-sync-private/td-sync.conf"
+	[ "$remove_data" = yes ] || echo "on $answer_host: what was uploaded, and $answer_data"
+}
+hosting_remove_data() {
+	rm -rf -- "$hosting_dir/td-sync-private"
 }
 
 hosting_ready() {
@@ -96,8 +100,12 @@ step_folder_do() {
 			"set that right, or remove $hosting_dir" "$scratch/make.log"
 	hosting_state | put_file - "$hosting_dir/.made" 644
 }
+# What hosting/make makes anew; data and td-sync.conf stay.
 step_folder_undo() {
-	rm -rf -- "$hosting_dir/site" "$hosting_dir/td-sync-private" "$hosting_dir/.made" "$hosting_dir/.tried"
+	rm -rf -- "$hosting_dir/site" "$hosting_dir/.made" "$hosting_dir/.tried"
+	for part in bin lib profiles td-sync-admin lighttpd.conf .htaccess; do
+		rm -rf -- "$hosting_dir/td-sync-private/$part"
+	done
 }
 
 # --- its configuration ---

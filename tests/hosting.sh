@@ -312,6 +312,7 @@ done
 echo '# kept' >>"$up/td-sync-private/td-sync.conf"
 is "made again" make_it
 is "it keeps the configuration" grep -q '^# kept' "$up/td-sync-private/td-sync.conf"
+is "the data is its owner's, too" same 700 "$(stat -c %a "$up/td-sync-private/data")"
 is "no other folder is taken for it" not "$src/hosting/make" "$TD_SYNC_BUILD" "$tmp"
 for bad in WEB_ROOT=/srv/www WEB_ROOT=../www 'WEB_ROOT=a"b' WEB_ROOT= URL_PATH=td URL_PATH=/td/ \
 	URL_PATH=/../x DATA= DATA=x/ NOTHING=1; do
@@ -367,6 +368,28 @@ answered() {
 	echo "$1 = $2" >>"$tmp/answers-bad"
 	! "$src/setup.sh" --answers "$tmp/answers-bad" --yes </dev/null >"$tmp/said" 2>&1 && grep -q "$3" "$tmp/said"
 }
+private=$tmp/made/td-sync-private
+accounts() { "$TD_SYNC_BUILD/td-sync-admin" --data "$private/data" user list | grep -q anna@example.com; }
+"$TD_SYNC_BUILD/td-sync-admin" --data "$private/data" init >/dev/null
+"$TD_SYNC_BUILD/td-sync-admin" --data "$private/data" user add anna@example.com >/dev/null
+echo gone >"$private/bin/old"
+rm "$tmp/made/.made"
+is "made again" setup
+is "it has the accounts that were in it" accounts
+is "not what else was" not test -e "$private/bin/old"
+uninstall() { "$src/setup.sh" uninstall "$@" --answers "$tmp/answers" --yes </dev/null >"$tmp/said" 2>&1 || { cat "$tmp/said"; false; }; }
+is "uninstalled" uninstall
+is "what is data stays" same "data td-sync.conf" "$(ls -A "$private" | tr '\n' ' ' | sed 's/ $//')"
+is "it says where" grep -q "$private/data\$" "$tmp/said"
+is "the configuration, too" grep -q "$private/td-sync.conf\$" "$tmp/said"
+is "the accounts are there" accounts
+is "made once more" setup
+is "they are there still" accounts
+is "the secret, too" grep -q "^setup_secret = $secret_made$" "$conf"
+cp "$tmp/answers" "$tmp/answers-kept"
+is "uninstalled with the data" uninstall --remove-data
+is "all of it is gone" not test -e "$private"
+mv "$tmp/answers-kept" "$tmp/answers"
 is "no data in the web root" answered data "$home/public_html/data" 'the data folder is in the web root'
 is "no mail by smtp" answered mail smtp 'no libcurl in it'
 is "no host" answered host 'a b' 'no host name'
