@@ -151,9 +151,10 @@ judge() {
 		*) wrong="it must be smtp://HOST:PORT or smtps://HOST:PORT" ;;
 		esac
 		;;
-	data | prefix | backups | web_root | dir | tls_certificate | tls_key)
-		case $2 in
-		/) wrong="it can't be the root of all folders" ;;
+	*)
+		! is_folder "$1" || case $(plain_path "$2")/ in
+		//) wrong="it can't be the root of all folders" ;;
+		*/./* | */../*) wrong="it can't have . or .. as a part: nobody sees what it is within" ;;
 		*\$*) wrong="nginx would take the \$ in it for the beginning of a variable" ;;
 		/*) ;;
 		*) wrong="it must be an absolute path, one that begins with / (quotes would be a part of it)" ;;
@@ -161,6 +162,10 @@ judge() {
 		;;
 	esac
 	[ -z "$wrong" ]
+}
+# is_folder KEY: whether its answer is a folder's path, or a file's.
+is_folder() {
+	case $1 in dir | data | backups | prefix | web_root | tls_certificate | tls_key) ;; *) false ;; esac
 }
 one_of() {
 	for each in $2; do
@@ -193,11 +198,16 @@ is_address() {
 		[ "${#1}" -le 254 ] || wrong="it is no e-mail address, such as anna@example.com"
 }
 
+# plain_path PATH: with one / where there are more, and none at its end.
+plain_path() {
+	printf '%s' "$1" | sed 's,//*,/,g; s,\(.\)/$,\1,'
+}
+
 # absolute PATH: the same, from the current folder, as an absolute one.
 absolute() {
 	case $1 in
 	/*) printf '%s' "$1" ;;
-	*) printf '%s' "$PWD/${1#./}" ;;
+	*) realpath -ms -- "$PWD/$1" ;;
 	esac
 }
 
@@ -210,6 +220,7 @@ given() {
 # answer KEY VALUE: it is one.
 answer() {
 	eval "answer_$1=\$2 answered_$1=yes"
+	! is_folder "$1" || eval "answer_$1=\$(plain_path \"\$2\")"
 }
 answered() {
 	eval "[ -n \"\${answered_$1-}\" ]"
@@ -314,9 +325,7 @@ ask() {
 		reply=$(trimmed "$reply")
 		reply=${reply:-$q_default}
 		[ -z "$q_none" ] || [ "$reply" != "$q_none" ] || reply=
-		case $1 in dir | data | backups | prefix | web_root | tls_certificate | tls_key)
-			[ -z "$reply" ] || reply=$(absolute "$reply") ;;
-		esac
+		! is_folder "$1" || [ -z "$reply" ] || reply=$(absolute "$reply")
 		if judge "$1" "$reply"; then
 			answer "$1" "$reply"
 			return

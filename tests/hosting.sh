@@ -391,6 +391,13 @@ is "uninstalled with the data" uninstall --remove-data
 is "all of it is gone" not test -e "$private"
 mv "$tmp/answers-kept" "$tmp/answers"
 is "no data in the web root" answered data "$home/public_html/data" 'the data folder is in the web root'
+is "however it is written" answered data "/$home//public_html/data/" 'the data folder is in the web root'
+is "nor through another one" answered data "$home/x/../public_html/data" 'as a part'
+is "nor by a dot" answered data "$home/./public_html/data" 'as a part'
+sed -i "s,^web_root =.*,&/," "$tmp/answers"
+is "nor where the web root ends with a slash" answered data "$home/public_html/data" 'the data folder is in the web root'
+sed -i "s,^\\(web_root =.*\\)/$,\\1," "$tmp/answers"
+is "beside it is fine" not answered data "$home/public_html2" .
 is "no mail by smtp" answered mail smtp 'no libcurl in it'
 is "no host" answered host 'a b' 'no host name'
 

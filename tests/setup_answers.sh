@@ -130,6 +130,12 @@ is "line ends of Windows" bad "control character" "$good" "$(printf 'kind = demo
 is "a quoted path" bad "begins with /" "$good" "dir = \"$top/x\""
 is "a relative path" bad "begins with /" "$good" "dir = demo"
 is "the root" bad "the root" "$good" "data = /"
+is "the root twice" bad "the root" "$good" "data = //"
+is "a way up" bad "as a part" "$good" "dir = $top/x/.."
+is "a dot" bad "as a part" "$good" "dir = /./x"
+in_top() { (cd "$top" && setup "$@"); }
+is "on the command line there is one from here" in_top demo --dir ../here --port "$port" --dry-run
+is "which is that folder" said "$tmp/here/data"
 for value in 0 65536 80a -1 08080 ''; do
 	is "port $value" bad "line 2" "$good" "port = $value"
 done
