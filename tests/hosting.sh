@@ -535,6 +535,16 @@ else
 	first_owner "modes lost"
 	is "modes lost: the token arrives" with_key 200 /v1/tokens/self
 	is "the private folder is closed again" same 700 "$(stat -c %a "$home/td-sync-private")"
+	# Tokens that are over are cleaned away one day.
+	accounts() { $as_host sqlite3 "$home/td-sync-private/data/server.db" "$1"; }
+	is "there is no page with a token" ask 404 /auth/setup
+	accounts "DELETE FROM token"
+	is "without one a run that broke off is repeated" ask 200 /auth/setup
+	accounts "UPDATE user SET created_at = strftime('%s') - 3590"
+	is "within the hour" ask 200 /auth/setup
+	accounts "UPDATE user SET created_at = strftime('%s') - 3600"
+	is "then there is no page" refused 404 not_found /auth/setup
+	is "and nobody becomes the owner" set_up 404 "$secret" eve@example.com ''
 	stop_servers
 
 	# The web root is all there is: the private folder lies in it, and is refused.

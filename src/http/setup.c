@@ -2,7 +2,8 @@
  * The first owner, where there is no shell (shared hosting): a page that wants the secret
  * of td-sync.conf, makes the data folder, a user, a project and a token, and shows that
  * once. Then it is gone: while no user has a token there is such a page, where
- * setup_secret is set, and never again.
+ * setup_secret is set. It is gone, too, once a user has been there for an hour: tokens
+ * that are over are cleaned away one day, and nobody may become the owner then.
  *
  * The secret comes in the body of a POST, so it stands in no log and no address. A wrong
  * one is answered late, and by few at a time: with 16 bytes that is no way in. The page
@@ -10,6 +11,7 @@
  */
 #include "http/handlers.h"
 
+#include "base/clock.h"
 #include "base/fs.h"
 #include "base/hash.h"
 #include "base/lock.h"
@@ -27,6 +29,9 @@
 
 /* A wrong secret is answered after that. */
 #define WRONG_MS 1000
+
+/* So long a run that broke off, with a user made and no token, can be repeated. */
+#define REPEAT_S 3600
 
 #define SCOPE (SCOPE_READ | SCOPE_WRITE | SCOPE_PROJECT_ADMIN)
 #define LIFETIME_S (365 * 86400)
@@ -46,13 +51,20 @@ struct made {
 /* --- whether the page is there --- */
 
 static enum rc
-find_user(void *ctx, const struct token_row *t)
+find_token(void *ctx, const struct token_row *t)
 {
 	*(bool *)ctx = *(bool *)ctx || t->user_id[0] != '\0';
 	return RC_OK;
 }
 
-/* Whether a user has a token. Without server.db, nobody has. */
+static enum rc
+find_old_user(void *ctx, const struct user *u)
+{
+	*(bool *)ctx = *(bool *)ctx || u->created_at <= clock_now_us() / 1000000 - REPEAT_S;
+	return RC_OK;
+}
+
+/* Whether a user has a token, or is an old one. Without server.db, there is nobody. */
 static enum rc
 has_owner(struct request *r, bool *out)
 {
@@ -61,7 +73,9 @@ has_owner(struct request *r, bool *out)
 
 	*out = false;
 	if (rc == RC_OK)
-		rc = token_list(a, NULL, find_user, out, &r->err);
+		rc = token_list(a, NULL, find_token, out, &r->err);
+	if (rc == RC_OK)
+		rc = user_list(a, find_old_user, out, &r->err);
 	accounts_close(a);
 	return rc == RC_NOT_FOUND ? RC_OK : rc;
 }
