@@ -374,7 +374,10 @@ struct tdsync_diagnosis {
  * Find out why a sync doesn't work: the way to the server step by step, the token, the
  * database here, the project. Changes nothing, there or here, and goes on after what is
  * wrong as far as it can. Call visit with each thing; strings are borrowed for the call,
- * and it must not call the library. TDSYNC_OK whatever was found.
+ * and it must not call the library. TDSYNC_OK whatever was found. Where the handle was
+ * opened with a url and no token, the one it found is sent only if it is for that server (by
+ * scheme, host and port of what the url would be otherwise), and not over http to another
+ * machine.
  */
 enum tdsync_rc tdsync_diagnose(struct tdsync *t,
                                void (*visit)(void *ctx, const struct tdsync_diagnosis *d),

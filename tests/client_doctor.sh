@@ -93,6 +93,7 @@ is "one that keeps answers" doctor 7 "$(at 7)"
 is "is told" found warning cache 'max-age=60'
 is "another clock" doctor 7 "$(at 8)"
 is "is told" found warning clock 'ahead of the server'
+is "another port gets no token" found warning token 'was not sent'
 is "TLS spoken where there is none" doctor 6 "https://127.0.0.1:$port"
 is "is told" found error tls .
 
@@ -123,7 +124,7 @@ is "is told" found error tls certificate
 authorities=/etc/ssl/certs/ca-certificates.crt
 # trusting CODE: the same where this machine knows it, for that one process.
 trusting() {
-	unshare -m sh -c "mount --bind '$tmp/fronts/cert.pem' '$authorities' &&
+	TD_SYNC_URL=$secure unshare -m sh -c "mount --bind '$tmp/fronts/cert.pem' '$authorities' &&
 		exec '$cli' --json --dir '$work' doctor '$secure'" >"$tmp/out" || [ $? = "$1" ]
 }
 if can_mount && [ -f "$authorities" ]; then
@@ -143,6 +144,30 @@ if can_mount && [ -f "$authorities" ]; then
 	is "the rest is fine" found ok health 'the server answers'
 else
 	echo "skipped: certificates (needs root)"
+fi
+
+# --- whom the token is for ---
+
+elsewhere=http://localhost:$port
+is "another server's address" doctor 7 "$elsewhere"
+is "gets no token" found warning token 'was not sent'
+is "and why is told" grep -q '"why":"it is for the server of TD_SYNC_URL' "$tmp/out"
+TD_SYNC_URL=$elsewhere
+is "the address of all commands" doctor 0 "$elsewhere/"
+is "gets it" found ok token 'good for anna@example.com'
+TD_SYNC_URL=$url
+is "whatever the address' path" doctor 6 "$url/somewhere"
+if can_mount; then
+	printf '127.0.0.1 %s\n' sync.example.com localhost.example.com 127.example.com >"$tmp/hosts"
+	for host in sync.example.com localhost.example.com 127.example.com; do
+		TD_SYNC_URL=http://$host:$port unshare -m sh -c "mount --bind '$tmp/hosts' /etc/hosts &&
+			exec '$cli' --json --dir '$work' doctor 'http://$host:$port'" >"$tmp/out" || true
+		is "http to $host gets none" found warning token 'was not sent'
+		is "for the reason" grep -q '"why":"over http' "$tmp/out"
+		is "it is told" found warning tls 'is not encrypted'
+	done
+else
+	echo "skipped: http to other machines (needs root)"
 fi
 
 # --- who asks ---

@@ -9,9 +9,11 @@
 #include "base/id.h"
 #include "base/json.h"
 
+#include <arpa/inet.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -39,6 +41,7 @@ struct doctor {
 	bool reached;         /* some web server answers */
 	bool answers;         /* it is a td-sync, and up */
 	bool answers_all;     /* 200, whatever is asked for */
+	const char *not_sent; /* why the token is kept from the server; NULL: it is not */
 	char user[BOOKS_TEXT]; /* whose the token is, "" where that is not known */
 };
 
@@ -141,17 +144,64 @@ reached(struct doctor *d, const struct transport_found *f)
 	return false;
 }
 
+/* What decides who gets what is sent to an address. */
+struct origin {
+	bool tls;
+	char host[256]; /* "" where it is none, or too long */
+	long port;
+};
+
+static struct origin
+origin_of(const char *url)
+{
+	struct origin o = { .tls = strncasecmp(url, "https:", 6) == 0 };
+	const char *host = strstr(url, "://");
+	size_t n;
+
+	if (host == NULL)
+		return o;
+	host += 3;
+	n = host[0] == '[' ? strcspn(host, "]/") : strcspn(host, ":/");
+	n += host[n] == ']';
+	if (n < sizeof(o.host))
+		memcpy(o.host, host, n);
+	o.port = host[n] == ':' ? strtol(host + n + 1, NULL, 10) : o.tls ? 443 : 80;
+	return o;
+}
+
+static bool
+is_same(const struct origin *a, const struct origin *b)
+{
+	return a->tls == b->tls && a->port == b->port && a->host[0] != '\0' &&
+	       strcasecmp(a->host, b->host) == 0;
+}
+
 /* Whether what is sent to an address never leaves this machine. */
 static bool
 is_here(const char *url)
 {
-	static const char *const hosts[] = { "localhost", "127.", "[::1]" };
-	const char *host = strstr(url, "://");
+	struct origin o = origin_of(url);
+	unsigned char address[4];
 
-	for (size_t i = 0; host != NULL && i < sizeof(hosts) / sizeof(hosts[0]); i++)
-		if (strncasecmp(host + 3, hosts[i], strlen(hosts[i])) == 0)
-			return true;
-	return false;
+	return strcasecmp(o.host, "localhost") == 0 || strcmp(o.host, "[::1]") == 0 ||
+	       (inet_pton(AF_INET, o.host, address) == 1 && address[0] == 127);
+}
+
+/* Why the token is not for an address that somebody only asks about; NULL: it is. */
+static const char *
+not_for(const struct settings *s)
+{
+	struct origin asked = origin_of(s->url), usual;
+
+	if (s->token == NULL || s->usual_url == NULL)
+		return NULL;
+	usual = origin_of(s->usual_url);
+	if (!is_same(&asked, &usual))
+		return "it is for the server of TD_SYNC_URL, or of the last login, and this is "
+		       "another one: it could keep it, and be you";
+	if (!asked.tls && !is_here(s->url))
+		return "over http whoever is on the way could read it, and be you";
+	return NULL;
 }
 
 static void
@@ -421,6 +471,12 @@ check_token(struct doctor *d)
 	struct who who = { .d = d };
 	enum tdsync_rc rc;
 
+	if (d->not_sent != NULL) {
+		say(d, TDSYNC_WARNING, "token", d->not_sent, "set TD_SYNC_URL to the https:// address of "
+		    "the server that the token is for, and ask without an address", "the token was "
+		    "not sent");
+		return;
+	}
 	if (d->t->settings.token == NULL) {
 		say(d, TDSYNC_WARNING, "token", "without one nothing but public projects can be read",
 		    "`td-sync login`, or set TD_AUTH_KEY", "there is no token");
@@ -649,14 +705,18 @@ check_server(struct doctor *d)
 enum tdsync_rc
 tdsync_diagnose(struct tdsync *t, diagnosis_visit *visit, void *ctx)
 {
-	struct doctor d = { .t = t, .visit = visit, .ctx = ctx };
+	struct doctor d = { .t = t, .visit = visit, .ctx = ctx, .not_sent = not_for(&t->settings) };
+	char *token = t->settings.token;
 
+	if (d.not_sent != NULL)
+		t->settings.token = NULL;
 	begin(&d);
 	check_server(&d);
 	if (d.answers)
 		check_token(&d);
 	if (check_database(&d))
 		check_project(&d);
+	t->settings.token = token;
 	return end(&d);
 }
 

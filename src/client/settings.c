@@ -89,6 +89,7 @@ settings_load(const char *url, const char *token, const char *device_id,
 	struct source u = { url, "TD_SYNC_URL", "server_url", "", NULL, false };
 	struct source t = { token, "TD_AUTH_KEY", "api_key", "", NULL, false };
 	struct source d = { device_id, NULL, "device_id", "", NULL, false };
+	struct source usual = { NULL, u.env, u.member, "", NULL, false };
 	struct words words = { 0 };
 	struct buf text = { 0 };
 	struct span auth;
@@ -99,6 +100,7 @@ settings_load(const char *url, const char *token, const char *device_id,
 	find(&u, auth, &words);
 	find(&t, auth, &words);
 	find(&d, auth, &words);
+	find(&usual, auth, &words);
 	/* A bad file is no matter to one who brings all that is needed. */
 	if (rc != RC_OK && (u.value == NULL || t.value == NULL))
 		goto done;
@@ -106,7 +108,10 @@ settings_load(const char *url, const char *token, const char *device_id,
 	out->token = t.value == NULL ? NULL : strdup(t.value);
 	out->device_id = d.value == NULL ? NULL : strdup(d.value);
 	out->token_kept = t.value != NULL && t.kept;
-	if (words.failed || out->url == NULL || (t.value != NULL && out->token == NULL) ||
+	if (url != NULL && token == NULL)
+		out->usual_url = strdup(usual.value != NULL ? usual.value : DEFAULT_URL);
+	if (words.failed || out->url == NULL ||
+	    (url != NULL && token == NULL && out->usual_url == NULL) || (t.value != NULL && out->token == NULL) ||
 	    (d.value != NULL && out->device_id == NULL))
 		rc = err_set(err, RC_FAULT, "out of memory");
 	else
@@ -125,6 +130,7 @@ settings_free(struct settings *s)
 	free(s->url);
 	free(s->token);
 	free(s->device_id);
+	free(s->usual_url);
 	*s = (struct settings){ 0 };
 }
 

@@ -13,6 +13,8 @@ struct settings {
 	char *url;       /* "http://…" or "https://…" */
 	char *token;     /* NULL: none known. Never in a message. */
 	bool token_kept; /* it is auth.json's */
+	char *usual_url; /* where the caller said an address and no token: that of all other
+	                  * calls, which the token is for. Else NULL. */
 	char *device_id; /* NULL: none known */
 };
 
