@@ -57,7 +57,9 @@ demo_ready() {
 	bin=$build
 	old_port=$(sed -n 's/^[[:space:]]*listen 127\.0\.0\.1:\([0-9]*\);.*/\1/p' \
 		"$dir/run/td-sync.conf" 2>/dev/null) || old_port=
-	if [ -e "$dir/demo.env" ]; then
+	# It is run: so it must be this demo's, and ours, not what somebody put there.
+	# shellcheck disable=SC3067 # dash and bash have -O
+	if [ -e "$dir/$demo_mark" ] && [ -O "$dir" ] && [ -f "$dir/demo.env" ] && [ -O "$dir/demo.env" ]; then
 		# shellcheck disable=SC1091 # written by demo_env
 		. "$dir/demo.env"
 	fi
@@ -82,8 +84,8 @@ demo_ready() {
 demo_default() {
 	[ -e "${answer_dir-}/demo.env" ] || return 1
 	case $1 in
-	port) sed -n "s/^TD_SYNC_URL='http:.*:\([0-9]*\)'\$/\1/p" "$answer_dir/demo.env" ;;
-	limits) sed -n "s/^TD_DEMO_LIMITS='\(.*\)'\$/\1/p" "$answer_dir/demo.env" ;;
+	port) sed -n "s/^TD_SYNC_URL='http:.*:\([0-9]*\)'\$/\1/p" "$answer_dir/demo.env" | grep . ;;
+	limits) sed -n "s/^TD_DEMO_LIMITS='\(.*\)'\$/\1/p" "$answer_dir/demo.env" | grep . ;;
 	*) return 1 ;;
 	esac
 }

@@ -46,6 +46,24 @@ is "what is in it stays" same "$(ls -A "$tmp/home") $(cat "$tmp/home/letter")" "
 printf '%s\n' 'format = 1' 'kind = demo' "dir = $tmp/none" "port = $port" >"$tmp/answers"
 is "nor one that is not there" refused "not a folder of a demo" uninstall --answers "$tmp/answers" --yes
 is "which is not made" not test -e "$tmp/none"
+mkdir "$tmp/trap"
+printf '%s\n' "TD_SYNC_URL='http://127.0.0.1:$port'" "TD_DEMO_LIMITS='on'" "touch '$tmp/ran'" >"$tmp/trap/demo.env"
+is "a demo.env in another folder" setup demo --dir "$tmp/trap" --dry-run
+is "is not run" not test -e "$tmp/ran"
+: >"$tmp/trap/ABOUT.txt"
+if [ "$(id -u)" = 0 ]; then
+	chown 65534 "$tmp/trap/demo.env"
+	is "nor somebody else's in a demo's folder" setup demo --dir "$tmp/trap" --dry-run
+	chown 0 "$tmp/trap/demo.env"
+	chown 65534 "$tmp/trap"
+	is "nor one in somebody else's folder" setup demo --dir "$tmp/trap" --dry-run
+	chown 0 "$tmp/trap"
+	is "they were not run" not test -e "$tmp/ran"
+else
+	echo "skipped: somebody else's demo.env (only root can give it away)"
+fi
+: >"$tmp/trap/demo.env"
+is "an empty one says nothing of port and limits" setup demo --dir "$tmp/trap" --dry-run
 is "a demo" setup demo --dir "$tmp/demo" --port "$port"
 is "is not uninstalled where another kind is meant" refused "is for the kind demo\|argument: hosting" \
 	uninstall hosting --answers "$tmp/demo/answers" --yes
