@@ -372,6 +372,14 @@ private=$tmp/made/td-sync-private
 accounts() { "$TD_SYNC_BUILD/td-sync-admin" --data "$private/data" user list | grep -q anna@example.com; }
 "$TD_SYNC_BUILD/td-sync-admin" --data "$private/data" init >/dev/null
 "$TD_SYNC_BUILD/td-sync-admin" --data "$private/data" user add anna@example.com >/dev/null
+there() { (cd / && "$private/td-sync-admin" "$@") >"$tmp/said" 2>&1 || { cat "$tmp/said"; false; }; }
+is "td-sync-admin there finds the profiles" there --data "$private/data" project add books \
+	--profile shelf --owner anna@example.com
+for given in doctor '--json doctor'; do
+	# shellcheck disable=SC2086 # words
+	there $given >/dev/null || true
+	is "$given finds the configuration" grep -q "$private/./td-sync.conf is valid" "$tmp/said"
+done
 echo gone >"$private/bin/old"
 rm "$tmp/made/.made"
 is "made again" setup
