@@ -194,7 +194,7 @@ is_path() {
 }
 is_address() {
 	# shellcheck disable=SC2015 # it is meant so
-	printf '%s\n' "$1" | grep -Eqx '[^][:space:]@"<>(),;:\\[]+@[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?' &&
+	printf '%s\n' "$1" | grep -v '^-' | grep -Eqx '[^][:space:]@"<>(),;:\\[]+@[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?' &&
 		[ "${#1}" -le 254 ] || wrong="it is no e-mail address, such as anna@example.com"
 }
 

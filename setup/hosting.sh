@@ -202,9 +202,9 @@ hosting_report() {
 	  4. The first owner, where there is a shell on the host:
 	         cd $(quoted "$hosting_home/td-sync-private")
 	         ./td-sync-admin init
-	         ./td-sync-admin user add $answer_owner
-	         ./td-sync-admin project add NAME --owner $answer_owner
-	         ./td-sync-admin token create --user $answer_owner
+	         ./td-sync-admin user add $(quoted "$answer_owner")
+	         ./td-sync-admin project add NAME --owner $(quoted "$answer_owner")
+	         ./td-sync-admin token create --user $(quoted "$answer_owner")
 	     Where there is none, open $hosting_url/auth/setup
 	     It wants the setup_secret of td-sync-private/td-sync.conf, and is there once.
 	  5. Test it, from here:

@@ -362,6 +362,10 @@ is "and a secret" test ${#secret_made} = 32
 echo 'signup = invited' >>"$tmp/answers"
 is "another answer" setup
 is "is in it, too" grep -q '^signup = invited$' "$conf"
+sed -i "s/^owner =.*/owner = o'neil@example.com/" "$tmp/answers"
+is "an owner with a quote" setup
+is "is one word in what is to be typed" grep -qF "user add 'o'\\''neil@example.com'" "$tmp/said"
+sed -i "s/^owner =.*/owner = anna@example.com/" "$tmp/answers"
 is "the secret stays" grep -q "^setup_secret = $secret_made$" "$conf"
 answered() {
 	sed "s,^$1 =.*,," "$tmp/answers" >"$tmp/answers-bad"

@@ -143,7 +143,7 @@ for value in 'a b' 'a_b.com' '-a.com' 'a..com' 'a.com/x' 'http://a.com' "a'b" 'a
 	'é.com' "$(printf '%064d' 0).com"; do
 	is "host $value" bad "line 2" "$good" "host = $value"
 done
-for value in anna 'anna@' '@example.com' 'anna @example.com' 'anna@ex ample.com' 'a@b@c' 'anna@example.com>' 'anna@-x'; do
+for value in anna 'anna@' '@example.com' 'anna @example.com' 'anna@ex ample.com' 'a@b@c' 'anna@example.com>' 'anna@-x' -a@b.c; do
 	is "owner $value" bad "line 2" "$good" "owner = $value"
 done
 for value in td-sync /td-sync/ / /a//b '/a b' '/../a' '/a;b' "/a'b"; do
