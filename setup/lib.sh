@@ -40,6 +40,7 @@ nl='
 '
 scratch= # a folder for this run, removed at its end
 running= # the step that runs
+interrupted=no
 on_disk= # a folder that the kind writes to: whose disk may be full
 at_end_do= # what a kind has to undo where its run ends early
 dry_run=no
@@ -109,6 +110,8 @@ at_end() {
 	[ -z "$scratch" ] || rm -rf -- "$scratch"
 	if [ "$status" = "$said" ]; then
 		status=1
+	elif [ "$interrupted" = yes ]; then
+		printf '\nsetup.sh: interrupted; run again%s\n' "${running:+, it goes on at $running}" >&2
 	elif [ "$status" != 0 ] && [ -n "$running" ]; then
 		(fail "the step $running did not end well" "a command in it ended with an error (above)" \
 			"set right what it says; where there is nothing to be set right, please report it")
@@ -120,7 +123,7 @@ at_end() {
 # begin_run: from here on, what a run has begun is taken care of at its end.
 begin_run() {
 	trap at_end EXIT
-	trap 'exit 1' HUP INT TERM
+	trap 'interrupted=yes; exit 1' HUP INT TERM
 	scratch=$(umask 077 && mktemp -d "${TMPDIR:-/tmp}/td-sync-setup.XXXXXX") ||
 		fail "no folder for temporary files" "mktemp said so above" \
 			"make room in ${TMPDIR:-/tmp}, or set TMPDIR to another folder"

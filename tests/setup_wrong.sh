@@ -107,6 +107,16 @@ is "the next run takes them" setup demo --dir "$tmp/hung" --server-only
 is "there" grep -q "listen 127.0.0.1:$port;" "$tmp/hung/run/td-sync.conf"
 is "removed" setup uninstall --dir "$tmp/hung" --remove-data --yes
 
+echo "# interrupted"
+interrupted() { # interrupted SIGNAL STEP: in the middle of it
+	! sh -c '. "$1/setup/lib.sh"; begin_run; running=$3; kill -"$2" $$; sleep 1' sh "$src" "$@" >"$tmp/out" 2>&1 &&
+		grep -qx "setup.sh: interrupted; run again${2:+, it goes on at $2}" "$tmp/out" &&
+		! grep -q 'report it' "$tmp/out"
+}
+is "by Ctrl-C in a step, it says where it goes on" interrupted INT build
+is "by a terminal that goes away" interrupted HUP build
+is "between two steps" interrupted TERM ""
+
 echo "# killed alone, what it has started going on"
 masters() { # masters FOLDER: how many pools and nginx masters work there
 	for cwd in $(find /proc/[0-9]*/cwd -maxdepth 0 -lname "$1/run" 2>/dev/null); do
