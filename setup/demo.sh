@@ -179,7 +179,7 @@ step_data_what() {
 step_data_done() {
 	demo_about >"$scratch/about"
 	same_file "$scratch/about" "$dir/$demo_mark" 644 && [ -e "$dir/data/td-sync.conf" ] &&
-		"$bin/td-sync.fcgi" --check --data "$dir/data" >/dev/null 2>&1
+		"$bin/td-sync-admin" --data "$dir/data" user list >/dev/null 2>&1
 }
 step_data_do() {
 	demo_about | put_file - "$dir/$demo_mark" 644
