@@ -187,6 +187,7 @@ step_data_do() {
 		sed -e 's|^#\(error_log =\).*|\1 ../run/td-sync-error.log|' \
 			-e 's|^#\(access_log =\).*|\1 ../run/td-sync-access.log|' \
 			"$src/conf/td-sync.conf" | put_file - "$dir/data/td-sync.conf" 600
+	rm -f -- "$dir"/data/keys/*.tmp-* # a key that an ended run did not make to its end
 	code=0 # 4: it is there already; one that an ended run has begun is made anew
 	"$bin/td-sync-admin" --data "$dir/data" init >"$scratch/admin.err" 2>&1 || code=$?
 	case $code in

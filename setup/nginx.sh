@@ -416,6 +416,7 @@ step_accounts_done() {
 	[ -s "$data/server.db" ] && [ -d "$data/keys" ] && nginx_admin user list >/dev/null 2>&1
 }
 step_accounts_do() {
+	rm -f -- "$data"/keys/*.tmp-* # a key that an ended run did not make to its end
 	code=0 # 4: it is there already
 	nginx_admin init >"$scratch/admin.log" 2>&1 || code=$?
 	case $code in
