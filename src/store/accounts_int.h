@@ -153,6 +153,9 @@ enum rc acc_finish(struct accounts *a, enum rc rc, struct err *err);
 enum rc acc_audit(struct accounts *a, const char *action, const char *project_id,
                   const char *subject, const char *detail, struct err *err);
 
+/* What all statements that add a token have of it. */
+void acc_bind_token(sqlite3_stmt *st, const struct token_row *t);
+
 /* Record a token; needs acc_begin(). */
 enum rc acc_insert_token(struct accounts *a, const struct token_row *t, struct err *err);
 

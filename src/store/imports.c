@@ -97,13 +97,7 @@ insert_key(struct accounts *a, const struct token_row *t, const unsigned char ke
 		rc = acc_query(&a->wr, Q_IMPORT_KEY, &st, err);
 	if (rc != RC_OK)
 		return rc;
-	acc_bind(st, ":id", t->id);
-	acc_bind(st, ":user", t->user_id);
-	acc_bind(st, ":name", t->name);
-	acc_bind(st, ":scope", t->scope);
-	acc_bind(st, ":projects", t->projects);
-	db_bind_int(st, ":created_at", t->created_at);
-	db_bind_int(st, ":expires_at", t->expires_at);
+	acc_bind_token(st, t);
 	db_bind_int(st, ":last_used_at", t->last_used_at);
 	db_bind_blob(st, ":key", key, HASH_LEN);
 	rc = db_run(st, err);

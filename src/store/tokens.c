@@ -6,6 +6,18 @@
 /* How often the use of a token is noted, in seconds. */
 #define USED_EVERY 3600
 
+void
+acc_bind_token(sqlite3_stmt *st, const struct token_row *t)
+{
+	acc_bind(st, ":id", t->id);
+	acc_bind(st, ":user", t->user_id);
+	acc_bind(st, ":name", t->name);
+	acc_bind(st, ":scope", t->scope);
+	acc_bind(st, ":projects", t->projects);
+	db_bind_int(st, ":created_at", t->created_at);
+	db_bind_int(st, ":expires_at", t->expires_at);
+}
+
 enum rc
 acc_insert_token(struct accounts *a, const struct token_row *t, struct err *err)
 {
@@ -25,13 +37,7 @@ acc_insert_token(struct accounts *a, const struct token_row *t, struct err *err)
 		rc = acc_query(&a->wr, Q_TOKEN_ADD, &st, err);
 	if (rc != RC_OK)
 		return rc;
-	acc_bind(st, ":id", t->id);
-	acc_bind(st, ":user", t->user_id);
-	acc_bind(st, ":name", t->name);
-	acc_bind(st, ":scope", t->scope);
-	acc_bind(st, ":projects", t->projects);
-	db_bind_int(st, ":created_at", t->created_at);
-	db_bind_int(st, ":expires_at", t->expires_at);
+	acc_bind_token(st, t);
 	acc_bind(st, ":link", t->link_id);
 	acc_bind(st, ":made_by", t->made_by);
 	rc = db_run(st, err);
