@@ -99,7 +99,7 @@ next_header(const char *from, const char *name)
 const char *
 web_header(const struct web_answer *a, const char *name)
 {
-	static char value[8192];
+	static _Thread_local char value[8192]; /* threads ask, too */
 	const char *at = a->headers.p != NULL ? next_header(a->headers.p, name) : NULL;
 
 	if (at == NULL)
