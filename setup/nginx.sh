@@ -16,7 +16,9 @@ socket=/run/td-sync/td-sync.sock
 log_folder=/var/log/td-sync
 acme_folder=/var/lib/td-sync-acme
 cache_folder=/var/lib/nginx/td-sync
-site_file=/etc/nginx/conf.d/td-sync.conf
+# What nginx gets: what stands before a server; a server; what a server of others includes.
+http_file=/etc/nginx/conf.d/td-sync.conf
+server_file=/etc/nginx/sites-available/td-sync.conf
 path_file=/etc/nginx/snippets/td-sync.conf
 
 nginx_what() {
@@ -176,8 +178,8 @@ nginx_mail() {
 	auto | sendmail)
 		if [ "$answer_mail" = auto ] && [ -z "$answer_mail_from" ]; then
 			mail_way=off
-		elif [ "$answer_mail" = auto ] && grep -qs '^mail = ' "$etc/configured"; then
-			# As it was found the first time: a mail server may just be down.
+		elif [ "$answer_mail" = auto ] && grep -qsx 'mail = \(smtp\|sendmail\)' "$etc/configured"; then
+			# As it was found before: a mail server may just be down.
 			mail_way=$(sed -n 's/^mail = //p' "$etc/configured")
 			[ "$mail_way" != smtp ] || mail_url=smtp://127.0.0.1:25 mail_tls=off
 		elif [ "$answer_mail" = auto ] && port_used 25; then
@@ -592,18 +594,19 @@ step_web_server_do() {
 		"systemctl says why" "journalctl -u nginx says more" "$scratch/systemctl.log"
 }
 
-# with_lines NAME VALUE...: an argument of fill for each address that IPv4 and,
-# where there is one, IPv6 have.
+# site_files: what is wanted, in scratch/site. (An argument of fill is there twice
+# where there is IPv6.)
 site_files() {
-	rm -f -- "$scratch/site" "$scratch/path"
-	set -- SOCKET="$socket" DATA_DIR="$data" CACHE_DIR="$cache_folder" \
+	rm -rf -- "$scratch/site"
+	mkdir -p -- "$scratch/site"
+	set -- "$share/nginx/td-sync.conf.in" SOCKET="$socket" DATA_DIR="$data" CACHE_DIR="$cache_folder" \
 		ACCESS_LOG=/var/log/nginx/td-sync-access.log PATH="$answer_path" HOST="$site_name"
+	"$share/nginx/fill" "$@" FOR=http >"$scratch/site/http"
 	if [ -n "$answer_path" ]; then
-		"$share/nginx/fill" "$share/nginx/td-sync.conf.in" FOR=http "$@" >"$scratch/site"
-		"$share/nginx/fill" "$share/nginx/td-sync.conf.in" FOR=path "$@" >"$scratch/path"
+		"$share/nginx/fill" "$@" FOR=path >"$scratch/site/path"
 		return
 	fi
-	parts="http server name"
+	parts="server name"
 	case $answer_tls in
 	files | certbot)
 		parts="$parts tls"
@@ -625,22 +628,59 @@ site_files() {
 		;;
 	none) set -- "$@" LISTEN="127.0.0.1:$site_port" ;;
 	esac
-	"$share/nginx/fill" "$share/nginx/td-sync.conf.in" FOR="${only_parts:-$parts}" "$@" >"$scratch/site"
+	"$share/nginx/fill" "$@" FOR="${only_parts:-$parts}" >"$scratch/site/server"
 }
 
-# site_put: what site_files made is in force, or what was there before.
-site_put() {
+# A link has nginx read our server after those of others: the first one of a port is
+# asked for all names that nobody knows, and the port has its TLS protocols.
+last_folder() {
+	# (No nginx yet: it will be Debian's.)
+	if [ ! -e /etc/nginx/nginx.conf ] ||
+		grep -Eq '^[^#]*include[[:blank:]]+(/etc/nginx/)?sites-enabled/\*(\.conf)?;' /etc/nginx/nginx.conf; then
+		echo /etc/nginx/sites-enabled
+	else
+		echo /etc/nginx/conf.d
+	fi
+}
+site_links='/etc/nginx/sites-enabled/zz-td-sync.conf /etc/nginx/conf.d/zz-td-sync.conf'
+# The link is there where the server is. A dead one would keep nginx from starting:
+# it comes after the server's file, and goes before it.
+link_site() {
+	unlink_site
+	[ ! -e "$server_file" ] || ln -s -- "$server_file" "$(last_folder)/zz-td-sync.conf"
+}
+unlink_site() {
+	# shellcheck disable=SC2086 # two words
+	rm -f -- $site_links
+}
+site_linked() {
+	# shellcheck disable=SC2086 # two words
+	set -- $(readlink -- $site_links)
+	if [ -e "$server_file" ]; then
+		[ "$*" = "$server_file" ] && [ -L "$(last_folder)/zz-td-sync.conf" ]
+	else
+		[ $# = 0 ]
+	fi
+}
+
+# put_site: what site_files made is in force, or what was there before.
+put_site() {
 	nginx_was_right
-	for file in "$site_file" "$path_file"; do
+	for part in http server path; do
+		eval "file=\$${part}_file"
 		keep_old "$file"
 	done
-	put_file "$scratch/site" "$site_file" 644
-	if [ -e "$scratch/path" ]; then
-		mkdir -p -- "$(dirname -- "$path_file")"
-		put_file "$scratch/path" "$path_file" 644
-	elif [ -e "$path_file" ]; then
-		rm -f -- "$path_file"
-	fi
+	unlink_site
+	for part in http server path; do
+		eval "file=\$${part}_file"
+		if [ -e "$scratch/site/$part" ]; then
+			mkdir -p -- "$(dirname -- "$file")"
+			put_file "$scratch/site/$part" "$file" 644
+		else
+			rm -f -- "$file"
+		fi
+	done
+	link_site
 	if ! nginx_right; then
 		site_back
 		fail "nginx refuses the site" "it says why; what was there before is there again" \
@@ -653,13 +693,17 @@ site_put() {
 	}
 }
 site_back() {
-	put_back "$site_file"
-	put_back "$path_file"
+	unlink_site
+	for file in "$http_file" "$server_file" "$path_file"; do
+		put_back "$file"
+	done
+	link_site
 	systemctl reload nginx.service 2>/dev/null || true
 }
 site_keep() {
-	drop_old "$site_file"
-	drop_old "$path_file"
+	for file in "$http_file" "$server_file" "$path_file"; do
+		drop_old "$file"
+	done
 }
 
 step_certificate_what() {
@@ -680,8 +724,8 @@ step_certificate_do() {
 		has certbot || fail "certbot is not installed" "tls = certbot has it get the certificate" \
 			"apt-get install certbot; then run this again (or answer tls with files, and get it elsewhere)"
 		# Let's Encrypt asks at port 80.
-		only_parts='http plain' site_files
-		site_put
+		only_parts=plain site_files
+		put_site
 		site_keep
 		logged "$scratch/certbot.log" certbot certonly --non-interactive --agree-tos --email "$answer_owner" \
 			--webroot --webroot-path "$acme_folder" --domain "$site_name" \
@@ -693,40 +737,42 @@ step_certificate_do() {
 
 step_site_what() {
 	if [ -n "$answer_path" ]; then
-		echo "write $site_file, and $path_file for the server of $site_name; have nginx take them"
+		echo "write $path_file for the server of $site_name, and have nginx take it"
 	else
-		echo "write the site $site_file, and have nginx take it"
+		echo "write the site $server_file, and have nginx take it"
 	fi
 }
 step_site_done() {
 	[ -x "$share/nginx/fill" ] || return 1
-	for file in "$site_file" "$path_file"; do
-		[ ! -e "$file.setup-old" ] && [ ! -e "$file.setup-none" ] || return 1
-	done
 	site_files
-	same_file "$scratch/site" "$site_file" 644 &&
-		{ [ -z "$answer_path" ] || same_file "$scratch/path" "$path_file" 644; } &&
-		{ [ -n "$answer_path" ] || [ ! -e "$path_file" ]; } && included && front
+	for part in http server path; do
+		eval "file=\$${part}_file"
+		[ ! -e "$file.setup-old" ] && [ ! -e "$file.setup-none" ] || return 1
+		if [ -e "$scratch/site/$part" ]; then
+			same_file "$scratch/site/$part" "$file" 644 || return 1
+		else
+			[ ! -e "$file" ] || return 1
+		fi
+	done
+	site_linked && nginx_reads "$http_file" && { [ -z "$answer_path" ] || nginx_reads "$path_file"; } && front
 }
-# Whether nginx's own configuration has them: somewhere it may not include conf.d.
-included() {
-	nginx -T 2>/dev/null >"$scratch/nginx.conf"
-	grep -qxF "# configuration file $site_file:" "$scratch/nginx.conf" &&
-		{ [ -z "$answer_path" ] || grep -qxF "# configuration file $path_file:" "$scratch/nginx.conf"; }
+# Whether nginx's own configuration has it: that may not include conf.d.
+nginx_reads() {
+	nginx -T 2>/dev/null | grep -qxF "# configuration file $1:"
 }
 step_site_do() {
 	site_files
-	site_put
-	included || {
-		if [ -n "$answer_path" ] && grep -qxF "# configuration file $site_file:" "$scratch/nginx.conf"; then
-			site_keep
-			fail "the server of $site_name does not have the path $answer_path yet" \
-				"its file is yours: nothing is written into it by itself" \
-				"put this line into its server block, and run this again:  include $path_file;"
-		fi
+	put_site
+	nginx_reads "$http_file" || {
 		site_back
-		fail "nginx does not read $site_file" "/etc/nginx/nginx.conf does not include conf.d/*.conf" \
+		fail "nginx does not read $http_file" "/etc/nginx/nginx.conf does not include conf.d/*.conf" \
 			"put this line into its http block, and run this again:  include /etc/nginx/conf.d/*.conf;"
+	}
+	[ -z "$answer_path" ] || nginx_reads "$path_file" || {
+		site_keep
+		fail "the server of $site_name does not have the path $answer_path yet" \
+			"its file is yours: nothing is written into it by itself" \
+			"put this line into its server block, and run this again:  include $path_file;"
 	}
 	wait_for 10 front || {
 		tail -n 5 /var/log/nginx/error.log >>"$scratch/front.log" 2>/dev/null || true
@@ -746,7 +792,8 @@ step_site_undo() {
 	else
 		rm -f -- "$path_file"
 	fi
-	rm -f -- "$site_file"
+	unlink_site
+	rm -f -- "$server_file" "$http_file"
 	site_keep
 	has nginx && systemctl --quiet is-active nginx.service || return 0
 	if nginx_right; then

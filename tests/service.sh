@@ -152,6 +152,31 @@ is "and changes nothing" diff "$tmp/before" "$tmp/after"
 is "the token is not shown again" not grep -q '^    token' "$tmp/out"
 is "the other site lives" other_lives
 
+# --- it is read after the other site, whose port this was ---
+
+old_site() { inside openssl s_client -connect 127.0.0.1:443 -servername other.example.com "$@" 2>&1; }
+narrowed() { for _ in $(seq 50); do old_site -tls1_2 >/dev/null || return 0; sleep 0.1; done; false; }
+is "who asks for a name that nobody knows gets the site that was there first" same other "$(
+	get -k --resolve nobody.example.com:443:127.0.0.1 https://nobody.example.com/)"
+is "HTTP/2 is a port's, and now spoken there, too" same 2 "$(get -o /dev/null -w '%{http_version}' https://other.example.com/)"
+is "its TLS is what it was" old_site -tls1_2
+inside sed -i 's|other.key;|& ssl_protocols TLSv1.3;|' /etc/nginx/sites-enabled/other
+inside systemctl reload nginx
+is "narrowed, it is so" narrowed
+is "and no less for what it has" old_site -tls1_3
+inside sed -i 's| ssl_protocols TLSv1.3;||' /etc/nginx/sites-enabled/other
+# An nginx of another make reads one folder only.
+inside sed -i '/sites-enabled/d' /etc/nginx/nginx.conf
+inside sh -c 'cat /etc/nginx/sites-enabled/other >/etc/nginx/conf.d/www.conf'
+is "where nginx reads conf.d alone" setup
+is "it is read last, too" same other "$(
+	get -k --resolve nobody.example.com:443:127.0.0.1 https://nobody.example.com/)"
+inside sed -i 's|include /etc/nginx/conf.d.*|& include /etc/nginx/sites-enabled/*;|' /etc/nginx/nginx.conf
+inside rm /etc/nginx/conf.d/www.conf
+is "and back" setup
+is "by one link" same /etc/nginx/sites-enabled/zz-td-sync.conf "$(inside find /etc/nginx -name 'zz-*')"
+is "the other site still lives" other_lives
+
 # --- what is there ---
 
 url=https://sync.example.com
@@ -298,6 +323,61 @@ is "those that there are stay" test "$(backups)" -ge 2
 answers backups=/var/backups/td-sync
 is "and again" setup
 
+# --- mail, by the machine's own mail server ---
+
+cat >"$shared/exim.conf" <<'TEXT'
+primary_hostname = td-sync-test
+keep_environment =
+local_interfaces = 127.0.0.1
+pid_file_path = /mnt/exim.pid
+untrusted_set_sender = *
+local_from_check = false
+host_lookup =
+acl_smtp_rcpt = accept
+begin routers
+all:
+  driver = accept
+  transport = mailbox
+begin transports
+mailbox:
+  driver = appendfile
+  file = /mnt/mail/box
+  headers_add = X-Protocol: $received_protocol
+  user = nobody
+TEXT
+mkdir -m 1777 "$shared/mail"
+inside sh -c 'cp /mnt/exim.conf /etc/exim4/exim4.conf; rm -rf /var/spool/exim4/input/* /var/log/exim4/*'
+inside runuser -u td-sync -- td-sync-admin --data /var/lib/td-sync user add bob@example.com
+# mails PROTOCOL ADDRESS: who logs in gets a link, over that. (It is one a minute for each.)
+mails() {
+	rm -f "$shared/mail/box"
+	get -f -o /dev/null -d '{"email":"'"$2"'","code_challenge_method":"S256",
+		"code_challenge":"E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"}' $url/v1/auth/device/start || return 1
+	for _ in $(seq 100); do
+		if grep -q "^X-Protocol: $1\$" "$shared/mail/box" 2>/dev/null; then
+			grep -q '^From: .*td-sync@example.com' "$shared/mail/box" &&
+				grep -q " $url/auth/device/approve?token=" "$shared/mail/box" && return
+		fi
+		sleep 0.1
+	done
+	cat "$shared/mail/box"
+	inside tail -n 3 /var/log/td-sync/error.log /var/log/exim4/mainlog
+	return 1
+}
+answers mail=auto mail_from=td-sync@example.com
+inside exim4 -bd
+is "a mail server on port 25 is found" setup
+is "and handed mail by that" mails esmtp anna@example.com
+is "by a service that is no less walled in" awk "BEGIN { exit !($(exposure) < 2.0) }"
+inside sh -c 'kill $(cat /mnt/exim.pid)'
+is "while it is down, nothing else is chosen" setup
+is "it is as it was" inside grep -qx 'mail = smtp' /var/lib/td-sync/td-sync.conf
+answers mail=sendmail mail_from=td-sync@example.com
+is "the program sendmail, where that is wanted" setup
+is "which runs with its own rights" mails local bob@example.com
+answers backups=/var/backups/td-sync
+is "and no mail" setup
+
 # --- logs ---
 
 is "the real logrotate takes our file" inside logrotate --force /etc/logrotate.d/td-sync
@@ -352,6 +432,14 @@ is "a client links there" client $url link website
 is "and syncs" client $url sync
 is "links of mails have the path" inside grep -qx "url = $url" /var/lib/td-sync/td-sync.conf
 is "a snapshot is sent, by nginx" inside sh -c "curl -sS -H 'Authorization: Bearer $token' $url/v1/projects/$project/sync/snapshot | head -c 15 | grep -q 'SQLite format 3'"
+inside sh -c 'printf "x:{PLAIN}x\n" >/etc/nginx/passwords'
+inside sed -i '2s|server_name|auth_basic x; auth_basic_user_file passwords; root /mnt; location = /ca.pem { } &|' \
+	/etc/nginx/sites-enabled/other
+inside systemctl reload nginx
+site_asks() { for _ in $(seq 50); do [ "$(get -o /dev/null -w '%{http_code}' https://other.example.com/ca.pem)" != 401 ] || return 0; sleep 0.1; done; false; }
+is "a site that asks for passwords" site_asks
+is "asks for none below the path" client $url sync
+inside sed -i 's|auth_basic x; auth_basic_user_file passwords; root /mnt; location = /ca.pem { } ||' /etc/nginx/sites-enabled/other
 is "errors are JSON there" sh -c 'case $1 in *not_found*) ;; *) false ;; esac' sh "$(get $url/nothing)"
 
 # --- certbot, a proxy ---
@@ -398,6 +486,6 @@ is "nor their owner" inside id td-sync
 is "no unit is left" not inside sh -c 'ls -d /etc/systemd/system/td-sync* /run/td-sync ||
 	systemctl list-units --all --plain --no-legend | grep td-sync'
 is "no program, site, log, answer" not inside sh -c 'ls -d /usr/local/bin/td-sync* /usr/local/share/td-sync \
-	/etc/nginx/conf.d/td-sync* /etc/nginx/snippets/td-sync* /etc/logrotate.d/td-sync /etc/td-sync /var/log/td-sync | grep .'
+	/etc/nginx/*/*td-sync* /etc/logrotate.d/td-sync /etc/td-sync /var/log/td-sync | grep .'
 is "the other site is there" other_lives
 totals
