@@ -254,6 +254,13 @@ idle=$(workers)
 inside systemctl reload td-sync.service
 # shellcheck disable=SC2086 # a list of words
 is "a reload replaces idle workers, all of them" others $idle
+# systemd makes the socket, which all share, a blocking one by a reload. A worker that is
+# woken by what another one gets would wait in accept() then, and hear of no signal there.
+inside sh -c 'echo nonsense >>/var/lib/td-sync/td-sync.conf'
+is "a reload with a wrong configuration is refused" not inside systemctl reload td-sync.service
+inside sed -i '$d' /var/lib/td-sync/td-sync.conf
+is "it goes on serving" same 200 "$(get -o /dev/null -w '%{http_code}' $url/healthz)"
+is "by a socket that does not block" inside sh -c 'grep "^flags:.*4...\$" /proc/$0/fdinfo/0' "$(pid)"
 idle=$(workers)
 inside systemctl reload td-sync.service
 # shellcheck disable=SC2086 # a list of words
