@@ -11,6 +11,7 @@ steps_hosting='packages build folder settings trial'
 hosting_dir=  # what is made: site/, td-sync-private/, answers
 hosting_url=  # where clients find the server
 hosting_home= # the folder of the host that td-sync-private/ goes to
+hosting_root= # the site's folder, as seen from there
 
 hosting_what() {
 	echo "shared hosting: a folder to upload by FTP or scp; no root, nothing is installed here"
@@ -30,9 +31,14 @@ hosting_default() {
 	path) echo /td-sync ;;
 	tls) echo proxy ;; # the host's own
 	web_root) echo "/home/$(id -un)/public_html" ;;
-	data) echo "$(dirname -- "${answer_web_root:-/home/you/public_html}")/td-sync-private/data" ;;
+	data) echo "$(hosting_beside "${answer_web_root:-/home/you/public_html}")/td-sync-private/data" ;;
 	*) return 1 ;;
 	esac
+}
+# hosting_beside FOLDER: the folder that a site's folder is in; where that is a part of
+# another site, as hosts do it with a second name, the one beside that site.
+hosting_beside() {
+	printf '%s\n' "$1" | sed -E -e 's,/(public_html|httpdocs|htdocs)(/.*)?$,,; t' -e 's,/[^/]*$,,'
 }
 hosting_asks() {
 	case $1 in dir | tls) false ;; esac
@@ -56,13 +62,13 @@ hosting_ready() {
 	[ "$answer_mail" != sendmail ] || [ -n "${answer_mail_from-}" ] ||
 		fail "mail needs an address that it comes from" "mail is sendmail, and mail_from is not answered" \
 			"answer mail_from, or mail with off"
+	hosting_home=$(hosting_beside "$answer_web_root")
+	hosting_root=${answer_web_root#"$hosting_home/"}
 	case $answer_data/ in
-	"$answer_web_root"/*) fail "the data folder is in the web root" \
-		"$answer_data is below $answer_web_root, which the web server shows to everybody" \
+	"$hosting_home/${hosting_root%%/*}"/*) fail "the data folder is in the web root" \
+		"$answer_data is below $hosting_home/${hosting_root%%/*}, which the web server shows to everybody" \
 		"answer data with a folder beside it" ;;
 	esac
-	hosting_home=$(dirname -- "$answer_web_root")
-	hosting_home=${hosting_home%/}
 	hosting_url=https://$answer_host${answer_path-}
 	[ "$answer_tls" != none ] || hosting_url=http://${hosting_url#https://}
 }
@@ -94,7 +100,7 @@ step_folder_done() {
 step_folder_do() {
 	rm -f -- "$hosting_dir/.made"
 	logged "$scratch/make.log" "$src/hosting/make" "$build" "$hosting_dir" \
-		"WEB_ROOT=$(basename -- "$answer_web_root")" "URL_PATH=${answer_path-}" \
+		"WEB_ROOT=$hosting_root" "URL_PATH=${answer_path-}" \
 		"DATA=$(hosting_data_place)" "HOME_DIR=$hosting_home" ||
 		fail "the folder could not be made" "hosting/make says why" \
 			"set that right, or remove $hosting_dir" "$scratch/make.log"
@@ -197,6 +203,9 @@ hosting_report() {
 
 	  1. The content of site/ goes to      $answer_web_root${answer_path-}/
 	  2. The folder td-sync-private/ to    $hosting_home/td-sync-private/
+	     Make it there first, empty, and give it 700 (scp -p does): others at that host
+	     must not read td-sync.conf. docs/install-hosting.md says what an FTP program
+	     does that can't.
 	$include
 
 	  4. The first owner, where there is a shell on the host:
@@ -209,7 +218,7 @@ hosting_report() {
 	     It wants the setup_secret of td-sync-private/td-sync.conf, and is there once.
 	  5. Test it, from here:
 	         curl $hosting_url/healthz
-	         curl -H 'Authorization: Bearer TOKEN' $hosting_url/v1/tokens/self
+	         printf 'header = "Authorization: Bearer %s"\n' TOKEN | curl -K - $hosting_url/v1/tokens/self
 	     and that nothing private is served (403 or 404):
 	         curl -o /dev/null -w '%{http_code}\n' ${hosting_url%"${answer_path-}"}/td-sync-private/td-sync.conf
 	TEXT

@@ -314,10 +314,12 @@ is "made again" make_it
 is "it keeps the configuration" grep -q '^# kept' "$up/td-sync-private/td-sync.conf"
 is "the data is its owner's, too" same 700 "$(stat -c %a "$up/td-sync-private/data")"
 is "no other folder is taken for it" not "$src/hosting/make" "$TD_SYNC_BUILD" "$tmp"
-for bad in WEB_ROOT=/srv/www WEB_ROOT=../www 'WEB_ROOT=a"b' WEB_ROOT= URL_PATH=td URL_PATH=/td/ \
-	URL_PATH=/../x DATA= DATA=x/ NOTHING=1; do
+for bad in WEB_ROOT=. WEB_ROOT=./ WEB_ROOT=/srv/www WEB_ROOT=../www 'WEB_ROOT=a"b' WEB_ROOT= URL_PATH=td URL_PATH=/td/ \
+	URL_PATH=/../x DATA= DATA=x/ DATA=../public_html/x DATA=../x/../public_html NOTHING=1; do
 	is "$bad is refused" not "$src/hosting/make" "$TD_SYNC_BUILD" "$tmp/bad" "$bad"
 done
+is "DATA in the web root is refused by its whole path, too" not "$src/hosting/make" "$TD_SYNC_BUILD" "$tmp/bad" \
+	HOME_DIR=/home/anna DATA=/home/anna/public_html/x
 is "and nothing is left of it" not test -e "$tmp/bad.new"
 # Where the two scripts look for td-sync-private/, from wherever they are started.
 finds() {
@@ -330,8 +332,9 @@ finds() {
 }
 is "a path below a deep web root" finds www/example.com/htdocs /a/b
 is "the web root itself" finds public_html ''
-is "where the web root is all there is" finds . /td-sync
-is "or even the service's folder" finds . ''
+for data in ../data ../public_html2; do
+	is "DATA=$data is fine" "$src/hosting/make" "$TD_SYNC_BUILD" "$tmp/beside" "DATA=$data"
+done
 odd='/srv/it'\''s "a" $HOME `x` \ ü'
 rm -rf "$tmp/place"
 "$src/hosting/make" "$TD_SYNC_BUILD" "$tmp/place" "DATA=$odd" >/dev/null
@@ -353,6 +356,7 @@ conf=$tmp/made/td-sync-private/td-sync.conf
 tree() { (cd "$tmp/made" && find . -type f -exec cksum {} + && find . -type f -exec stat -c '%n %a %Y' {} +) | LC_ALL=C sort; }
 is "setup.sh makes it" setup
 is "it says what to upload" grep -q "td-sync-private/ to *$home/td-sync-private/" "$tmp/said"
+is "no command of it shows a token to others" not grep -q -e '-H .*Bearer' "$tmp/said" "$src/docs/install-hosting.md"
 before=$(tree)
 is "again" setup
 is "nothing changes" same "$before" "$(tree)"
@@ -409,6 +413,16 @@ is "nor by a dot" answered data "$home/./public_html/data" 'as a part'
 sed -i "s,^web_root =.*,&/," "$tmp/answers"
 is "nor where the web root ends with a slash" answered data "$home/public_html/data" 'the data folder is in the web root'
 sed -i "s,^\\(web_root =.*\\)/$,\\1," "$tmp/answers"
+# A second site, in the folder of the first one.
+sed "s,^web_root =.*,&/shop/htdocs," "$tmp/answers" >"$tmp/answers-shop"
+shop() { "$src/setup.sh" --answers "$tmp/answers-shop" --yes </dev/null >"$tmp/said" 2>&1 || { cat "$tmp/said"; false; }; }
+is "a site in another one's folder" shop
+is "has its private folder beside both" grep -q "td-sync-private/ to *$home/td-sync-private/" "$tmp/said"
+is "which it finds" grep -qF '/../../../../td-sync-private"' "$tmp/made/site/td-sync.cgi"
+is "and its data there" grep -qx 'data = data' "$conf"
+echo "data = $home/public_html/data" >>"$tmp/answers-shop"
+is "none in the other one's" not shop
+is "it says so" grep -q "is below $home/public_html," "$tmp/said"
 is "beside it is fine" not answered data "$home/public_html2" .
 is "no mail by smtp" answered mail smtp 'no libcurl in it'
 is "no host" answered host 'a b' 'no host name'
@@ -559,20 +573,31 @@ else
 	is "and nobody becomes the owner" set_up 404 "$secret" eve@example.com ''
 	stop_servers
 
-	# The web root is all there is: the private folder lies in it, and is refused.
-	"$src/hosting/make" "$TD_SYNC_BUILD" "$tmp/inside" WEB_ROOT=. >/dev/null
-	rm -rf "$home"
-	mkdir -p "$home/public_html/td-sync"
-	cp -R "$tmp/inside/site/." "$home/public_html/td-sync/"
-	cp -R "$tmp/inside/td-sync-private" "$home/public_html/"
-	ln -s public_html/td-sync-private "$home/td-sync-private" # for this script's eyes
-	at_port
-	is "Apache runs again" apache_start All
-	first_owner "inside"
-	is "inside: it is served" with_key 200 /v1/tokens/self
+	# Uploaded with the folder left open, though the programs may run.
+	upload public_html/td-sync
+	chmod 755 "$home/td-sync-private"
+	mv "$home/td-sync-private/td-sync.conf" "$tmp/later"
+	is "Apache runs with an open folder" apache_start All
+	is "open: what is asked for before there is a configuration" ask 500 /healthz
+	closed() { same 700 "$(stat -c %a "$home/td-sync-private")"; }
+	is "open: closes it" closed
+	mv "$tmp/later" "$home/td-sync-private/td-sync.conf"
+	first_owner open
+	chmod 755 "$home/td-sync-private"
+	is "open: so does each request" with_key 200 /v1/tokens/self
+	is "open: it does" closed
+	chmod 755 "$home/td-sync-private"
+	is "open: and the operator's command" $as_host "$home/td-sync-private/td-sync-admin" user list
+	is "open: it does" closed
+	stop_servers
+
+	# Put into the web root by mistake, the private folder is refused all the same.
+	upload public_html/td-sync
+	cp -Rp "$home/td-sync-private" "$home/public_html/"
+	is "Apache runs with a mistake" apache_start All
 	refused_inside() {
 		(cd "$home/public_html" && find td-sync-private -type f) >"$tmp/files"
-		[ "$(wc -l <"$tmp/files")" -gt 25 ] || return 1
+		[ "$(wc -l <"$tmp/files")" -gt 15 ] || return 1
 		while read -r file; do
 			got=$(curl -sS -o "$tmp/body" -w '%{http_code}' "http://127.0.0.1:$port/$file")
 			[ "$got" = 403 ] || { echo "$got $file"; return 1; }
