@@ -210,6 +210,14 @@ large 8388609 >"$tmp/larger"
 
 push() { with_key "$1" "/v1/projects/$project/sync/push" -H 'Content-Type: application/json' --data-binary "@$2"; }
 
+# An entity whose id has a slash in it.
+cat >"$tmp/slash" <<-TEXT
+	{"device_id":"odd","session_id":"s","events":[{"client_action_id":1,"action_type":"create",
+	"entity_type":"notes","entity_id":"a/b","payload":{"schema_version":1,"new_data":{"id":"a/b",
+	"title":"Odd","content":""},"previous_data":{}},"client_timestamp":"2026-11-26T10:00:00Z"}]}
+TEXT
+reads_slash() { exits 0 --dir "$tmp/office" history notes/a/b && printed Odd; }
+
 # replica NAME: a td project.
 replica() {
 	rm -rf "$tmp/$1"
@@ -218,8 +226,9 @@ replica() {
 }
 rows() { sqlite3 "$tmp/$1/.todos/issues.db" "SELECT count(*) FROM issues"; }
 
-# What every server must do, as it was just set up: whole syncs of our client, what a
-# stock client sends, and errors as JSON.
+# serves SERVER STATUS_AND_TYPE: what every server must do, as it was just set up: whole
+# syncs of our client, what a stock client sends, and errors as JSON. The answer to %2F in
+# a path is the server's.
 serves() {
 	is "$1: the service is below a path" ask 200 /healthz
 	is "$1: no token is refused as JSON" refused 401 unauthorized /v1/projects
@@ -264,6 +273,11 @@ serves() {
 	is "$1: nor one in pieces" refused 413 too_large "/v1/projects/$project/sync/push" \
 		-H "Authorization: Bearer $TD_AUTH_KEY" -H 'Transfer-Encoding: chunked' \
 		--data-binary "@$tmp/larger"
+	is "$1: an id with a slash" push 200 "$tmp/slash"
+	is "$1: its history" with_key 200 "/v1/projects/$project/entities/notes/a/b/history"
+	is "$1: our client reads it" reads_slash
+	is "$1: as %2F it is ${2%% *}" with_key "${2%% *}" "/v1/projects/$project/entities/notes/a%2Fb/history"
+	is "$1: by ${2#* }" same "${2#* }" "${got#* }"
 	is "$1: many at once" hammer
 	is "$1: no file of ours is served" not_served
 	is "$1: nothing was wrong" not grep -q '"level":"error"' "$home/td-sync-private/error.log"
@@ -549,7 +563,7 @@ else
 	is "what was made is the owner's alone" same '' \
 		"$(find "$home/td-sync-private/data" -mindepth 1 ! -name .htaccess -perm /077)"
 	: >"$home/td-sync-private/error.log"
-	serves "Apache, CGI"
+	serves "Apache, CGI" '404 text/html; charset=iso-8859-1'
 	stop_servers
 
 	# Uploaded by FTP: all modes are lost, and two are set by hand.
@@ -648,7 +662,7 @@ else
 	upload public_html/td-sync
 	is "Apache with mod_fcgid runs" apache_start All fcgid
 	first_owner mod_fcgid
-	serves mod_fcgid
+	serves mod_fcgid '404 text/html; charset=iso-8859-1'
 	is "a worker stays" sh -c "ps -eo args | grep -v grep | grep -q 'lib/ld.so.*td-sync.fcgi'"
 	is "it has served" not grep -q 'Premature end' "$host/apache.log"
 	is "a login's body above 128 KiB" refused 413 too_large /v1/auth/device/start \
@@ -664,7 +678,7 @@ else
 	upload public_html/td-sync
 	is "lighttpd runs" lighttpd_start
 	first_owner lighttpd
-	serves lighttpd
+	serves lighttpd '200 application/json'
 	stop_servers
 fi
 totals

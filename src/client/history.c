@@ -231,15 +231,21 @@ show_page(struct history *h, struct span json)
 	return work_local(&h->w, rc);
 }
 
-/* Append a segment of a path. */
+/*
+ * Append an id to a path. A slash goes as it is: Apache refuses %2F unless the host's own
+ * configuration allows it. Not beside another sign, though: web servers make one of two
+ * slashes, and take dots between them away.
+ */
 static void
-add_segment(struct buf *out, const char *text)
+add_id(struct buf *out, const char *id)
 {
-	for (; *text != '\0'; text++)
-		if (isalnum((unsigned char)*text) || strchr("-._~", *text) != NULL)
-			buf_add_byte(out, *text);
+	for (const char *p = id; *p != '\0'; p++)
+		if (isalnum((unsigned char)*p) || strchr("-._~", *p) != NULL ||
+		    (*p == '/' && p > id && isalnum((unsigned char)p[-1]) &&
+		     isalnum((unsigned char)p[1])))
+			buf_add_byte(out, *p);
 		else
-			buf_addf(out, "%%%02X", (unsigned char)*text);
+			buf_addf(out, "%%%02X", (unsigned char)*p);
 }
 
 static enum tdsync_rc
@@ -251,7 +257,7 @@ fetch_page(struct history *h)
 	enum tdsync_rc rc;
 
 	buf_addf(&route, "entities/%s/", h->type->table);
-	add_segment(&route, h->id);
+	add_id(&route, h->id);
 	buf_addf(&route, "/history?after_server_seq=%lld&limit=%d", (long long)h->after, PAGE);
 	if (buf_cstr(&route) == NULL)
 		rc = work_local(w, no_memory(&w->t->err));
