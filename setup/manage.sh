@@ -28,7 +28,7 @@ kept_answers() (
 )
 
 # find_installation: the one that --answers or KIND names, or that there is.
-# Its answers are taken, and it is ready.
+# Its answers are taken, of a copy of them, too (taken_from), and it is ready.
 find_installation() {
 	answers_file=$answers_given
 	looked=
@@ -55,13 +55,17 @@ find_installation() {
 		answer dir "$place"
 	fi
 	answer_rest
+	# Where they lie, whoever works there has his lock.
+	taken_from=$answers_file
+	answers_file=$("${kind}_answers")
+	place=$(dirname -- "$answers_file")
 	"${kind}_ready"
 	kind_steps
 }
 
 status_run() {
 	find_installation
-	printf '%s, by the answers in %s\n' "$kind" "$answers_file"
+	printf '%s, by the answers in %s\n' "$kind" "$taken_from"
 	all=0
 	for this_step in $steps; do
 		function=step_$(printf '%s' "$this_step" | tr - _)
@@ -72,7 +76,7 @@ status_run() {
 			printf '  %-14s NOT so: %s\n' "$this_step" "$("${function}_what")"
 		fi
 	done
-	[ "$all" = 0 ] || printf '%s\n' "What is not so: ./setup.sh $kind --answers $(quoted "$answers_file") --yes"
+	[ "$all" = 0 ] || printf '%s\n' "What is not so: ./setup.sh $kind --answers $(quoted "$taken_from") --yes"
 	return "$all"
 }
 

@@ -34,6 +34,16 @@ typed() {
 		timeout 120 script -qec "sh '$tmp/command'" "$tmp/typescript" >"$tmp/out" 2>&1) || status=$?
 	return "$status"
 }
+held() { # held FOLDER ARGUMENT...: it is refused while another one works in the folder
+	flock -o "$1/setup.lock" sleep 20 &
+	holder=$!
+	sleep 0.3
+	shift
+	status=0
+	refused "another setup.sh works" "$@" || status=$?
+	kill "$holder"
+	return "$status"
+}
 value() { sed -n "s/^$2 = //p" "$1"; }
 works_in() {
 	find /proc/[0-9]*/cwd -maxdepth 0 -lname "$1/*" 2>/dev/null | grep .
@@ -71,6 +81,15 @@ is "a demo that was moved is found where it is" setup upgrade --dir "$top/moved"
 is "its answers, too" same "$(value "$top/moved/answers" port)" "$port"
 moved_back() { setup demo stop --dir "$top/moved" && mv "$top/moved" "$top/asked" && setup demo --dir "$top/asked"; }
 is "and moved back" moved_back
+mkdir "$top/copies"
+cp "$kept" "$top/copies/answers"
+is "status by a copy of the answers" setup status --answers "$top/copies/answers"
+is "says by which" said "^demo, by the answers in $top/copies/answers"
+is "upgrade by it waits for who works there" held "$top/asked" upgrade --answers "$top/copies/answers"
+is "so does uninstall" held "$top/asked" uninstall --answers "$top/copies/answers"
+is "it runs all the time" works_in "$top/asked"
+is "then it does its work" setup upgrade --answers "$top/copies/answers"
+is "and leaves nothing beside the copy" same "$(ls -A "$top/copies")" answers
 log=$(sqlite3 "$top"/asked/data/projects/*/events.db "SELECT count(*) FROM event")
 is "uninstall --dry-run" setup uninstall --dir "$top/asked" --dry-run
 is "changes nothing" works_in "$top/asked"
@@ -86,8 +105,9 @@ is "the data is not removed without being asked for twice" refused "asked for tw
 is "nor when a person says no" not typed "no\n" uninstall --dir "$top/asked" --remove-data
 is "which was asked" said "Type remove"
 is "it is there still" setup status --dir "$top/asked"
-is "with a yes it is" typed "remove\n" uninstall --dir "$top/asked" --remove-data
+is "with a yes it is" typed "remove\n" uninstall --answers "$top/copies/answers" --remove-data
 is "all of it" not test -e "$top/asked"
+is "the copy is whose it is" same "$(ls -A "$top/copies")" answers
 is "nothing runs" not works_in "$top"
 
 echo "# a file of answers"
@@ -181,16 +201,9 @@ mkdir "$top/foreign"
 before=$(find "$top/foreign" | sort | cksum)
 is "a folder that is another server's data" refused "holds other files" demo --dir "$top/foreign" --port "$port"
 is "which stays as it is" same "$(find "$top/foreign" | sort | cksum)" "$before"
-held() { # held FOLDER: while another one works there
-	mkdir -p "$1"
-	: >"$1/ABOUT.txt"
-	flock "$1/setup.lock" sleep 20 &
-	holder=$!
-	sleep 0.3
-	refused "another setup.sh works" demo --dir "$1" --port "$port" || { kill "$holder"; return 1; }
-	kill "$holder"
-}
-is "two at once" held "$top/held"
+mkdir "$top/held"
+: >"$top/held/ABOUT.txt"
+is "two at once" held "$top/held" demo --dir "$top/held" --port "$port"
 is "neither started anything" not works_in "$top/held"
 mkdir "$tmp/disk"
 if mount -t tmpfs -o size=200k,mode=755 tmpfs "$tmp/disk" 2>/dev/null; then
