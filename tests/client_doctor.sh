@@ -96,6 +96,8 @@ is "is told" found warning clock 'ahead of the server'
 is "another port gets no token" found warning token 'was not sent'
 is "TLS spoken where there is none" doctor 6 "https://127.0.0.1:$port"
 is "is told" found error tls .
+is "as what it is" grep -q '"check":"tls".*speaks plain http.*is the port right' "$tmp/out"
+is "not as a certificate's fault" not grep -q certificate "$tmp/out"
 
 # TLS that is none of anybody's, and one that ends soon
 tls() {
@@ -121,6 +123,7 @@ secure=https://localhost:$((port + 9))
 tls 30
 is "a certificate that nobody knows" doctor 6 "$secure"
 is "is told" found error tls certificate
+is "with what to do about it" grep -q '"check":"tls".*authority has to be made known' "$tmp/out"
 authorities=/etc/ssl/certs/ca-certificates.crt
 # trusting CODE: the same where this machine knows it, for that one process.
 trusting() {

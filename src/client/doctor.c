@@ -128,6 +128,9 @@ reached(struct doctor *d, const struct transport_found *f)
 			"machine online?" },
 		[STAGE_CONNECT] = { "connect", "there is no web server at that place, or a firewall is "
 			"before it", "is the port right? is the server up? ask its operator" },
+		[STAGE_SECURE] = { "tls", "what is at that port speaks plain http, or a TLS that is not "
+			"taken here", "is the port right? https has another one than http (443, where none "
+			"is given): ask its operator" },
 		[STAGE_TLS] = { "tls", "somebody else could read and change what is sent",
 			"where the certificate has expired or is for another name, the operator has to "
 			"renew it; an organisation's own authority has to be made known to this machine" },

@@ -412,9 +412,10 @@ stage_of(CURLcode code, const struct sink *s, bool asked)
 	case CURLE_COULDNT_CONNECT:
 		return STAGE_CONNECT;
 	case CURLE_SSL_CONNECT_ERROR:
+	case CURLE_SSL_CIPHER:
+		return STAGE_SECURE;
 	case CURLE_PEER_FAILED_VERIFICATION:
 	case CURLE_SSL_CERTPROBLEM:
-	case CURLE_SSL_CIPHER:
 	case CURLE_SSL_CACERT_BADFILE:
 	case CURLE_SSL_ISSUER_ERROR:
 		return STAGE_TLS;

@@ -69,7 +69,8 @@ enum rc transport_http(const char *url, struct transport **out, struct err *err)
 enum transport_stage {
 	STAGE_NAME,    /* the host's name has no address */
 	STAGE_CONNECT, /* nobody took the connection */
-	STAGE_TLS,     /* no secure one: a certificate, most often */
+	STAGE_SECURE,  /* no secure one was agreed on: there is no TLS, most often */
+	STAGE_TLS,     /* one whose certificate is not taken */
 	STAGE_ANSWER,  /* no answer, or half of one */
 	STAGE_BODY,    /* what was announced was asked for */
 	STAGE_DONE     /* an answer came */
