@@ -378,7 +378,7 @@ is "are told" found warning nginx 'set_real_ip_from is everybody'
 is "no place for pushes" wrong 's,location ~ /sync/push\$,location ~ /sync/pull$,' 7
 is "is told" found warning nginx 'no location for pushes'
 is "what nginx can't read" wrong 's/^server {/server { nonsense;/' 7
-is "is told" found ok nginx 'not looked at: .*-T failed'
+is "is told" found warning nginx 'a configuration that is wrong: .*-T failed: .*nonsense'
 cp "$tmp/td-sync.conf" "$conf"
 is "what nginx has not read again since it was changed" doctor 7 --url "$url"
 is "is told" found warning nginx 'td-sync.conf was changed after nginx read it'
@@ -388,6 +388,68 @@ sleep 1
 is "what it has" doctor 7 --url "$url"
 is "is not" not found warning nginx '.'
 
+# Started by files, and for a folder, whose names have blanks.
+cp -a "$data" "$tmp/my data"
+mkdir "$tmp/my nginx"
+blank() { # blank HOW: the folder's name, as that nginx has it
+	cat >"$tmp/my nginx/nginx.conf" <<END
+user $(id -un);
+pid nginx.pid;
+events { }
+http {
+	access_log off;
+	client_body_temp_path 1;
+	proxy_temp_path 2;
+	fastcgi_temp_path 3;
+	uwsgi_temp_path 4;
+	scgi_temp_path 5;
+	server {
+		listen 127.0.0.1:$((port + 9));
+		location /pages/ { alias	$1; }
+		location /sync/push { client_max_body_size 10m; fastcgi_pass unix:$tmp/none; }
+	}
+}
+END
+	(cd / && nginx -p "$tmp/my nginx" -e "$tmp/my nginx/error.log" -c "$tmp/my nginx/nginx.conf")
+	at="$tmp/my data"
+	looked=0
+	doctor 6 || looked=$?
+	at=$data
+	kill "$(cat "$tmp/my nginx/nginx.pid")"
+	return "$looked"
+}
+small() { found error nginx 'client_max_body_size is 10485760 bytes'; }
+for how in "'$tmp/my data/pages/'" "\"$tmp/my data/pages/\"" "$tmp/my\\ data/pages/" "'../my data/pages/'"; do
+	is "a folder with a blank: $how" blank "$how"
+	is "is looked at" small
+done
+
+# Where ours is found, it is no matter what another installation's nginx says.
+cp "$tmp/fronts/sites.conf" "$tmp/sites.conf"
+echo 'nonsense on;' >>"$tmp/fronts/sites.conf"
+is "another installation's nginx whose configuration is wrong" doctor 7 --url "$url"
+is "is no fault of this one's" not found warning nginx '.'
+is "which is looked at" found ok nginx 'are right'
+cp "$tmp/sites.conf" "$tmp/fronts/sites.conf"
+
+# In a container, a name stands for another program.
+if can_mount; then
+	mkdir "$tmp/container"
+	printf '#!/bin/sh\n: >"%s/ran"\n' "$tmp" >"$tmp/container/nginx"
+	chmod 755 "$tmp/container/nginx"
+	unshare -m sh -c 'mount -t tmpfs none "$1/container" && cp "$(command -v nginx)" "$1/container/" &&
+		cd / && "$1/container/nginx" -p "$1/my nginx" -e "$1/my nginx/error.log" -c "$1/my nginx/nginx.conf"' \
+		sh "$tmp"
+	at="$tmp/my data"
+	is "an nginx in a container" doctor 7
+	is "is not asked" found ok nginx 'no nginx was found here'
+	is "nor what has its name here" not test -e "$tmp/ran"
+	at=$data
+	kill "$(cat "$tmp/my nginx/nginx.pid")"
+else
+	echo "skipped: an nginx in a container (needs root)"
+fi
+
 # --- the front door ---
 
 is "a front door that drops the token" doctor 6 --url "$(at 1)"
@@ -395,7 +457,6 @@ is "is told" found error token_arrives 'drops the Authorization header'
 is "a folder that is handed out" doctor 6 --url "$(at 2)"
 is "is told" found error exposed '/data/td-sync-doctor-[0-9a-f]* is handed out'
 is "with what to do about the keys" grep -q 'key rotate --overlap 0' "$tmp/out"
-cp -a "$data" "$tmp/my data"
 at="$tmp/my data"
 is "one whose name has a blank" doctor 6 --url "$(at 2)"
 is "is found, too" found error exposed '/my%20data/td-sync-doctor-[0-9a-f]* is handed out'

@@ -21,33 +21,125 @@
 #define FILE_MARK "# configuration file " /* before each file that nginx -T prints */
 #define EDIT_SLACK_S 2 /* as exactly as it is known when a process began */
 
+/* --- directives --- */
+
+#define WORDS 8
+#define WORD 512
+
+/* A directive: its words, cut. */
+struct directive {
+	char word[WORDS][WORD];
+	size_t n;
+	char end;             /* ';', '{', or '}' and 0 where there is none */
+};
+
+static void
+skip_blank(const char **p, const char *end)
+{
+	while (*p < end && (strchr(" \t\r\n", **p) != NULL || **p == '#'))
+		if (**p == '#')
+			while (*p < end && **p != '\n')
+				(*p)++;
+		else
+			(*p)++;
+}
+
+static void
+read_word(const char **p, const char *end, char out[WORD])
+{
+	char quote = **p == '"' || **p == '\'' ? *(*p)++ : '\0';
+	size_t n = 0;
+
+	for (; *p < end; (*p)++) {
+		if (**p == '\\' && *p + 1 < end)
+			(*p)++;
+		else if (quote != '\0' ? **p == quote : strchr(" \t\r\n;{", **p) != NULL &&
+		         !(**p == '{' && n > 0 && out[n - 1] == '$'))
+			break;
+		if (n < WORD - 1)
+			out[n++] = **p;
+	}
+	if (quote != '\0' && *p < end)
+		(*p)++;
+	out[n] = '\0';
+}
+
+static void
+read_directive(const char **p, const char *end, struct directive *out)
+{
+	char spare[WORD];
+
+	out->n = 0;
+	out->end = '\0';
+	for (;;) {
+		skip_blank(p, end);
+		if (*p == end)
+			return;
+		if (**p == ';' || **p == '{' || **p == '}') {
+			out->end = *(*p)++;
+			return;
+		}
+		read_word(p, end, out->n < WORDS ? out->word[out->n] : spare);
+		if (out->n < WORDS)
+			out->n++;
+	}
+}
+
 /* --- taking it --- */
+
+/* Whether an option begins there, which is a letter and stands for itself. */
+static bool
+is_option(const char *p)
+{
+	return p[0] == '-' && p[1] != '\0' && (p[2] == ' ' || p[2] == '\0');
+}
+
+/* Cut off what stands before the next option of a title; where that begins. */
+static char *
+cut_value(char *p)
+{
+	char *end = p;
+
+	while (*p != '\0' && !is_option(p)) {
+		p += strcspn(p, " ");
+		end = p;
+		p += strspn(p, " ");
+	}
+	if (end != p)
+		*end = '\0';
+	return p;
+}
 
 /*
  * The arguments that an nginx was started with, out of its title, which has them with
- * blanks between; of these what names its files.
+ * blanks between; of these what names its files. There may be blanks in their names.
  */
 static size_t
 take_arguments(char *title, const char **argv, size_t max)
 {
 	size_t n = 0;
-	char *save = NULL;
+	char *p = cut_value(title);
 
-	for (char *word = strtok_r(title, " ", &save); word != NULL && n + 2 < max;
-	     word = strtok_r(NULL, " ", &save))
-		if (strcmp(word, "-p") == 0 || strcmp(word, "-c") == 0 || strcmp(word, "-e") == 0) {
-			argv[n++] = word;
-			if ((argv[n++] = strtok_r(NULL, " ", &save)) == NULL)
-				return n - 2;
+	while (*p != '\0' && n + 2 < max) {
+		bool names = strchr("pce", p[1]) != NULL;
+		char *value = p[2] == '\0' ? p + 2 : p + 3, *option = p;
+
+		p[2] = '\0';
+		p = cut_value(value);
+		if (names && *value != '\0') {
+			argv[n++] = option;
+			argv[n++] = value;
 		}
+	}
 	return n;
 }
 
 /* The folder that an `alias` of td-sync's site lies in, against nginx's own. */
 static bool
-is_below(const struct doctor *d, const char *alias, size_t n, const char *prefix)
+is_below(const struct doctor *d, const char *alias, const char *prefix)
 {
 	char path[PATH_MAX], real[PATH_MAX];
+	size_t n = strlen(alias);
 
 	while (n > 0 && alias[n - 1] == '/')
 		n--;
@@ -60,18 +152,18 @@ is_below(const struct doctor *d, const char *alias, size_t n, const char *prefix
 
 /* Whether a configuration has to do with the data folder. */
 static bool
-serves_folder(const struct doctor *d, const char *text, const char *const *argv)
+serves_folder(const struct doctor *d, struct span text, const char *const *argv)
 {
-	static const char name[] = "alias ";
-	const char *prefix = "";
+	const char *prefix = "", *end = text.p + text.len;
+	struct directive one;
 
 	for (size_t i = 0; argv[i] != NULL; i++)
 		if (strcmp(argv[i], "-p") == 0)
 			prefix = argv[i + 1];
-	for (const char *p = text; (p = strstr(p, name)) != NULL;) {
-		p += sizeof(name) - 1;
-		p += *p == '"';
-		if (is_below(d, p, strcspn(p, "\";\n"), prefix))
+	for (const char *p = text.p; p < end;) {
+		read_directive(&p, end, &one);
+		if (one.n == 2 && strcmp(one.word[0], "alias") == 0 &&
+		    is_below(d, one.word[1], prefix))
 			return true;
 	}
 	return false;
@@ -144,6 +236,22 @@ find_edited(struct doctor *d, int64_t since)
 	}
 }
 
+/* The program of a process, where it is that file here, too: a container has others. */
+static bool
+find_program(long pid, char out[PATH_MAX])
+{
+	struct stat theirs, here;
+	char path[64];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%ld/exe", pid);
+	if ((n = readlink(path, out, PATH_MAX - 1)) <= 0)
+		return false;
+	out[n] = '\0';
+	return stat(path, &theirs) == 0 && stat(out, &here) == 0 &&
+	    theirs.st_dev == here.st_dev && theirs.st_ino == here.st_ino;
+}
+
 /*
  * Ask an nginx of ours for its configuration. Of ours: else whoever calls a process like
  * that could make root run it.
@@ -155,7 +263,6 @@ ask_nginx(struct doctor *d, long pid)
 	struct buf title = { 0 }, said = { 0 };
 	char path[64], exe[PATH_MAX];
 	struct stat st;
-	ssize_t n;
 	int code;
 
 	snprintf(path, sizeof(path), "/proc/%ld", pid);
@@ -163,15 +270,12 @@ ask_nginx(struct doctor *d, long pid)
 		return;
 	snprintf(path, sizeof(path), "/proc/%ld/cmdline", pid);
 	fs_read(path, 1 << 16, &title, NULL);
-	snprintf(path, sizeof(path), "/proc/%ld/exe", pid);
-	n = readlink(path, exe, sizeof(exe) - 1);
-	if (n > 0 && buf_cstr(&title) != NULL &&
-	    strncmp(title.p, TITLE, sizeof(TITLE) - 1) == 0) {
-		exe[n] = '\0';
+	if (buf_cstr(&title) != NULL && strncmp(title.p, TITLE, sizeof(TITLE) - 1) == 0 &&
+	    find_program(pid, exe)) {
 		argv[0] = exe;
 		take_arguments(title.p + sizeof(TITLE) - 1, argv + 2, 12);
 		code = doctor_program(argv, NULL, true, SECONDS, &said);
-		if (code == 0 && buf_cstr(&said) != NULL && serves_folder(d, said.p, argv)) {
+		if (code == 0 && buf_cstr(&said) != NULL && serves_folder(d, buf_span(&said), argv)) {
 			buf_free(&d->nginx);
 			d->nginx = said;
 			said = (struct buf){ 0 };
@@ -217,68 +321,6 @@ struct reading {
 	int depth;
 	bool failed;          /* it is no configuration as this knows them */
 };
-
-#define WORDS 8
-#define WORD 256
-
-/* A directive: its words, cut. */
-struct directive {
-	char word[WORDS][WORD];
-	size_t n;
-	char end;             /* ';', '{', or '}' and 0 where there is none */
-};
-
-static void
-skip_blank(const char **p, const char *end)
-{
-	while (*p < end && (strchr(" \t\r\n", **p) != NULL || **p == '#'))
-		if (**p == '#')
-			while (*p < end && **p != '\n')
-				(*p)++;
-		else
-			(*p)++;
-}
-
-static void
-read_word(const char **p, const char *end, char out[WORD])
-{
-	char quote = **p == '"' || **p == '\'' ? *(*p)++ : '\0';
-	size_t n = 0;
-
-	for (; *p < end; (*p)++) {
-		if (**p == '\\' && *p + 1 < end)
-			(*p)++;
-		else if (quote != '\0' ? **p == quote : strchr(" \t\r\n;{", **p) != NULL &&
-		         !(**p == '{' && n > 0 && out[n - 1] == '$'))
-			break;
-		if (n < WORD - 1)
-			out[n++] = **p;
-	}
-	if (quote != '\0' && *p < end)
-		(*p)++;
-	out[n] = '\0';
-}
-
-static void
-read_directive(const char **p, const char *end, struct directive *out)
-{
-	char spare[WORD];
-
-	out->n = 0;
-	out->end = '\0';
-	for (;;) {
-		skip_blank(p, end);
-		if (*p == end)
-			return;
-		if (**p == ';' || **p == '{' || **p == '}') {
-			out->end = *(*p)++;
-			return;
-		}
-		read_word(p, end, out->n < WORDS ? out->word[out->n] : spare);
-		if (out->n < WORDS)
-			out->n++;
-	}
-}
 
 /* On behind a block that was entered; what was in it. */
 static struct span
@@ -475,13 +517,21 @@ doctor_nginx(struct doctor *d)
 		"sees them", "put td-sync's site as it is shipped beside the others" };
 	const struct finding edited = { LEVEL_WARNING, "nginx", "it goes on with what it read before",
 		"nginx -t, then nginx -s reload" };
+	const struct finding unread = { LEVEL_WARNING, "nginx", "it would not start with it again, nor "
+		"take it; if it serves this folder, that could not be looked at", "set right what it says, "
+		"then nginx -t" };
 	struct reading r = { .d = d };
 	struct scope all = { .body = 1 << 20, .buffers = true };
 	const char *first, *line, *next;
 
+	if (d->nginx.len == 0 && d->nginx_why[0] != '\0') {
+		doctor_say(d, &unread, "an nginx that runs here has a configuration that is wrong: %s",
+		           d->nginx_why);
+		return;
+	}
 	if (d->nginx.len == 0) {
-		doctor_ok(d, "nginx", "not looked at: %s", d->nginx_why[0] != '\0' ? d->nginx_why
-		          : geteuid() == 0 ? "no nginx runs here that serves this folder"
+		doctor_ok(d, "nginx", "not looked at: %s", geteuid() == 0
+		          ? "no nginx was found here that serves this folder"
 		          : "no nginx of this user's runs here; as root its configuration is read, too");
 		return;
 	}
