@@ -266,11 +266,7 @@ is "is told" found error project 'is gone from the server'
 
 # --- the server is down ---
 
-kill "$(cat "$demo/run/td-sync.pid")"
-for _ in $(seq 100); do
-	[ -e "$demo/run/td-sync.pid" ] || break
-	sleep 0.1
-done
+end_pool
 is "no workers" doctor 6
 is "are told" found error health 'out of order (503)'
 

@@ -55,6 +55,14 @@ http {
 END
 	(cd "$tmp/fronts" && nginx -e "$tmp/fronts/error.log" -c "$tmp/fronts/nginx.conf")
 }
+# end_pool: the workers end; nginx stays.
+end_pool() {
+	kill "$(cat "$demo/run/td-sync.pid")"
+	for _ in $(seq 100); do
+		[ -e "$demo/run/td-sync.pid" ] || break
+		sleep 0.1
+	done
+}
 stop_all() {
 	[ ! -s "$tmp/fronts/nginx.pid" ] || kill "$(cat "$tmp/fronts/nginx.pid")" || true
 	"$src/setup.sh" demo stop --dir "$demo" || true

@@ -573,11 +573,7 @@ is "two pools" doctor 7
 is "are told" found warning pool '2 pools'
 kill $second
 wait $second 2>/dev/null || true
-kill "$(cat "$demo/run/td-sync.pid")"
-for _ in $(seq 100); do
-	[ -e "$demo/run/td-sync.pid" ] || break
-	sleep 0.1
-done
+end_pool
 is "no pool" doctor 6
 is "is seen from outside" found error health 'out of order (503)'
 is "and here" found warning pool 'no td-sync.fcgi runs'

@@ -7,22 +7,11 @@
 . "${0%/*}/lib.sh"
 
 needs nginx sqlite3 curl script
-TMPDIR=$tmp/tmp
-export TMPDIR
-mkdir "$TMPDIR"
+# shellcheck source=tests/setup-lib.sh
+. "${0%/*}/setup-lib.sh"
 top="$tmp/a dèmo's folder"
 mkdir -- "$top"
-port=$(free_port)
 
-setup() { timeout 120 "$src/setup.sh" "$@" </dev/null >"$tmp/out" 2>&1; }
-# refused PATTERN ARGUMENT...: it fails, and says a sentence with PATTERN and what to do.
-refused() {
-	pattern=$1
-	shift
-	! setup "$@" || return 1
-	grep -q -- "$pattern" "$tmp/out" && grep -q 'what to do: .' "$tmp/out"
-}
-said() { grep -q -- "$1" "$tmp/out"; }
 # typed TEXT ARGUMENT...: on a terminal where a person types these lines.
 typed() {
 	text=$1
@@ -45,9 +34,6 @@ held() { # held FOLDER ARGUMENT...: it is refused while another one works in the
 	return "$status"
 }
 value() { sed -n "s/^$2 = //p" "$1"; }
-works_in() {
-	find /proc/[0-9]*/cwd -maxdepth 0 -lname "$1/*" 2>/dev/null | grep .
-}
 
 echo "# asked on a terminal"
 is "without a terminal it only says how it is used" not setup

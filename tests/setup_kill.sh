@@ -6,12 +6,8 @@
 . "${0%/*}/lib.sh"
 
 needs nginx sqlite3 curl setsid
-TMPDIR=$tmp/tmp
-export TMPDIR
-mkdir "$TMPDIR"
-port=$(free_port)
-
-setup() { timeout 120 "$src/setup.sh" "$@" </dev/null >"$tmp/out" 2>&1; }
+# shellcheck source=tests/setup-lib.sh
+. "${0%/*}/setup-lib.sh"
 
 # killed FOLDER STEP SECONDS: a run that is killed so long after STEP began.
 killed() {

@@ -6,20 +6,10 @@
 . "${0%/*}/lib.sh"
 
 needs nginx sqlite3 curl script
-TMPDIR=$tmp/tmp
-export TMPDIR
-mkdir -m 1777 "$TMPDIR"
+# shellcheck source=tests/setup-lib.sh
+. "${0%/*}/setup-lib.sh"
 chmod 755 "$tmp" # an ordinary user comes here, too
-port=$(free_port)
 
-setup() { timeout 120 "$src/setup.sh" "$@" </dev/null >"$tmp/out" 2>&1; }
-refused() {
-	pattern=$1
-	shift
-	! setup "$@" || return 1
-	grep -q -- "$pattern" "$tmp/out" && grep -q 'what to do: .' "$tmp/out"
-}
-works_in() { find /proc/[0-9]*/cwd -maxdepth 0 -lname "$1/*" 2>/dev/null | grep .; }
 # What a client's request, or SQLite for whoever reads, writes to is left out.
 tree() {
 	find "$1" ! -name '*access.log' ! -name '*-wal' ! -name '*-shm' ! -path '*/data/metrics' \
