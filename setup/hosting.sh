@@ -204,8 +204,7 @@ hosting_report() {
 	  1. The content of site/ goes to      $answer_web_root${answer_path-}/
 	  2. The folder td-sync-private/ to    $hosting_home/td-sync-private/
 	     Make it there first, empty, and give it 700 (scp -p does): others at that host
-	     must not read td-sync.conf. docs/install-hosting.md says what an FTP program
-	     does that can't.
+	     must not read td-sync.conf. docs/install-hosting.md says more.
 	$include
 
 	  4. The first owner, where there is a shell on the host:

@@ -28,7 +28,7 @@ kept_answers() (
 )
 
 # find_installation: the one that --answers or KIND names, or that there is.
-# Its answers are taken, of a copy of them, too (taken_from), and it is ready.
+# Its answers are taken (from taken_from, which may be a copy), and it is ready.
 find_installation() {
 	answers_file=$answers_given
 	looked=
@@ -55,7 +55,7 @@ find_installation() {
 		answer dir "$place"
 	fi
 	answer_rest
-	# Where they lie, whoever works there has his lock.
+	# The lock is where the installation's own answers are.
 	taken_from=$answers_file
 	answers_file=$("${kind}_answers")
 	place=$(dirname -- "$answers_file")

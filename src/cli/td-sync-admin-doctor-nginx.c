@@ -152,15 +152,15 @@ is_below(const struct doctor *d, const char *alias, const char *prefix)
 
 /* Whether a configuration has to do with the data folder. */
 static bool
-serves_folder(const struct doctor *d, struct span text, const char *const *argv)
+serves_folder(const struct doctor *d, const char *text, const char *const *argv)
 {
-	const char *prefix = "", *end = text.p + text.len;
+	const char *prefix = "", *end = text + strlen(text);
 	struct directive one;
 
 	for (size_t i = 0; argv[i] != NULL; i++)
 		if (strcmp(argv[i], "-p") == 0)
 			prefix = argv[i + 1];
-	for (const char *p = text.p; p < end;) {
+	for (const char *p = strstr(text, FILE_MARK); p != NULL && p < end;) {
 		read_directive(&p, end, &one);
 		if (one.n == 2 && strcmp(one.word[0], "alias") == 0 &&
 		    is_below(d, one.word[1], prefix))
@@ -275,7 +275,7 @@ ask_nginx(struct doctor *d, long pid)
 		argv[0] = exe;
 		take_arguments(title.p + sizeof(TITLE) - 1, argv + 2, 12);
 		code = doctor_program(argv, NULL, true, SECONDS, &said);
-		if (code == 0 && buf_cstr(&said) != NULL && serves_folder(d, buf_span(&said), argv)) {
+		if (code == 0 && buf_cstr(&said) != NULL && serves_folder(d, said.p, argv)) {
 			buf_free(&d->nginx);
 			d->nginx = said;
 			said = (struct buf){ 0 };
