@@ -14,8 +14,10 @@
 #include <errno.h>
 #include <glob.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/mount.h>
 #include <sys/wait.h>
 
 static struct site site;
@@ -1052,6 +1054,307 @@ run_sql(const char *file, const char *sql)
 	sqlite3_close(db);
 }
 
+/* All that is in server.db, the schema too, as text. */
+static void
+dump(struct buf *out)
+{
+	static const char tables[] =
+	    "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name";
+	struct buf sql = { 0 };
+	char path[PATH_MAX + 64];
+	sqlite3_stmt *list, *rows;
+	sqlite3 *db;
+
+	buf_reset(out);
+	snprintf(path, sizeof(path), "%s/server.db", site.data);
+	ck_assert_int_eq(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL), SQLITE_OK);
+	buf_add_str(&sql, "SELECT type, name, sql FROM sqlite_schema ORDER BY name");
+	ck_assert_int_eq(sqlite3_prepare_v2(db, tables, -1, &list, NULL), SQLITE_OK);
+	do {
+		ck_assert_ptr_nonnull(buf_cstr(&sql));
+		ck_assert_int_eq(sqlite3_prepare_v2(db, sql.p, -1, &rows, NULL), SQLITE_OK);
+		while (sqlite3_step(rows) == SQLITE_ROW) {
+			for (int i = 0; i < sqlite3_column_count(rows); i++)
+				buf_addf(out, "%s|", sqlite3_column_type(rows, i) == SQLITE_NULL ? "NULL"
+				         : (const char *)sqlite3_column_text(rows, i));
+			buf_add_str(out, "\n");
+		}
+		sqlite3_finalize(rows);
+		buf_reset(&sql);
+		if (sqlite3_step(list) == SQLITE_ROW)
+			buf_addf(&sql, "SELECT * FROM \"%s\"", (const char *)sqlite3_column_text(list, 0));
+	} while (sql.len > 0);
+	sqlite3_finalize(list);
+	sqlite3_close(db);
+	buf_free(&sql);
+	ck_assert_ptr_nonnull(buf_cstr(out));
+}
+
+static int
+kept_format(void)
+{
+	int format, known;
+
+	ck_assert_int_eq(accounts_format(site.data, &format, &known, NULL), RC_OK);
+	return format;
+}
+
+/* The folder is what was packed, byte for byte, but for what the command names. */
+static bool
+is_as_packed(int format, const char *exclude)
+{
+	struct buf command = { 0 };
+	char name[32], path[FIXTURE_PATH];
+	int status;
+
+	snprintf(name, sizeof(name), "data-format%d.tar", format);
+	ck_assert(fixture_find(name, path));
+	buf_addf(&command, "rm -rf '%s/packed' && mkdir '%s/packed' && tar -C '%s/packed' -xf '%s'"
+	         " && diff -r %s '%s/packed/data' '%s' >&2", temp, temp, temp, path, exclude, temp,
+	         site.data);
+	ck_assert_ptr_nonnull(buf_cstr(&command));
+	status = system(command.p);
+	buf_free(&command);
+	return status == 0;
+}
+
+/* (SQLite's index of a WAL, -shm, is made anew by each first reader.) */
+#define NOT_ACCOUNTS "-x '*-shm' -x 'server.db*'"
+
+START_TEST(after_an_upgrade_went_back_all_is_as_it_was)
+{
+	struct buf was = { 0 }, is = { 0 };
+
+	unpack(_i);
+	dump(&was);
+	ck_assert_int_eq(admin("upgrade", "--back"), 0); /* it is there already */
+	ck_assert_ptr_nonnull(strstr(said, "older"));
+	MUST("upgrade");
+	dump(&is);
+	ck_assert(strcmp(is.p, was.p) != 0);
+	ck_assert_int_eq(admin("upgrade", "--back", "--check"), 5);
+	for (int i = 0; i < 2; i++) {
+		MUST("upgrade", "--back");
+		ck_assert_ptr_nonnull(strstr(said, i == 0 ? "back: from format 3 to " : "older"));
+		dump(&is);
+		ck_assert(strcmp(is.p, was.p) == 0);
+		ck_assert(is_as_packed(_i, NOT_ACCOUNTS));
+	}
+	ck_assert_int_eq(admin("upgrade", "--check"), 6);
+	MUST("upgrade");
+	serves_as_before();
+	buf_free(&was);
+	buf_free(&is);
+}
+END_TEST
+
+/* A user, a token, a project; an event, by a worker. */
+static void
+write_on(const char *project)
+{
+	char data[PATH_MAX];
+
+	MUST("user", "add", "late@example.com");
+	MUST("token", "create", "--user", "late@example.com", "--name", "late");
+	MUST("project", "add", "late", "--owner", "late@example.com");
+	snprintf(data, sizeof(data), "%s", site.data);
+	options = (struct site_options){ .kind = SITE_FASTCGI, .data = data };
+	ck_assert(site_start(&site, &options));
+	ck_assert_int_gt(push(project, "late", 1), 303);
+	ck_assert(site_stop(&site));
+	snprintf(site.data, sizeof(site.data), "%s", data);
+}
+
+START_TEST(what_was_written_since_goes_back_along)
+{
+	struct buf b = { 0 };
+	char *project;
+
+	unpack(2);
+	project = line_of("project");
+	token = line_of("token");
+	MUST("upgrade");
+	write_on(project);
+	MUST("upgrade", "--back");
+	ck_assert_int_eq(kept_format(), 2);
+	dump(&b);
+	ck_assert_ptr_nonnull(strstr(b.p, "|late@example.com|"));
+	ck_assert_ptr_nonnull(strstr(b.p, "|late|"));
+	ck_assert_ptr_null(strstr(b.p, "token_key"));
+	MUST("upgrade");
+	MUST("token", "list");
+	ck_assert_ptr_nonnull(strstr(said, "late"));
+	MUST("project", "verify", project);
+	ck_assert_ptr_nonnull(strstr(said, "304 events"));
+	free(project);
+	free(token);
+	token = NULL;
+	buf_free(&b);
+}
+END_TEST
+
+static const struct { int format; const char *sql, *says; } since[] = {
+	{ 2, "UPDATE token SET key = x'00' WHERE n = 2", " is a key" },
+	{ 1, "UPDATE token SET key = x'00' WHERE n = 2", " is a key" },
+	{ 1, "UPDATE project SET public = 1 WHERE slug = 'garden'", "the project garden is public" },
+	{ 1, "UPDATE project SET purged_at = 1 WHERE slug = 'gone'", "the project gone was purged" },
+	{ 1, "UPDATE token SET link = 1 WHERE n = 2", "there is the share link ak_" },
+	{ 1, "UPDATE token SET made_by = 1 WHERE n = 2", "there is the share link ak_" },
+	{ 1, "INSERT INTO invitation VALUES (1, 'inv_1', 1, 'a@b', 1, 'u', 0, 1, 1, 0)",
+	  "there is the invitation inv_1" },
+	{ 1, "INSERT INTO audit VALUES (1, 1, '', '', '', 'token.create', '', '', '')",
+	  "there is the audit log" },
+};
+
+START_TEST(what_an_older_format_has_no_place_for_is_not_thrown_away)
+{
+	struct buf was = { 0 }, is = { 0 };
+
+	unpack(since[_i].format);
+	MUST("upgrade");
+	run_sql("server.db", since[_i].sql);
+	dump(&was);
+	ck_assert_int_eq(admin("upgrade", "--back"), 4);
+	ck_assert_msg(strstr(said, since[_i].says) != NULL && strstr(said, "no place for") != NULL,
+	              "%s", said);
+	dump(&is);
+	ck_assert(strcmp(is.p, was.p) == 0);
+	buf_free(&was);
+	buf_free(&is);
+}
+END_TEST
+
+START_TEST(where_there_was_no_older_format_nothing_goes_back)
+{
+	char path[PATH_MAX + 64];
+
+	unpack(2);
+	MUST("upgrade");
+	snprintf(path, sizeof(path), "%s/server.db.format2", site.data);
+	ck_assert_int_eq(unlink(path), 0);
+	ck_assert_int_eq(admin("upgrade", "--back"), 1);
+	ck_assert_msg(strstr(said, "no format to go back to") != NULL, "%s", said);
+	ck_assert_int_eq(kept_format(), 3);
+	run_sql("server.db", "UPDATE meta SET value = '99' WHERE key = 'format'");
+	ck_assert_int_eq(admin("upgrade", "--back"), 1);
+	ck_assert_msg(strstr(said, "made by a newer td-sync") != NULL, "%s", said);
+	temp_remove(site.data);
+	ck_assert_int_eq(mkdir(site.data, 0700), 0);
+	ck_assert_int_eq(admin("upgrade", "--back"), 1);
+	ck_assert_msg(strstr(said, "there is no server.db") != NULL, "%s", said);
+}
+END_TEST
+
+START_TEST(a_way_back_that_was_killed_anywhere_is_gone_when_it_is_run_again)
+{
+	struct buf was = { 0 }, is = { 0 };
+	int code = -1, n;
+
+	for (n = 1; code == -1; n++) {
+		unpack(1);
+		dump(&was);
+		MUST("upgrade");
+		code = WITH_MISHAP(n, MISHAP_KILL, false, "", "upgrade", "--back");
+		mishap_none();
+		ck_assert_msg(code <= 0, "%d: %s", code, said);
+		ck_assert(kept_format() == 1 || kept_format() == 3);
+		MUST("upgrade", "--back");
+		dump(&is);
+		ck_assert(strcmp(is.p, was.p) == 0);
+	}
+	ck_assert_int_gt(n, 10);
+	buf_free(&was);
+	buf_free(&is);
+}
+END_TEST
+
+/* There (1) or back (0) on a full disk: one format or the other, whole, and why. */
+START_TEST(an_upgrade_on_a_full_disk_says_so_and_is_done_when_there_is_room)
+{
+	struct buf was = { 0 }, is = { 0 };
+	char tmp[PATH_MAX + 64];
+	int code = 1, n;
+
+	for (n = 1; code != 0; n += 2) {
+		unpack(2);
+		if (_i == 0)
+			MUST("upgrade");
+		dump(&was);
+		code = _i == 0 ? WITH_MISHAP(n, ENOSPC, true, "/server.db", "upgrade", "--back")
+		               : WITH_MISHAP(n, ENOSPC, true, "/server.db", "upgrade");
+		mishap_none();
+		if (code == 0)
+			break;
+		ck_assert_msg(code == 1 && strchr(said, '\n') == said + strlen(said) - 1, "%d: %s", code,
+		              said);
+		/* (SQLite does not tell what kept it from making -shm, or from opening.) */
+		ck_assert_msg(strstr(said, "full") != NULL || strstr(said, "No space") != NULL ||
+		              strstr(said, "the disk fails") != NULL ||
+		              strstr(said, "unable to open") != NULL, "%s", said);
+		dump(&is);
+		if (kept_format() == (_i == 0 ? 3 : 2))
+			ck_assert(strcmp(is.p, was.p) == 0);
+		ck_assert_int_eq(_i == 0 ? admin("upgrade", "--back") : admin("upgrade"), 0);
+		ck_assert_int_eq(kept_format(), _i == 0 ? 2 : 3);
+		snprintf(tmp, sizeof(tmp), "%s/server.db.format2.tmp", site.data);
+		ck_assert_int_ne(access(tmp, F_OK), 0);
+	}
+	ck_assert_int_gt(n, 4);
+	buf_free(&was);
+	buf_free(&is);
+}
+END_TEST
+
+/* 0 where the command is refused as it should be on a disk that takes nothing. */
+static int
+read_only_child(const char *option, const char *says)
+{
+	if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+	    mount(site.data, site.data, NULL, MS_BIND, NULL) != 0 ||
+	    mount(NULL, site.data, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL) != 0)
+		return 77;
+	if (admin_with(false, (const char *const[]){ "upgrade", option, NULL }) == 1 &&
+	    strstr(said, says) != NULL && strstr(said, "ead-only") != NULL &&
+	    strchr(said, '\n') == said + strlen(said) - 1)
+		return 0;
+	fprintf(stderr, "%s", said);
+	return 1;
+}
+
+START_TEST(on_a_read_only_disk_an_upgrade_changes_nothing_and_says_why)
+{
+	static const struct { const char *option, *says; } rows[] = {
+		{ NULL, "/server.db has format 2 and can't be brought to format 3: " },
+		{ "--back", "td-sync-admin: " },
+	};
+	struct buf was = { 0 }, is = { 0 };
+	int status;
+	pid_t pid;
+
+	unpack(2);
+	if (_i == 1)
+		MUST("upgrade");
+	dump(&was);
+	fflush(NULL);
+	if ((pid = fork()) == 0)
+		_exit(read_only_child(rows[_i].option, rows[_i].says));
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert(WIFEXITED(status));
+	if (WEXITSTATUS(status) == 77)
+		printf("skipped: a read-only mount needs root\n");
+	else
+		ck_assert_int_eq(WEXITSTATUS(status), 0);
+	dump(&is);
+	ck_assert(strcmp(is.p, was.p) == 0);
+	if (_i == 0)
+		ck_assert(is_as_packed(2, "-x '*-shm'"));
+	ck_assert_int_eq(admin_with(false, (const char *const[]){ "upgrade", rows[_i].option, NULL }), 0);
+	buf_free(&was);
+	buf_free(&is);
+}
+END_TEST
+
 START_TEST(a_newer_format_is_refused_by_worker_and_admin)
 {
 	char data[PATH_MAX], file[128], *project;
@@ -1120,6 +1423,14 @@ main(void)
 	tcase_add_loop_test(tc, a_data_folder_of_each_version_is_upgraded_and_served_byte_for_byte,
 	                    1, 3);
 	tcase_add_test(tc, an_upgrade_that_was_killed_anywhere_is_done_when_it_is_run_again);
+	tcase_add_loop_test(tc, after_an_upgrade_went_back_all_is_as_it_was, 1, 3);
+	tcase_add_test(tc, what_was_written_since_goes_back_along);
+	tcase_add_loop_test(tc, what_an_older_format_has_no_place_for_is_not_thrown_away, 0,
+	                    sizeof(since) / sizeof(since[0]));
+	tcase_add_test(tc, where_there_was_no_older_format_nothing_goes_back);
+	tcase_add_test(tc, a_way_back_that_was_killed_anywhere_is_gone_when_it_is_run_again);
+	tcase_add_loop_test(tc, an_upgrade_on_a_full_disk_says_so_and_is_done_when_there_is_room, 0, 2);
+	tcase_add_loop_test(tc, on_a_read_only_disk_an_upgrade_changes_nothing_and_says_why, 0, 2);
 	tcase_add_test(tc, a_newer_format_is_refused_by_worker_and_admin);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);

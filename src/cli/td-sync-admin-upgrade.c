@@ -3,7 +3,7 @@
  * td-sync. Each is changed in one transaction, and kept as it was before. A worker does
  * the same when it opens server.db, for there may be nobody who runs commands. What is
  * derived (state.db, snapshots, pages) needs nothing: it is made anew where it is of
- * other rules.
+ * other rules. --back is for the td-sync of before, where this one does not work.
  */
 #include "cli/td-sync-admin.h"
 
@@ -81,12 +81,34 @@ upgrade_log(void *ctx, const struct project *p)
 	return rc;
 }
 
+/* Of logs there is nothing to bring back. */
+static int
+go_back(struct upgrade *u)
+{
+	struct admin *a = u->a;
+	char more[80] = "";
+	int from, to;
+	enum rc rc = accounts_go_back(a->data, &from, &to, &a->err);
+
+	if (rc != RC_OK)
+		return admin_fail(a, rc == RC_NOT_FOUND ? RC_UNAVAILABLE : rc);
+	if (to < from)
+		snprintf(more, sizeof(more), "from format %d to %d", from, to);
+	show(u, "server.db", to < from ? "back" : "older", more);
+	return 0;
+}
+
 int
 upgrade_run(struct admin *a)
 {
 	struct upgrade u = { .a = a };
-	enum rc rc = upgrade_server(&u);
+	enum rc rc;
 
+	if (a->back && a->check)
+		return admin_fail_with(a, RC_INVALID, "--check and --back do not go together");
+	if (a->back)
+		return go_back(&u);
+	rc = upgrade_server(&u);
 	/* What is not there to be listed yet is of an older format, as far as that matters. */
 	if (rc == RC_OK && a->accounts != NULL)
 		rc = project_list(a->accounts, NULL, upgrade_log, &u, &a->err);

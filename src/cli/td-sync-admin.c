@@ -44,6 +44,7 @@ enum option_id {
 	O_KEEP,
 	O_WITH_KEYS,
 	O_CHECK,
+	O_BACK,
 	O_DRY_RUN,
 	O_COMMON, /* the ones from here on go with every command */
 	O_DATA = O_COMMON,
@@ -81,6 +82,7 @@ static const struct {
 	[O_KEEP] = { "keep", "N", "remove older backups, but for the newest N, 1 to 100000" },
 	[O_WITH_KEYS] = { "with-keys", NULL, "with the keys that sign tokens: keep it as safe" },
 	[O_CHECK] = { "check", NULL, "only tell what there is to do: exit code 6" },
+	[O_BACK] = { "back", NULL, "to the format of before, for the td-sync of before" },
 	[O_DATA] = { "data", "DIR", "the server's data folder (else TD_SYNC_SERVER_DATA)" },
 	[O_JSON] = { "json", NULL, "print one JSON object a line" },
 	[O_HELP] = { "help", NULL, "show this help, or a command's" },
@@ -179,7 +181,7 @@ static const struct command commands[] = {
 	  "copy everything to a new folder in DIR", backup_run },
 	{ "restore", NULL, "BACKUP", 1, BIT(O_PROJECT) | BIT(O_YES), 0,
 	  "make everything, or a project, what a backup holds", restore_run, .opens = true },
-	{ "upgrade", NULL, "", 0, BIT(O_CHECK), 0,
+	{ "upgrade", NULL, "", 0, BIT(O_CHECK) | BIT(O_BACK), 0,
 	  "bring the databases to the formats of this td-sync", upgrade_run, .opens = true },
 };
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -422,6 +424,9 @@ set_option(struct admin *a, enum option_id o, const char *value)
 		break;
 	case O_CHECK:
 		a->check = true;
+		break;
+	case O_BACK:
+		a->back = true;
 		break;
 	case O_KEEP:
 		if (!conf_int(value, 1, KEEP_MAX, &a->keep))

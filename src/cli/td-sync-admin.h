@@ -42,7 +42,7 @@ struct admin {
 	unsigned scope;          /* all --scope together; 0: none was given */
 	bool read_only, yes, dry_run; /* --read-only, --yes, --dry-run */
 	bool with_keys;          /* --with-keys */
-	bool check;              /* --check */
+	bool check, back;        /* --check, --back */
 	int64_t keep;            /* --keep; 0: all */
 	const char *since;
 	int64_t days;            /* --days or --overlap; -1: not given */

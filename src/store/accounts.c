@@ -132,6 +132,37 @@ static const char *const additions[FORMAT] = {
 	"CREATE UNIQUE INDEX token_key ON token (key) WHERE key IS NOT NULL;",
 };
 
+/* The way back, [1] from 2 to 1: what is there that has no place in the format before,
+ * and what takes the rest away. (Logins in progress begin anew.) */
+static const struct {
+	const char *more;    /* says in its first row what that is; no row: nothing */
+	const char *removal;
+} removals[FORMAT] = {
+	[1] = {
+	"SELECT 'the project ' || slug || ' is public' FROM project WHERE public != 0"
+	" UNION ALL SELECT 'the project ' || slug || ' was purged' FROM project"
+	"  WHERE purged_at != 0"
+	" UNION ALL SELECT 'there is the share link ' || id FROM token"
+	"  WHERE link IS NOT NULL OR made_by IS NOT NULL"
+	" UNION ALL SELECT 'there is the invitation ' || id FROM invitation"
+	" UNION ALL SELECT 'there is the audit log' FROM audit",
+	"DROP INDEX token_user;"
+	"DROP INDEX token_link;"
+	"DROP INDEX token_made_by;"
+	"DROP INDEX member_invited_by;"
+	"DROP TABLE invitation;"
+	"DROP TABLE login;"
+	"DROP TABLE audit;"
+	"ALTER TABLE token DROP COLUMN made_by;"
+	"ALTER TABLE token DROP COLUMN link;"
+	"ALTER TABLE project DROP COLUMN purged_at;"
+	"ALTER TABLE project DROP COLUMN public;" },
+	[2] = {
+	"SELECT 'the token ' || id || ' is a key' FROM token WHERE key IS NOT NULL",
+	"DROP INDEX token_key;"
+	"ALTER TABLE token DROP COLUMN key;" },
+};
+
 #define TOKEN_SELECT \
 	"SELECT t.id, u.id, t.name, t.scope, t.projects, t.created_at, t.expires_at," \
 	" t.last_used_at, t.revoked_at, l.id, b.id" \
@@ -725,6 +756,8 @@ keep_format(struct accounts *a, int format, struct err *err)
 	else if ((rc = db_copy(a->rd.db, temp.p, err)) == RC_OK &&
 	         (rc = check_copy(temp.p, err)) == RC_OK && rename(temp.p, path.p) != 0)
 		rc = err_set(err, RC_UNAVAILABLE, "can't rename %s: %s", temp.p, strerror(errno));
+	if (rc != RC_OK && buf_cstr(&temp) != NULL)
+		db_remove(temp.p);
 	if (rc == RC_OK) {
 		path.p[strlen(a->path) - strlen("/server.db")] = '\0';
 		rc = fs_sync(path.p[0] != '\0' ? path.p : "/", err);
@@ -734,11 +767,19 @@ keep_format(struct accounts *a, int format, struct err *err)
 	return rc;
 }
 
+static enum rc
+write_format(struct accounts *a, int format, struct err *err)
+{
+	char sql[80];
+
+	snprintf(sql, sizeof(sql), "UPDATE meta SET value = '%d' WHERE key = 'format'", format);
+	return db_exec(a->wr.db, sql, err);
+}
+
 /* Add what the formats after that one have; needs acc_begin(). */
 static enum rc
 add_formats(struct accounts *a, struct err *err)
 {
-	char sql[80];
 	int format;
 	enum rc rc = read_format(a, &a->wr, &format, err);
 
@@ -746,10 +787,39 @@ add_formats(struct accounts *a, struct err *err)
 		rc = keep_format(a, format, err);
 	for (; rc == RC_OK && format < FORMAT; format++)
 		rc = db_exec(a->wr.db, additions[format], err);
+	return rc == RC_OK ? write_format(a, FORMAT, err) : rc;
+}
+
+/* Take away what the format has beside the one before it, where nothing is in it. */
+static enum rc
+remove_format(struct accounts *a, int format, struct err *err)
+{
+	sqlite3_stmt *st = NULL;
+	bool row = false;
+	enum rc rc = db_prepare(a->wr.db, removals[format - 1].more, &st, err);
+
+	if (rc == RC_OK && (rc = db_step(st, &row, err)) == RC_OK && row)
+		rc = err_set(err, RC_CONFLICT, "%s can't go back to format %d, which has no place"
+		             " for what was written since: %s", a->path, format - 1,
+		             (const char *)sqlite3_column_text(st, 0));
+	sqlite3_finalize(st);
+	return rc == RC_OK ? db_exec(a->wr.db, removals[format - 1].removal, err) : rc;
+}
+
+enum rc
+acc_go_back(struct accounts *a, int to, struct err *err)
+{
+	int format;
+	enum rc rc = acc_begin(a, err);
+
 	if (rc != RC_OK)
 		return rc;
-	snprintf(sql, sizeof(sql), "UPDATE meta SET value = '%d' WHERE key = 'format'", FORMAT);
-	return db_exec(a->wr.db, sql, err);
+	rc = read_format(a, &a->wr, &format, err);
+	for (; rc == RC_OK && format > to; format--)
+		rc = remove_format(a, format, err);
+	if (rc == RC_OK)
+		rc = write_format(a, format, err);
+	return acc_finish(a, rc, err);
 }
 
 /* Reads the format and the server's id; an older format is brought up to ours. */

@@ -118,6 +118,9 @@ int64_t acc_now(void);
 /* The format of server.db that we read and write. */
 int acc_format(void);
 
+/* Bring it back to an older format, as accounts_go_back() says. */
+enum rc acc_go_back(struct accounts *a, int to, struct err *err);
+
 /* The statement of a query, reset and without bindings. Borrowed. */
 enum rc acc_query(struct conn *c, enum query q, sqlite3_stmt **out, struct err *err);
 

@@ -111,6 +111,41 @@ accounts_format(const char *data, int *format, int *known, struct err *err)
 	return rc;
 }
 
+/* The format that server.db had before ours. */
+static enum rc
+format_before(const char *data, int *out, struct err *err)
+{
+	struct buf path = { 0 };
+	bool is_kept = false;
+
+	for (*out = acc_format(); !is_kept && *out > 1;) {
+		buf_reset(&path);
+		buf_addf(&path, "%s/server.db.format%d", data, --*out);
+		is_kept = buf_cstr(&path) != NULL && access(path.p, F_OK) == 0;
+	}
+	buf_free(&path);
+	return is_kept ? RC_OK
+	       : err_set(err, RC_NOT_FOUND, "there is no format to go back to: no "
+	                 "server.db.formatN is in %s", data);
+}
+
+enum rc
+accounts_go_back(const char *data, int *from, int *to, struct err *err)
+{
+	struct accounts *a = NULL;
+	int known;
+	enum rc rc = accounts_format(data, from, &known, err);
+
+	*to = *from;
+	if (rc != RC_OK || *from < known)
+		return rc;
+	if ((rc = accounts_open(data, &a, err)) == RC_OK && /* which says why, where it is newer */
+	    (rc = format_before(data, to, err)) == RC_OK)
+		rc = acc_go_back(a, *to, err);
+	accounts_close(a);
+	return rc;
+}
+
 /* --- restoring --- */
 
 /* What of the server.db that is replaced (cur) goes on in the one that takes its place

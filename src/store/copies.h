@@ -48,4 +48,14 @@ enum rc project_restored(struct accounts *a, const char *id, bool deleted, struc
  */
 enum rc accounts_format(const char *data, int *format, int *known, struct err *err);
 
+/*
+ * Bring server.db back to the format *to that it had before it was brought to ours (the
+ * newest server.db.formatN tells which), in one transaction, so that the program of then
+ * takes it. All that was written since stays in it. *from is what it was; one that is of
+ * an older format already is left alone: *to is the same. RC_CONFLICT: that format has
+ * no place for something that was written since; err says for what, and nothing is
+ * changed. RC_NOT_FOUND: there is no server.db, or it was of no older format here.
+ */
+enum rc accounts_go_back(const char *data, int *from, int *to, struct err *err);
+
 #endif

@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -271,6 +272,18 @@ db_remove(const char *path)
 	buf_free(&b);
 }
 
+/* Make an empty file, as SQLite would, which does not tell why it can't. */
+static enum rc
+make_file(const char *path, struct err *err)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+
+	if (fd < 0)
+		return err_set(err, RC_UNAVAILABLE, "can't make %s: %s", path, strerror(errno));
+	close(fd);
+	return RC_OK;
+}
+
 enum rc
 db_copy(sqlite3 *from, const char *path, struct err *err)
 {
@@ -279,7 +292,8 @@ db_copy(sqlite3 *from, const char *path, struct err *err)
 	enum rc rc;
 
 	db_remove(path);
-	rc = db_open(path, DB_DRAFT, &to, err);
+	if ((rc = make_file(path, err)) == RC_OK)
+		rc = db_open(path, DB_DRAFT, &to, err);
 	if (rc == RC_OK && (rc = db_fill(to, from, &why)) != RC_OK)
 		err_set(err, rc, "%s: %s", path, why.text);
 	if (sqlite3_close(to) != SQLITE_OK && rc == RC_OK)
