@@ -1421,7 +1421,7 @@ main(void)
 	tcase_set_timeout(tc, 600);
 	tcase_add_checked_fixture(tc, upgrade_setup, replica_teardown);
 	tcase_add_loop_test(tc, a_data_folder_of_each_version_is_upgraded_and_served_byte_for_byte,
-	                    1, 3);
+	                    1, 4);
 	tcase_add_test(tc, an_upgrade_that_was_killed_anywhere_is_done_when_it_is_run_again);
 	tcase_add_loop_test(tc, after_an_upgrade_went_back_all_is_as_it_was, 1, 3);
 	tcase_add_test(tc, what_was_written_since_goes_back_along);
