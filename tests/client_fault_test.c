@@ -816,7 +816,8 @@ static const struct {
 	{ "too new", break_new, TDSYNC_INVALID, "newer td-sync" },
 	{ "damaged pages", break_page, TDSYNC_LOCAL, "damaged" },
 	{ "td-sync.db is a text file", break_books, TDSYNC_LOCAL, "move the second away" },
-	{ "td-sync.db is newer", break_books_newer, TDSYNC_INVALID, "newer" },
+	{ "td-sync.db is newer", break_books_newer, TDSYNC_INVALID,
+	  "td-sync.db was written by a newer td-sync: use that one" },
 };
 
 START_TEST(every_broken_file_is_one_line_and_left_as_it_is)
@@ -831,7 +832,8 @@ START_TEST(every_broken_file_is_one_line_and_left_as_it_is)
 	SYNC(&r);
 	td_update(&r, "td-00000a", "title", "y");
 	broken[_i].what(&r);
-	snprintf(cmd, sizeof(cmd), "cd %s/.todos && cp -f issues.db ../before.db 2>/dev/null", r.dir);
+	snprintf(cmd, sizeof(cmd), "cd %s/.todos && cp td-sync.db ../books.db;"
+	         " cp -f issues.db ../before.db 2>/dev/null", r.dir);
 	if (system(cmd) != 0)
 		ck_assert_ptr_eq(broken[_i].what, break_missing);
 	ck_assert_msg(tdsync_sync(r.t, NULL) == broken[_i].rc, "%s: %s", broken[_i].why,
@@ -843,7 +845,8 @@ START_TEST(every_broken_file_is_one_line_and_left_as_it_is)
 	if (broken[_i].what == break_missing) {
 		ck_assert_int_ne(access(replica_file(&r, "issues.db"), F_OK), 0);
 	} else {
-		snprintf(cmd, sizeof(cmd), "cd %s/.todos && cmp issues.db ../before.db", r.dir);
+		snprintf(cmd, sizeof(cmd), "cd %s/.todos && cmp issues.db ../before.db &&"
+		         " cmp td-sync.db ../books.db", r.dir);
 		ck_assert_int_eq(system(cmd), 0);
 	}
 	replica_close(&r);

@@ -30,8 +30,9 @@ static int64_t events;       /* that the log must have */
 
 /* --- one call, in a process of its own --- */
 
-enum call { DO_LINK, DO_UNLINK, DO_PUSH, DO_PULL, DO_SYNC };
-static const char *const names[] = { "link", "unlink", "push", "pull", "sync" };
+/* DO_OLDER: a sync that finds books of an older format. */
+enum call { DO_LINK, DO_UNLINK, DO_PUSH, DO_PULL, DO_SYNC, DO_OLDER };
+static const char *const names[] = { "link", "unlink", "push", "pull", "sync", "sync" };
 
 static int
 run_library(struct replica *r, enum call c)
@@ -54,6 +55,7 @@ run_library(struct replica *r, enum call c)
 		rc = tdsync_pull(r->t, NULL);
 		break;
 	case DO_SYNC:
+	case DO_OLDER:
 		rc = tdsync_sync(r->t, NULL);
 		break;
 	}
@@ -230,6 +232,10 @@ at_each_write(enum call c, int action, bool lasting, int first, int step)
 	for (n = first;; n += step) {
 		if (c == DO_LINK)
 			must(&a, DO_UNLINK);
+		if (c == DO_OLDER) {
+			books_make_older(&a);
+			unlink(replica_file(&a, "td-sync.db.format1"));
+		}
 		edit(n);
 		others_edit(n);
 		code = run(&a, c, n, action, lasting);
@@ -242,7 +248,10 @@ at_each_write(enum call c, int action, bool lasting, int first, int step)
 			    strchr(said(), '\n') == strrchr(said(), '\n')),
 			    "%s, write %d: exit code %d: %s", names[c], n, code, said());
 		assert_whole();
+		if (c == DO_OLDER && strcmp(ask_books(&a, "PRAGMA user_version"), "1") != 0)
+			ck_assert(books_are_kept(&a));
 		assert_as_if_nothing_had_happened(c, n);
+		ck_assert(c != DO_OLDER || books_are_kept(&a));
 		ck_assert_int_lt(n, 1000);
 	}
 	ck_assert_msg(code == 0, "%s: exit code %d: %s", names[c], code, said());
@@ -274,6 +283,10 @@ static const struct {
 	{ DO_SYNC, "WAL", ENOSPC, true, 2, 3, 20 },
 	{ DO_SYNC, "WAL", EROFS, true, 3, 3, 20 },
 	{ DO_LINK, "TRUNCATE", EIO, false, 1, 1, 4 },
+	{ DO_OLDER, "TRUNCATE", MISHAP_KILL, false, 1, 1, 90 },
+	{ DO_OLDER, "WAL", MISHAP_KILL, false, 1, 1, 30 },
+	{ DO_OLDER, "TRUNCATE", ENOSPC, true, 1, 3, 90 },
+	{ DO_OLDER, "WAL", EROFS, true, 2, 3, 30 },
 };
 
 START_TEST(a_mishap_at_any_write_loses_and_doubles_nothing)

@@ -138,6 +138,42 @@ ask_books(const struct replica *r, const char *query)
 	return to;
 }
 
+/* td-sync.db as the first version wrote it. */
+static inline void
+books_make_older(const struct replica *r)
+{
+	sqlite3 *db;
+
+	ck_assert_int_eq(sqlite3_open(replica_file(r, "td-sync.db"), &db), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_exec(db, "DROP TABLE conflict; DROP TABLE told; DROP TABLE revived;"
+	    "ALTER TABLE replica DROP COLUMN conflict_seq;"
+	    "ALTER TABLE replica DROP COLUMN snapshot_seq; PRAGMA user_version = 1",
+	    NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+}
+
+/* Whether it is kept whole as it was then. */
+static inline bool
+books_are_kept(const struct replica *r)
+{
+	sqlite3_stmt *st = NULL;
+	sqlite3 *db;
+	bool is_whole;
+
+	if (sqlite3_open_v2(replica_file(r, "td-sync.db.format1"), &db, SQLITE_OPEN_READONLY,
+	                    NULL) != SQLITE_OK) {
+		sqlite3_close(db);
+		return false;
+	}
+	is_whole = sqlite3_prepare_v2(db, "SELECT user_version = 1 AND integrity_check = 'ok'"
+	    " AND length(device) = 32 AND NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'told')"
+	    " FROM pragma_user_version, pragma_integrity_check, replica", -1, &st, NULL) ==
+	    SQLITE_OK && sqlite3_step(st) == SQLITE_ROW && sqlite3_column_int(st, 0) == 1;
+	sqlite3_finalize(st);
+	sqlite3_close(db);
+	return is_whole;
+}
+
 static inline void
 replica_open(struct replica *r)
 {

@@ -263,6 +263,29 @@ drop_state(struct local *l, struct err *err)
 	return rc;
 }
 
+/* Keep td-sync.db as it is before its format changes. (By a connection of its own: from
+ * one that is in a transaction SQLite copies nothing.) */
+static enum rc
+keep_format(struct local *l, int v, struct err *err)
+{
+	struct buf path = { 0 };
+	sqlite3 *db = NULL;
+	struct err why;
+	enum rc rc = RC_FAULT;
+
+	buf_addf(&path, "%s.format%d", l->books, v);
+	if (buf_cstr(&path) == NULL)
+		err_set(&why, rc, "out of memory");
+	else if ((rc = db_open(l->books, DB_FOREIGN, &db, &why)) == RC_OK)
+		rc = db_keep(db, path.p, &why);
+	if (rc != RC_OK)
+		err_set(err, rc, "can't keep .todos/td-sync.db, which has format %d, before it "
+		        "becomes %d: %s", v, FORMAT, why.text);
+	sqlite3_close(db);
+	buf_free(&path);
+	return rc;
+}
+
 static enum rc
 add_format_2(struct local *l, struct err *err)
 {
@@ -326,7 +349,8 @@ books_prepare(struct local *l, struct err *err)
 		                    err);
 	if (v == 0)
 		return make_books(l, err);
-	if (v == 1 && (rc = add_format_2(l, err)) != RC_OK)
+	if (v == 1 && ((rc = keep_format(l, v, err)) != RC_OK ||
+	               (rc = add_format_2(l, err)) != RC_OK))
 		return rc;
 	if ((rc = books_load(l, &b, err)) != RC_OK || !b.other_profile)
 		return rc;

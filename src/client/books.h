@@ -58,8 +58,10 @@ struct td_state {
 struct entry; /* of td's action log, entries.h */
 
 /*
- * Make or check td-sync.db's tables; a state of another profile version is
- * dropped, to be pulled again. RC_INVALID: written by a newer td-sync.
+ * Make or check td-sync.db's tables; an older format becomes ours, and is kept as it was
+ * as td-sync.db.formatN; a state of another profile version is dropped, to be pulled
+ * again. Needs local_begin(), unless it is in memory. RC_INVALID: written by a newer
+ * td-sync.
  */
 enum rc books_prepare(struct local *l, struct err *err);
 

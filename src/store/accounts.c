@@ -723,47 +723,18 @@ read_format(struct accounts *a, struct conn *c, int *out, struct err *err)
 	return rc;
 }
 
-/* Whether SQLite finds nothing wrong with a copy. */
-static enum rc
-check_copy(const char *path, struct err *err)
-{
-	struct buf wrong = { 0 };
-	sqlite3 *db;
-	enum rc rc = db_open(path, DB_KEPT, &db, err);
-
-	if (rc != RC_OK)
-		return rc;
-	if ((rc = db_check(db, &wrong, err)) == RC_OK && wrong.len > 0)
-		rc = err_set(err, RC_UNAVAILABLE, "it is damaged: %s",
-		             buf_cstr(&wrong) != NULL ? wrong.p : "");
-	sqlite3_close(db);
-	buf_free(&wrong);
-	return rc;
-}
-
-/* Keep server.db as it is before its format changes, beside it, as accounts_kept()
+/* Keep server.db as it is before its format changes, beside it, as copies.h
  * says; needs acc_begin(). */
 static enum rc
 keep_format(struct accounts *a, int format, struct err *err)
 {
-	struct buf path = { 0 }, temp = { 0 };
+	struct buf path = { 0 };
 	enum rc rc;
 
 	buf_addf(&path, "%s.format%d", a->path, format);
-	buf_addf(&temp, "%s.tmp", buf_cstr(&path) != NULL ? path.p : "");
-	if (path.failed || buf_cstr(&temp) == NULL)
-		rc = err_set(err, RC_FAULT, "out of memory");
-	else if ((rc = db_copy(a->rd.db, temp.p, err)) == RC_OK &&
-	         (rc = check_copy(temp.p, err)) == RC_OK && rename(temp.p, path.p) != 0)
-		rc = err_set(err, RC_UNAVAILABLE, "can't rename %s: %s", temp.p, strerror(errno));
-	if (rc != RC_OK && buf_cstr(&temp) != NULL)
-		db_remove(temp.p);
-	if (rc == RC_OK) {
-		path.p[strlen(a->path) - strlen("/server.db")] = '\0';
-		rc = fs_sync(path.p[0] != '\0' ? path.p : "/", err);
-	}
+	rc = buf_cstr(&path) != NULL ? db_keep(a->rd.db, path.p, err)
+	                             : err_set(err, RC_FAULT, "out of memory");
 	buf_free(&path);
-	buf_free(&temp);
 	return rc;
 }
 

@@ -274,9 +274,9 @@ db_remove(const char *path)
 
 /* Make an empty file, as SQLite would, which does not tell why it can't. */
 static enum rc
-make_file(const char *path, struct err *err)
+make_file(const char *path, mode_t mode, struct err *err)
 {
-	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, mode);
 
 	if (fd < 0)
 		return err_set(err, RC_UNAVAILABLE, "can't make %s: %s", path, strerror(errno));
@@ -284,15 +284,15 @@ make_file(const char *path, struct err *err)
 	return RC_OK;
 }
 
-enum rc
-db_copy(sqlite3 *from, const char *path, struct err *err)
+static enum rc
+copy_to(const char *path, mode_t mode, sqlite3 *from, struct err *err)
 {
 	sqlite3 *to = NULL;
 	struct err why;
 	enum rc rc;
 
 	db_remove(path);
-	if ((rc = make_file(path, err)) == RC_OK)
+	if ((rc = make_file(path, mode, err)) == RC_OK)
 		rc = db_open(path, DB_DRAFT, &to, err);
 	if (rc == RC_OK && (rc = db_fill(to, from, &why)) != RC_OK)
 		err_set(err, rc, "%s: %s", path, why.text);
@@ -307,6 +307,69 @@ db_copy(sqlite3 *from, const char *path, struct err *err)
 	if (rc != RC_OK)
 		db_remove(path);
 	return rc;
+}
+
+enum rc
+db_copy(sqlite3 *from, const char *path, struct err *err)
+{
+	return copy_to(path, 0644, from, err);
+}
+
+/* Whether SQLite finds nothing wrong with a copy. */
+static enum rc
+check_copy(const char *path, struct err *err)
+{
+	struct buf wrong = { 0 };
+	sqlite3 *db;
+	enum rc rc = db_open(path, DB_KEPT, &db, err);
+
+	if (rc != RC_OK)
+		return rc;
+	if ((rc = db_check(db, &wrong, err)) == RC_OK && wrong.len > 0)
+		rc = err_set(err, RC_UNAVAILABLE, "it is damaged: %s",
+		             buf_cstr(&wrong) != NULL ? wrong.p : "");
+	sqlite3_close(db);
+	buf_free(&wrong);
+	return rc;
+}
+
+/* Sync the folder that a file lies in. */
+static enum rc
+sync_folder(const char *path, struct err *err)
+{
+	struct buf dir = { 0 };
+	const char *slash = strrchr(path, '/');
+	enum rc rc;
+
+	if (slash != NULL)
+		buf_add(&dir, path, (size_t)(slash - path) + 1);
+	else
+		buf_add_str(&dir, ".");
+	rc = buf_cstr(&dir) != NULL ? fs_sync(dir.p, err)
+	                            : err_set(err, RC_FAULT, "out of memory");
+	buf_free(&dir);
+	return rc;
+}
+
+enum rc
+db_keep(sqlite3 *from, const char *path, struct err *err)
+{
+	struct buf temp = { 0 };
+	struct stat st;
+	enum rc rc;
+
+	if (stat(sqlite3_db_filename(from, "main"), &st) != 0)
+		st.st_mode = 0600;
+	buf_addf(&temp, "%s.tmp", path);
+	if (buf_cstr(&temp) == NULL)
+		return err_set(err, RC_FAULT, "out of memory");
+	if ((rc = copy_to(temp.p, st.st_mode & 0666, from, err)) == RC_OK &&
+	    (rc = check_copy(temp.p, err)) == RC_OK && rename(temp.p, path) != 0)
+		rc = err_set(err, RC_UNAVAILABLE, "can't rename %s: %s", temp.p, strerror(errno));
+	if (rc != RC_OK)
+		db_remove(temp.p);
+	buf_free(&temp);
+	return rc == RC_OK ? sync_folder(path, err) : rc;
 }
 
 bool
