@@ -277,6 +277,24 @@ programs_back() {
 		put_back "${file%.setup-*}"
 	done <"$scratch/old"
 }
+# went_back: the version that ran before is there again. Where the new one has changed the
+# format of server.db, it takes that back first, with all that was written since; false
+# where that can't be, and then all stays as the new version has it.
+new_tried=no # whether it was started: then it is to be gone, and no request may start it
+went_back() {
+	before_takes_data || {
+		[ "$new_tried" = no ] || systemctl stop td-sync.socket td-sync.service
+		nginx_admin upgrade --back >"$scratch/back.log" 2>&1 || {
+			[ "$new_tried" = no ] || { systemctl start td-sync.socket && restarted; } || true
+			return 1
+		}
+	}
+	programs_back
+}
+before_takes_data() {
+	[ ! -x "$bin/td-sync-admin.setup-old" ] || [ -z "$(find "$data" -maxdepth 1 -name 'server.db.format*')" ] ||
+		(admin=$bin/td-sync-admin.setup-old && nginx_admin user list) >/dev/null 2>&1
+}
 programs_keep() {
 	find "$prefix" \( -name '*.setup-old' -o -name '*.setup-none' \) -exec rm -f -- {} +
 	drop_old "$etc/installed.list"
@@ -408,7 +426,7 @@ step_configuration_undo() {
 # nginx_admin ARGUMENT...: the operator's command, as td-sync: what it makes is the
 # service's, too.
 nginx_admin() {
-	(umask 027 && cd / && exec runuser -u td-sync -- "$bin/td-sync-admin" --data "$data" "$@" 9>&-)
+	(umask 027 && cd / && exec runuser -u td-sync -- "${admin:-$bin/td-sync-admin}" --data "$data" "$@" 9>&-)
 }
 
 step_accounts_what() {
@@ -511,15 +529,22 @@ step_service_do() {
 	systemctl daemon-reload
 	systemctl --quiet enable td-sync.socket td-sync.service
 	# What does not even run is not tried: what runs would end for it.
-	checked && systemctl start td-sync.socket && restarted && wait_for 20 answers || {
+	checked && new_tried=yes && systemctl start td-sync.socket && restarted && wait_for 20 answers || {
 		service_said
 		if programs_new; then
-			programs_back
+			went_back || {
+				cat -- "$scratch/back.log" >>"$scratch/service.log"
+				fail "the new version does not answer, and the one before it could not use the data" \
+					"server.db can't have its old format again: the last line below says why; nothing is lost" \
+					"report it. docs/backup.md, \"Going back\", says what can be done; the last backup is in ${answer_backups:-no folder}" \
+					"$scratch/service.log"
+			}
 			unit_files
 			for unit in td-sync.socket td-sync.service; do
 				put_file "$scratch/units/$unit" "$units/$unit" 644
 			done
 			systemctl daemon-reload
+			systemctl start td-sync.socket
 			restarted || true
 			wait_for 20 answers || fail "neither the new version nor the one before it answers" \
 				"its last lines are below" \
@@ -873,9 +898,10 @@ step_databases_done() {
 }
 step_databases_do() {
 	nginx_admin upgrade >"$scratch/admin.log" 2>&1 || {
-		! programs_new || programs_back
+		before="the programs before it are there again"
+		! programs_new || went_back || before="the programs before it could not use them any more"
 		fail "the databases can't be brought to the format of this version" \
-			"td-sync-admin upgrade says why; the programs before it are there again" \
+			"td-sync-admin upgrade says why; $before" \
 			"set right what it says; then run this again" "$scratch/admin.log"
 	}
 }

@@ -1023,6 +1023,18 @@ START_TEST(a_data_folder_of_each_version_is_upgraded_and_served_byte_for_byte)
 }
 END_TEST
 
+START_TEST(there_is_a_data_folder_of_each_format)
+{
+	char name[32], path[FIXTURE_PATH];
+
+	unpack(1);
+	for (int format = known_format(); format > 0; format--) {
+		snprintf(name, sizeof(name), "data-format%d.tar", format);
+		ck_assert_msg(fixture_find(name, path), "%s is missing", name);
+	}
+}
+END_TEST
+
 START_TEST(an_upgrade_that_was_killed_anywhere_is_done_when_it_is_run_again)
 {
 	int code = -1, n;
@@ -1422,6 +1434,7 @@ main(void)
 	tcase_add_checked_fixture(tc, upgrade_setup, replica_teardown);
 	tcase_add_loop_test(tc, a_data_folder_of_each_version_is_upgraded_and_served_byte_for_byte,
 	                    1, 4);
+	tcase_add_test(tc, there_is_a_data_folder_of_each_format);
 	tcase_add_test(tc, an_upgrade_that_was_killed_anywhere_is_done_when_it_is_run_again);
 	tcase_add_loop_test(tc, after_an_upgrade_went_back_all_is_as_it_was, 1, 3);
 	tcase_add_test(tc, what_was_written_since_goes_back_along);

@@ -320,6 +320,68 @@ is "nothing of the new one is left" not inside sh -c 'find /etc /usr/local /var/
 is "it serves" same 200 "$(get -o /dev/null -w '%{http_code}' $url/healthz)"
 inside sh -c "cat /tmp/right >'$TD_SYNC_BUILD/td-sync.fcgi'"
 is "no request of 8 clients failed in all that" loaded
+
+# --- an upgrade that changes the format of server.db, and goes wrong ---
+
+# Of the next version only what setup.sh runs: a td-sync-admin that makes format 4 of
+# server.db, beside the one before it, whose workers and commands refuse that.
+cat >"$shared/next-admin" <<'TEXT'
+#!/bin/sh
+db=/var/lib/td-sync/server.db
+sql() { sqlite3 -bail -cmd '.timeout 5000' "$db" "$1" >&2; }
+format() { sql "UPDATE meta SET value = '$1' WHERE key = 'format'"; }
+case " $* " in
+*" upgrade --check "*) [ -e "$db.format3" ] || exit 6 ;;
+*" upgrade --back "*)
+	[ ! -e /mnt/no-way-back ] || { echo "format 3 has no place for it" >&2; exit 4; }
+	format 3 && rm "$db.format3" ;;
+*" upgrade "*) sql "VACUUM INTO '$db.format3'" && format 4 && [ ! -e /mnt/bad-log ] ;;
+*) exec /mnt/right-admin "$@" ;;
+esac
+TEXT
+inside sh -c "cp '$TD_SYNC_BUILD/td-sync-admin' /mnt/right-admin && chmod 755 /mnt/next-admin"
+server_format() {
+	inside runuser -u td-sync -- sqlite3 /var/lib/td-sync/server.db "SELECT value FROM meta WHERE key = 'format'"
+}
+next() { # LINE...: of a td-sync.fcgi
+	inside sh -c "cat /mnt/next-admin >'$TD_SYNC_BUILD/td-sync-admin'; cat >'$TD_SYNC_BUILD/td-sync.fcgi' <<TEXT
+#!/bin/sh
+$1
+TEXT"
+}
+right() {
+	inside sh -c "cat /mnt/right-admin >'$TD_SYNC_BUILD/td-sync-admin'; cat /tmp/right >'$TD_SYNC_BUILD/td-sync.fcgi'"
+}
+programs() { inside sha256sum /usr/local/bin/td-sync.fcgi /usr/local/bin/td-sync-admin /etc/td-sync/installed.list; }
+as_before() {
+	same "3 200 $before" "$(server_format) $(get -o /dev/null -w '%{http_code}' -H "Authorization: Bearer $token" $url/v1/projects) $(programs)" &&
+		not inside sh -c 'find /etc /usr/local /var/lib/td-sync -name "*.setup-*" -o -name "server.db.format*" | grep .'
+}
+before=$(programs)
+next 'exit 1'
+is "a next version that does not run, for databases of its own format" not manage upgrade
+is "they go back" grep -q 'the one before it runs again' "$tmp/out"
+is "the one before serves" as_before
+next 'case "\$*" in *--check*) ;; *) exit 1 ;; esac'
+is "one whose workers end at once" not manage upgrade
+is "goes back, too" grep -q 'the one before it runs again' "$tmp/out"
+is "and all is as before" as_before
+: >"$shared/bad-log"
+is "one that can't bring all databases to its format" not manage upgrade
+is "says so" grep -q 'the programs before it are there again' "$tmp/out"
+is "and all is as before that, too" as_before
+rm "$shared/bad-log"
+: >"$shared/no-way-back"
+is "where the old format has no place for what was written since" not manage upgrade
+is "nothing is thrown away" same 4 "$(server_format)"
+is "it says for what" grep -q 'format 3 has no place for it' "$tmp/out"
+is "and what to do" grep -q 'what to do: .*Going back' "$tmp/out"
+is "what went before is kept" inside test -e /usr/local/bin/td-sync.fcgi.setup-old
+rm "$shared/no-way-back"
+is "once there is a way" not manage upgrade
+is "all goes back" as_before
+right
+
 answers backups=/usr/local
 is "a folder of others takes no backups" not setup
 is "it is said" grep -q '/usr/local is not for backups' "$tmp/out"
