@@ -1,6 +1,7 @@
 /* The log and the devices, as files on a disk. */
 #include "base/clock.h"
 #include "base/fs.h"
+#include "base/id.h"
 #include "base/lock.h"
 #include "store/db.h"
 #include "store/devices.h"
@@ -544,6 +545,112 @@ START_TEST(a_log_ends_at_the_greatest_number)
 	ck_assert_int_eq(append(e, event(2, 2), &seq), RC_UNAVAILABLE);
 	ck_assert_int_eq(head(e).seq, EVENTS_SEQ_MAX);
 	ck_assert_int_eq(head(e).count, 1);
+	events_close(e);
+}
+END_TEST
+
+/* What a restore passes over: to the greatest number that the log here, its lock file or
+ * a device tells of, but to none that only a damaged file can tell of. */
+START_TEST(a_restore_leaves_numbers_to_give_whatever_it_is_told)
+{
+	static const struct {
+		int64_t least, was, noted, want; /* want 0: the time */
+	} rows[] = {
+		{ 0, 1, 1, 0 },
+		{ EVENTS_SEQ_TAKEN, 1, 1, EVENTS_SEQ_TAKEN },
+		{ EVENTS_SEQ_TAKEN + 1, 1, 1, 0 },
+		{ INT64_MAX, 1, 1, 0 },
+		{ 0, EVENTS_SEQ_TAKEN, 1, EVENTS_SEQ_TAKEN },
+		{ 0, EVENTS_SEQ_TAKEN + 1, 1, 0 },
+		{ 0, 1, EVENTS_SEQ_TAKEN, EVENTS_SEQ_TAKEN },
+		{ 0, 1, EVENTS_SEQ_TAKEN + 1, 0 },
+		{ EVENTS_SEQ_TAKEN - 1, EVENTS_SEQ_TAKEN - 2, INT64_MAX, EVENTS_SEQ_TAKEN - 1 },
+	};
+	char copy[TEMP_PATH + 32], lock[TEMP_PATH + 32], text[80], id[2 * LOG_ID_LEN + 1];
+	struct events_head was, now;
+	struct buf aside = { 0 };
+	struct events_gap gap;
+	struct events *e;
+	int64_t seq, start;
+
+	snprintf(copy, sizeof(copy), "%s/copy.db", dir);
+	snprintf(lock, sizeof(lock), "%s/" EVENTS_LOCK, log_dir);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		e = new_log();
+		append(e, event(1, 1), &seq);
+		unlink(copy);
+		ck_assert_int_eq(events_copy(e, copy, &err), RC_OK);
+		ck_assert_int_eq(events_begin(e, deadline(), &err), RC_OK);
+		events_raise(e, rows[i].was);
+		ck_assert_int_eq(events_commit(e, &err), RC_OK);
+		id_hex(head(e).log_id, LOG_ID_LEN, id);
+		events_close(e);
+		snprintf(text, sizeof(text), "log %s ends at %19" PRId64 "\n", id, rows[i].noted);
+		ck_assert_int_eq(fs_write(lock, span_of(text), 0600, &err), RC_OK);
+		start = clock_now_us();
+		ck_assert_msg(events_restore(log_dir, copy, rows[i].least, deadline(), &was, &now,
+		                             &aside, &err) == RC_OK, "%s", err.text);
+		if (rows[i].want != 0)
+			ck_assert_int_eq(now.seq, rows[i].want);
+		else
+			ck_assert(now.seq >= start && now.seq <= clock_now_us());
+		ck_assert_int_eq(events_open(log_dir, &e, &err), RC_OK);
+		ck_assert_int_eq(events_gap(e, INT64_MAX, &gap, &err), RC_OK);
+		ck_assert_int_eq(gap.after, 1);
+		ck_assert_int_eq(gap.until, now.seq);
+		ck_assert_int_eq(append(e, event(2, 2), &seq), RC_OK);
+		ck_assert_int_eq(seq, now.seq + 1);
+		events_close(e);
+		temp_remove(log_dir);
+	}
+	buf_free(&aside);
+}
+END_TEST
+
+static enum rc
+add_gap(void *ctx, const struct events_gap *g)
+{
+	buf_addf(ctx, "%d-%d ", (int)g->after, (int)g->until);
+	return ((struct buf *)ctx)->len > 20 ? RC_FAULT : RC_OK;
+}
+
+START_TEST(a_log_knows_what_numbers_were_passed_over)
+{
+	struct events *e = new_log();
+	struct events_gap gap;
+	struct buf text = { 0 };
+	int64_t seq, start = clock_now_us();
+
+	ck_assert_int_eq(events_each_gap(e, add_gap, &text, &err), RC_OK);
+	ck_assert_uint_eq(text.len, 0);
+	append(e, event(1, 1), &seq);
+	ck_assert_int_eq(events_begin(e, deadline(), &err), RC_OK);
+	ck_assert_int_eq(events_set_gap(e, &(struct events_gap){ 1, 9 }, &err), RC_OK);
+	ck_assert_int_eq(events_set_gap(e, &(struct events_gap){ 10, 200 }, &err), RC_OK);
+	ck_assert_int_eq(events_set_gap(e, &(struct events_gap){ 20, 30 }, &err), RC_OK);
+	ck_assert_int_eq(events_commit(e, &err), RC_OK);
+	ck_assert_int_eq(head(e).seq, 200);
+	ck_assert_int_eq(head(e).count, 1);
+	ck_assert_int_eq(events_each_gap(e, add_gap, &text, &err), RC_OK);
+	ck_assert_str_eq(buf_cstr(&text), "1-9 10-200 20-30 ");
+	ck_assert_int_eq(events_each_gap(e, add_gap, &text, &err), RC_FAULT);
+
+	/* Up to the time; one that the clock is behind of passes over nothing. */
+	ck_assert_int_eq(events_begin(e, deadline(), &err), RC_OK);
+	ck_assert_int_eq(events_pass(e, &err), RC_OK);
+	ck_assert_int_eq(events_commit(e, &err), RC_OK);
+	ck_assert_int_ge(head(e).seq, start);
+	ck_assert_int_eq(events_gap(e, INT64_MAX, &gap, &err), RC_OK);
+	ck_assert_int_eq(gap.after, 200);
+	ck_assert_int_eq(gap.until, head(e).seq);
+	ck_assert_int_eq(append(e, event(2, 2), &seq), RC_OK);
+	ck_assert_int_eq(seq, gap.until + 1);
+	ck_assert_int_eq(events_begin(e, deadline(), &err), RC_OK);
+	events_raise(e, EVENTS_SEQ_TAKEN);
+	ck_assert_int_eq(events_pass(e, &err), RC_OK);
+	ck_assert_int_eq(events_commit(e, &err), RC_OK);
+	ck_assert_int_eq(head(e).seq, EVENTS_SEQ_TAKEN);
+	buf_free(&text);
 	events_close(e);
 }
 END_TEST
@@ -1107,6 +1214,8 @@ main(void)
 	tcase_add_test(t, an_older_copy_or_another_log_is_not_taken_for_the_log);
 	tcase_add_test(t, a_log_that_was_set_back_in_place_is_not_written);
 	tcase_add_test(t, a_log_ends_at_the_greatest_number);
+	tcase_add_test(t, a_restore_leaves_numbers_to_give_whatever_it_is_told);
+	tcase_add_test(t, a_log_knows_what_numbers_were_passed_over);
 	tcase_add_test(t, events_keep_their_authors_whoever_writes_in_between);
 	tcase_add_test(t, many_processes_append_without_loss_or_gap);
 	tcase_add_test(t, a_killed_writer_leaves_all_or_nothing);

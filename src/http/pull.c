@@ -166,9 +166,9 @@ note_served(struct request *r, int64_t last, bool sealed)
 }
 
 /*
- * A cursor inside the gap that a restore made is that of a device which got events
- * that the server lost: it is noted, once the answer is out, for whoever asks after
- * them. Our client, which says what it knows, is told by a 409 instead.
+ * A cursor inside the gap that a restore or an import made is that of a device which got
+ * events that the server lost: it is noted, once the answer is out, for whoever asks
+ * after them. Our client, which says what it knows, is told by a 409 instead.
  */
 static void
 note_lost(struct request *r, int64_t after)

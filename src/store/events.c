@@ -32,7 +32,7 @@
 static const char schema[] =
     "CREATE TABLE meta("
     " key TEXT PRIMARY KEY,"          /* 'format', 'profile', 'heal_from', 'moved_to'; 'gap '
-                                       * and 19 digits: what restores passed over */
+                                       * and 19 digits: what was passed over */
     " value NOT NULL"
     ") WITHOUT ROWID;"
     "CREATE TABLE head("              /* one row: the end of the log */
@@ -70,7 +70,7 @@ static const char schema[] =
 
 enum query { Q_HEAD, Q_HEAD_SET, Q_AUTHOR, Q_AUTHOR_ADD, Q_APPEND, Q_FIND,
              Q_WALK, Q_GET, Q_GLANCE, Q_BEFORE, Q_BYTES, Q_LARGE, Q_DIGEST, Q_HOLD, Q_LET_GO, Q_BEGIN, Q_COMMIT,
-             Q_HEAL_FROM, Q_SET_HEAL_FROM, Q_MOVED_TO, Q_SET_MOVED_TO, Q_GAP, Q__MAX };
+             Q_HEAL_FROM, Q_SET_HEAL_FROM, Q_MOVED_TO, Q_SET_MOVED_TO, Q_GAP, Q_GAPS, Q_SET_GAP, Q__MAX };
 
 /* What read_event() reads. */
 #define SELECT_WITH(payload) \
@@ -78,6 +78,9 @@ enum query { Q_HEAD, Q_HEAD_SET, Q_AUTHOR, Q_AUTHOR_ADD, Q_APPEND, Q_FIND,
 	" e.action, e.by_server, e.parked, e.server_us, e.type, e.entity," \
 	" e.time, " payload " FROM event e JOIN author a ON a.id = e.author"
 #define SELECT_EVENT SELECT_WITH("e.payload")
+
+#define SELECT_GAP "SELECT CAST(substr(key, 5) AS INTEGER), value FROM meta"
+#define SET_GAP "INSERT OR REPLACE INTO meta VALUES (printf('gap %019d', :after), :until)"
 
 static const char *const queries[Q__MAX] = {
 	[Q_HEAD] =
@@ -125,9 +128,10 @@ static const char *const queries[Q__MAX] = {
 	[Q_MOVED_TO] = "SELECT value FROM meta WHERE key = 'moved_to'",
 	[Q_SET_MOVED_TO] = "INSERT OR REPLACE INTO meta VALUES ('moved_to', :seq)",
 	[Q_GAP] =
-	    "SELECT CAST(substr(key, 5) AS INTEGER), value FROM meta"
-	    " WHERE key >= 'gap ' AND key < printf('gap %019d', :seq)"
+	    SELECT_GAP " WHERE key >= 'gap ' AND key < printf('gap %019d', :seq)"
 	    " ORDER BY key DESC LIMIT 1",
+	[Q_GAPS] = SELECT_GAP " WHERE key >= 'gap ' AND key < 'gap:' ORDER BY key",
+	[Q_SET_GAP] = SET_GAP,
 };
 
 /*
@@ -775,6 +779,23 @@ events_gap(struct events *e, int64_t seq, struct events_gap *out, struct err *er
 }
 
 enum rc
+events_each_gap(struct events *e, events_visit_gap *visit, void *ctx, struct err *err)
+{
+	sqlite3_stmt *st = e->st[Q_GAPS];
+	bool row;
+	enum rc rc;
+
+	while ((rc = db_step(st, &row, err)) == RC_OK && row) {
+		struct events_gap g = { sqlite3_column_int64(st, 0), sqlite3_column_int64(st, 1) };
+
+		if ((rc = visit(ctx, &g)) != RC_OK)
+			break;
+	}
+	db_reset(st);
+	return rc;
+}
+
+enum rc
 events_check(struct events *e, struct buf *wrong, struct err *err)
 {
 	return db_check(e->db, wrong, err);
@@ -1009,6 +1030,32 @@ events_raise(struct events *e, int64_t seq)
 		return;
 	e->head.seq = seq;
 	e->appended = true;
+}
+
+static void
+bind_gap(sqlite3_stmt *st, int64_t after, int64_t until)
+{
+	db_bind_int(st, ":after", after);
+	db_bind_int(st, ":until", until);
+}
+
+enum rc
+events_set_gap(struct events *e, const struct events_gap *g, struct err *err)
+{
+	sqlite3_stmt *st = e->st[Q_SET_GAP];
+
+	assert(e->writing);
+	bind_gap(st, g->after, g->until);
+	events_raise(e, g->until);
+	return db_run(st, err);
+}
+
+enum rc
+events_pass(struct events *e, struct err *err)
+{
+	struct events_gap g = { e->head.seq, clock_now_us() };
+
+	return g.until > g.after ? events_set_gap(e, &g, err) : RC_OK;
 }
 
 /* The transaction is over: as before it, the lock let go. */
@@ -1320,8 +1367,6 @@ renew(const char *path, const struct events_head *kept, struct events_head *now,
       struct err *err)
 {
 	static const char head[] = "UPDATE head SET log_id = :log_id, seq = :seq WHERE id = 1";
-	static const char gap[] =
-	    "INSERT OR REPLACE INTO meta VALUES (printf('gap %019d', :after), :until)";
 	sqlite3 *db = NULL;
 	sqlite3_stmt *st = NULL;
 	enum rc rc;
@@ -1336,9 +1381,8 @@ renew(const char *path, const struct events_head *kept, struct events_head *now,
 		sqlite3_finalize(st);
 	}
 	if (rc == RC_OK && now->seq > kept->seq &&
-	    (rc = db_prepare(db, gap, &st, err)) == RC_OK) {
-		db_bind_int(st, ":after", kept->seq);
-		db_bind_int(st, ":until", now->seq);
+	    (rc = db_prepare(db, SET_GAP, &st, err)) == RC_OK) {
+		bind_gap(st, kept->seq, now->seq);
 		rc = db_run(st, err);
 		sqlite3_finalize(st);
 	}
@@ -1346,10 +1390,11 @@ renew(const char *path, const struct events_head *kept, struct events_head *now,
 	return rc;
 }
 
+/* No log gives numbers above EVENTS_SEQ_TAKEN: they are those of a damaged file. */
 static void
 raise(int64_t *to, int64_t seq)
 {
-	if (seq > *to)
+	if (seq > *to && seq <= EVENTS_SEQ_TAKEN)
 		*to = seq;
 }
 

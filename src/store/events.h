@@ -153,8 +153,8 @@ enum rc events_append(struct events *e, const struct event *ev, int64_t *seq,
  */
 enum rc events_append_at(struct events *e, const struct event *ev, struct err *err);
 
-/* Move the head on to a seq (EVENTS_SEQ_MAX at most) without events up to there; one behind it changes nothing.
- * Needs events_begin(). */
+/* Move the head on to a seq (EVENTS_SEQ_MAX at most) without events up to there; one
+ * behind it changes nothing. Needs events_begin(). */
 void events_raise(struct events *e, int64_t seq);
 
 /* The place of the event of that action_id and digest; 0: the log has none such. */
@@ -162,8 +162,8 @@ enum rc events_find(struct events *e, const struct event *ev, int64_t *seq,
                     struct err *err);
 
 /*
- * Numbers that a restore passed over, so that none is given twice: those with
- * after < seq <= until. What had one of them is lost here, but for devices that
+ * Numbers that a restore or an import passed over, so that none is given twice: those
+ * with after < seq <= until. What had one of them is lost here, but for devices that
  * got it.
  */
 struct events_gap {
@@ -173,6 +173,20 @@ struct events_gap {
 /* The last gap that begins before a seq (INT64_MAX: the last one). RC_NOT_FOUND: there
  * is none. */
 enum rc events_gap(struct events *e, int64_t seq, struct events_gap *out, struct err *err);
+
+/* Call visit for each of them, in order; borrowed for the call. Anything but RC_OK of
+ * visit ends it with that outcome. */
+typedef enum rc events_visit_gap(void *ctx, const struct events_gap *g);
+enum rc events_each_gap(struct events *e, events_visit_gap *visit, void *ctx, struct err *err);
+
+/* Record a gap, and move the head on to its end. Needs events_begin(). */
+enum rc events_set_gap(struct events *e, const struct events_gap *g, struct err *err);
+
+/*
+ * Pass over the numbers up to the time in microseconds, as a restore does: whatever the
+ * log gave elsewhere, no number is given twice. Needs events_begin().
+ */
+enum rc events_pass(struct events *e, struct err *err);
 
 /* How large the log is: events.db, with what is still in its WAL. */
 enum rc events_bytes(struct events *e, int64_t *bytes, struct err *err);
@@ -276,7 +290,9 @@ enum rc events_inspect(const char *path, struct events_head *head, struct buf *w
  * log has an identity"): in one transaction, under the log's lock, beside processes
  * that have it open. It gets a new log_id, and its head moves on to the greatest of the
  * copy's, that of the log which was here, `least`, and the time in microseconds: what is
- * in between is a gap (events_gap()). *now: its head; *was: that of the log that was
+ * in between is a gap (events_gap()). A number above EVENTS_SEQ_TAKEN, that of a damaged
+ * file, counts for none: it would leave none to give, and a cursor beyond the head is
+ * told so. *now: its head; *was: that of the log that was
  * here, zero where there was none or it can't be read; one that is no database is kept
  * beside, and `aside` (reset first) tells its path. Killed anywhere, the log is the one
  * or the other. RC_BUSY: the lock was not got.
@@ -284,6 +300,7 @@ enum rc events_inspect(const char *path, struct events_head *head, struct buf *w
 enum rc events_restore(const char *dir, const char *copy, int64_t least,
                        int64_t deadline_ms, struct events_head *was,
                        struct events_head *now, struct buf *aside, struct err *err);
+
 /* --- for a diagnosis: a look at the newest events alone, so that it costs little --- */
 
 /* How many of the newest events are looked at. */
