@@ -78,13 +78,13 @@ is "the source is as it was" same "$(sums "$go")" "$(cat "$tmp/before")"
 is "alice's old key pulls" gets 200 "$alice" "/v1/projects/$garden/sync/pull?limit=10000"
 gzip -dc "$src/tests/fixtures/go-data/pull-$garden.json.gz" >"$tmp/recorded"
 is "what was recorded" same "$(nine "$tmp/body")" "$(nine "$tmp/recorded")"
-is "with the same end" same "$(jq -c '[.last_server_seq, .has_more]' "$tmp/body")" '[109,false]'
+is "with the same end" same "$(jq .last_server_seq "$tmp/body")" 109
 is "nobody knows who it was" same "$(jq -c '[.events[].user_id] | unique' "$tmp/body")" '[""]'
 is "a cursor within" gets 200 "$alice" "/v1/projects/$garden/sync/pull?after_server_seq=107"
 is "goes on behind the gap" same "$(jq -c '[.events[].server_seq]' "$tmp/body")" '[109]'
 is "status" gets 200 "$bob" "/v1/projects/$garden/sync/status"
-is "counts, with the gap" same "$(jq -c '[.event_count, .last_server_seq, .last_event_time]' \
-	"$tmp/body")" '[108,109,"2026-11-23T18:52:59Z"]'
+is "counts, and the time" same "$(jq -c '[.event_count, .last_event_time]' "$tmp/body")" \
+	'[108,"2026-11-23T18:52:59Z"]'
 is "who alice is" gets 200 "$alice" /v1/tokens/self
 is "her projects" gets 200 "$alice" /v1/projects
 is "without the deleted one" same "$(jq -c '[.[].slug]' "$tmp/body")" '["garden-plan"]'
@@ -110,13 +110,23 @@ is "a retry of event 109, as it was sent" push 200 "$alice" '{"device_id":"devic
 	"previous_data":{}},"client_timestamp":"2026-11-01T11:00:00Z"}]}'
 is "is a duplicate, too" same "$(jq -c .rejected "$tmp/body")" \
 	'[{"client_action_id":2,"reason":"duplicate","server_seq":109}]'
+is "one that was at the Go server after the move" gets 200 "$alice" \
+	"/v1/projects/$garden/sync/pull?after_server_seq=115&exclude_client=late"
+is "has nothing to pull yet" same "$(jq -c '[.events, .last_server_seq]' "$tmp/body")" '[[],115]'
 is "another one" push 200 "$bob" '{"device_id":"device-x","session_id":"ses-x","events":[
 	{"client_action_id":2,"action_type":"update","entity_type":"work_sessions",
 	"entity_id":"ws-01","payload":{"schema_version":1,"new_data":{"id":"ws-01","name":"m"},
 	"previous_data":{}},"client_timestamp":"2026-11-01T11:00:00Z"}]}'
-is "is event 110" same "$(jq -c '.acks[0].server_seq' "$tmp/body")" 110
+seq=$(jq '.acks[0].server_seq' "$tmp/body")
+is "gets no number that the Go server may have given" test "$seq" -gt "$(date -d '-1 hour' +%s000000)"
+is "so that one" gets 200 "$alice" \
+	"/v1/projects/$garden/sync/pull?after_server_seq=115&exclude_client=late"
+is "gets it" same "$(jq -c '[.events[].server_seq]' "$tmp/body")" "[$seq]"
 is "old history is left alone" same "$(sleep 1; curl -sS -H "Authorization: Bearer $bob" \
-	"$url/v1/projects/$garden/sync/status" | jq .last_server_seq)" 110
+	"$url/v1/projects/$garden/sync/status" | jq .last_server_seq)" "$seq"
+is "who holds what came there since" gets 200 "$bob" "/v1/projects/$garden/sync/status"
+is "is named" same "$(jq -c '.holds_lost_events | map([.device_id, .after_server_seq, .cursor])' \
+	"$tmp/body")" '[["late",109,115]]'
 is "project verify" exits 0 --data "$data" project verify $garden
 
 is "the same import again" exits 0 --data "$data" import-go "$go"
@@ -238,6 +248,10 @@ sqlite3 "$log" "UPDATE events SET entity_id = 'td-other' WHERE server_seq = 50"
 is "a project with another event" exits 4 --data "$here" import-go "$go"
 is "says which" said "another project $garden here already .event 50"
 new_source
+sqlite3 "$log" 'DELETE FROM events WHERE server_seq = 50'
+is "a project with fewer events there" exits 4 --data "$here" import-go "$go"
+is "says how many" said 'has 107 events there and 108 here'
+new_source
 sqlite3 "$log" "INSERT INTO events SELECT 120, device_id, 'ses-y', 3, action_type, entity_type,
 	'td-x', payload, client_timestamp, server_timestamp FROM events WHERE server_seq = 1"
 is "a project that went on there" exits 4 --data "$here" import-go "$go"
@@ -351,18 +365,64 @@ fi
 
 # --- export and import ---
 
+# told FILE FILTER: what jq makes of its first line.
+told() { head -1 "$1" | jq -c "$2"; }
+head_of() { told "$1" .last_server_seq; }
+# went_on FILE SEQ: behind that one an import passed over the numbers up to the time.
+went_on() {
+	same "$(told "$1" '.gaps[-1]')" "{\"after_seq\":$2,\"until_seq\":$(head_of "$1")}" &&
+		test "$(head_of "$1")" -gt "$(date -d '-1 hour' +%s000000)"
+}
+# same_project FILE FILE: but for the log's id, and what import's options change.
+same_project() {
+	same "$(tail -n +2 "$1" | cksum)" "$(tail -n +2 "$2" | cksum)" &&
+		same "$(told "$1" 'del(.log_id, .project_id, .name, .slug)')" \
+			"$(told "$2" 'del(.log_id, .project_id, .name, .slug)')"
+}
+# cgi WHAT QUERY [BODY]: the answer of the server in $here, with the token $key.
+cgi() {
+	method=GET
+	[ $# -lt 3 ] || method=POST
+	printf %s "${3-}" | REQUEST_METHOD=$method PATH_INFO="/v1/projects/$garden/sync/$1" \
+		QUERY_STRING=$2 CONTENT_LENGTH=$(printf %s "${3-}" | wc -c) \
+		HTTP_AUTHORIZATION="Bearer $key" TD_SYNC_SERVER_DATA="$here" \
+		"$TD_SYNC_BUILD/td-sync.fcgi" 2>/dev/null | sed '1,/^.$/d'
+}
+
 fresh "$here"
 is "import" exits 0 --data "$here" import "$tmp/whole.jsonl"
 is "keeps the id" printed "^$garden\$"
-is "export" exits 0 --data "$here" export $garden -
-is "is the same but for the log's id" same \
-	"$(sed '1s/"log_id":"[0-9a-f]*"//' "$tmp/out" | cksum)" \
-	"$(sed '1s/"log_id":"[0-9a-f]*"//' "$tmp/whole.jsonl" | cksum)"
-is "which is a new one" not same "$(head -1 "$tmp/out" | jq .log_id)" \
-	"$(head -1 "$tmp/whole.jsonl" | jq .log_id)"
+is "export" exits 0 --data "$here" export $garden "$tmp/kept"
+is "event for event" same "$(tail -n +2 "$tmp/kept" | cksum)" \
+	"$(tail -n +2 "$tmp/whole.jsonl" | cksum)"
+is "the header, too" same "$(told "$tmp/kept" 'del(.log_id, .last_server_seq, .gaps[-1])')" \
+	"$(told "$tmp/whole.jsonl" 'del(.log_id, .last_server_seq)')"
+is "but for the log's id" not same "$(told "$tmp/kept" .log_id)" \
+	"$(told "$tmp/whole.jsonl" .log_id)"
+is "and the numbers that it may have given since" went_on "$tmp/kept" "$(head_of "$tmp/whole.jsonl")"
+# A device that pulled three more events where the export was made.
+key=$("$admin" --data "$here" token create --user alice@example.com)
+cursor=$(($(head_of "$tmp/whole.jsonl") + 3))
+is "one who has later events has nothing to pull" same "$(cgi pull "after_server_seq=$cursor" |
+	jq -c .events)" '[]'
+seq=$(cgi push '' '{"device_id":"d","session_id":"s","events":[{"client_action_id":1,
+	"action_type":"create","entity_type":"notes","entity_id":"nt-1","payload":{"new_data":
+	{"id":"nt-1","title":"t"}},"client_timestamp":"2026-11-27T01:00:00Z"}]}' |
+	jq '.acks[0].server_seq')
+is "and gets what others push here" same "$(cgi pull "after_server_seq=$cursor" |
+	jq -c '[.events[].server_seq]')" "[$seq]"
+
+fresh "$here"
+"$admin" --data "$here" import "$tmp/whole.jsonl" >/dev/null
 # Killed between the log and its project: what is left is taken.
 sqlite3 "$here/server.db" 'DELETE FROM member; DELETE FROM project'
 is "an import that was killed goes on" exits 0 --data "$here" import "$tmp/whole.jsonl"
+is "export" exits 0 --data "$here" export $garden "$tmp/kept2"
+is "to the same end" same "$(tail -n +2 "$tmp/kept2" | cksum)" "$(tail -n +2 "$tmp/kept" | cksum)"
+is "but for more such numbers" went_on "$tmp/kept2" "$(told "$tmp/kept2" '.gaps[-2].until_seq')"
+is "as another project" exits 0 --data "$here" import "$tmp/kept2" --name copy
+is "there are none to pass over" exits 0 --data "$here" export copy "$tmp/kept3"
+is "what comes out is what went in" same_project "$tmp/kept3" "$tmp/kept2"
 sqlite3 "$here/server.db" 'DELETE FROM member; DELETE FROM project'
 sqlite3 "$here/projects/$garden/events.db" "UPDATE event SET server_us = 1 WHERE seq = 7"
 is "not another log" exits 4 --data "$here" import "$tmp/whole.jsonl"
@@ -383,7 +443,7 @@ is "a folder that is not there" exits 1 --data "$here" export dd-garden "$tmp/no
 is "an owner whom nobody knows" exits 3 --data "$here" import "$tmp/odd" --name x --owner x@y
 
 # A payload with ends of lines; one that the server wrote; a head behind the last event.
-jq -c 'if .format then .last_server_seq = 5000 | .event_count = 2 else empty end' "$tmp/odd" \
+jq -c 'if .format then .last_server_seq = 5000 | .event_count = 2 | .gaps = [] else empty end' "$tmp/odd" \
 	>"$tmp/lines"
 cat >>"$tmp/lines" <<'END'
 {"server_seq":3,"device_id":"d","session_id":"s","client_action_id":1,"action_type":"create","entity_type":"notes","entity_id":"n1","payload":null,"payload_text":"{\n \"new_data\": {\"id\":\"n1\",\"title\":\"a\\u003cb\"}\r\n}","client_timestamp":"2026-11-01T11:00:00Z","user_id":"u_0000000000000001","server_timestamp":"2026-11-01T11:00:00.000001Z"}
@@ -394,6 +454,33 @@ is "come out" exits 0 --data "$here" export lines "$tmp/lines2"
 is "as they went in" same "$(tail -n +2 "$tmp/lines2")" "$(tail -n +2 "$tmp/lines")"
 is "the head, too" same "$(head -1 "$tmp/lines2" | jq -c '[.last_server_seq, .event_count]')" \
 	'[5000,2]'
+
+# Numbers that its server passed over; files of the first version tell of none.
+gaps='[{"after_seq":3,"until_seq":8},{"after_seq":9,"until_seq":4000},{"after_seq":4000,"until_seq":5000}]'
+sed "1s/\"gaps\":\[[^]]*\]/\"gaps\":$gaps/" "$tmp/lines" >"$tmp/gaps"
+is "gaps" exits 0 --data "$here" import "$tmp/gaps" --name gaps
+is "come out" exits 0 --data "$here" export gaps "$tmp/gaps2"
+is "as they went in" same "$(told "$tmp/gaps2" .gaps)" "$gaps"
+is "with all" same_project "$tmp/gaps2" "$tmp/gaps"
+sed '1s/"gaps":\[[^]]*\],//' "$tmp/lines" >"$tmp/older"
+is "a file that tells of none" exits 0 --data "$here" import "$tmp/older" --name older
+is "comes out" exits 0 --data "$here" export older "$tmp/older2"
+is "without" same "$(told "$tmp/older2" .gaps)" '[]'
+
+# What can't be replaced by a file is written to.
+mkfifo "$tmp/pipe"
+timeout 20 cat "$tmp/pipe" >"$tmp/piped" &
+reader=$!
+is "export to a FIFO" exits 0 --data "$here" export lines "$tmp/pipe"
+[ -p "$tmp/pipe" ] || kill $reader
+wait $reader || true
+is "goes through" same "$(cat "$tmp/piped")" "$(cat "$tmp/lines2")"
+ln -s /dev/fd/1 "$tmp/link"
+is "and to a link to stdout" exits 0 --data "$here" export lines "$tmp/link"
+is "likewise" same "$(cat "$tmp/out")" "$(cat "$tmp/lines2")"
+is "both are what they were" test -p "$tmp/pipe" -a -L "$tmp/link"
+is "to a folder" exits 1 --data "$here" export lines "$tmp"
+is "it doesn't" said "can't open $tmp: Is a directory"
 
 sed '2s/"notes"/"gadgets"/' "$tmp/lines" >"$tmp/unknown"
 is "a type that nobody knows" exits 0 --data "$here" import "$tmp/unknown" --name unknown
@@ -408,6 +495,7 @@ bad() {
 	is "$1: why" said "$2"
 	is "$1: nothing remains" same "$(ls "$here/projects")" "$(cat "$tmp/before")"
 }
+gaps() { sed "1s/\"gaps\":\[[^]]*\]/\"gaps\":$1/" "$tmp/lines"; }
 bad "an empty file" 'line 1: the file is empty' </dev/null
 echo hello | bad "a text" 'line 1: it is not JSON'
 echo '{"a":1}' | bad "other JSON" 'line 1: the file was not written by'
@@ -417,6 +505,14 @@ sed '1s/"last_server_seq":5000/"last_server_seq":9006099743113216/' "$tmp/lines"
 	bad "a head that leaves no room" 'line 1: its last_server_seq is above 9006099743113215'
 sed '1s/"last_server_seq":5000/"last_server_seq":9006099743113215/' "$tmp/lines" >"$tmp/high"
 is "one below" exits 0 --data "$here" import "$tmp/high" --name high
+gaps 7 | bad "gaps that are none" 'line 1: the gaps are no list'
+gaps '[{"after_seq":3}]' | bad "half a gap" 'line 1: a gap is not what it should be'
+gaps '[{"after_seq":3,"until_seq":3}]' | bad "an empty gap" 'line 1: a gap is not'
+gaps '[{"after_seq":9,"until_seq":5001}]' | bad "a gap beyond the head" 'line 1: a gap is not'
+gaps '[{"after_seq":9,"until_seq":12},{"after_seq":11,"until_seq":13}]' |
+	bad "gaps over each other" 'line 1: a gap is not'
+gaps '[{"after_seq":3,"until_seq":9}]' | bad "an event in a gap" 'line 3: its server_seq 9 lies in a gap'
+gaps '[{"after_seq":2,"until_seq":4}]' | bad "another one" 'line 2: its server_seq 3 lies in a gap'
 head -2 "$tmp/lines" | bad "a file cut short" '1 of the 2 events'
 head -c -30 "$tmp/lines" | bad "a line cut short" 'line 3: it is not JSON'
 sed '3s/"server_seq":9/"server_seq":3/' "$tmp/lines" | bad "the same seq" 'line 3: its server_seq 3'
@@ -427,6 +523,49 @@ sed '3s/:00Z"/:00"/' "$tmp/lines" | bad "a time" "line 3: an event's client_time
 sed '2s/new_data/new\\"data/' "$tmp/lines" | bad "a payload" 'line 2: its payload is not JSON'
 { head -2 "$tmp/lines"; head -c 140000000 /dev/zero | tr '\0' x; } | bad "a huge line" 'line 3: it is longer than'
 is "a file that is not there" exits 3 --data "$here" import "$tmp/nothing"
+
+# What server.db refuses is refused first: nothing stands in the way of the next one.
+fresh "$here"
+sed '1s/"name":"[^"]*"/"name":""/' "$tmp/gaps" >"$tmp/bad"
+is "a name that no project may have" exits 5 --data "$here" import "$tmp/bad"
+is "leaves nothing" same "$(ls "$here/projects")" ''
+is "the next file" exits 0 --data "$here" import "$tmp/odd"
+is "is taken" exits 0 --data "$here" export $garden "$tmp/odd2"
+is "event for event" same "$(tail -n +2 "$tmp/odd2" | cksum)" "$(tail -n +2 "$tmp/odd" | cksum)"
+
+# Killed at each write, then run again.
+mishap=$TD_SYNC_BUILD/tests/.libs/mishap.so
+killed_at_each() {
+	n=0 status=1
+	while [ $status != 0 ] && [ $n -lt 500 ]; do
+		n=$((n + 1))
+		fresh "$here"
+		# The plan (tests/mishap.h): at the nth call, kill.
+		printf "\\$(printf %03o $((n % 256)))\\$(printf %03o $((n / 256)))\\0\\0\\377\\377\\377\\377" >"$tmp/plan"
+		truncate -s 4096 "$tmp/plan"
+		status=0
+		TD_SYNC_MISHAP=$tmp/plan LD_PRELOAD=$mishap ASAN_OPTIONS=verify_asan_link_order=0 \
+			"$admin" --data "$here" import "$tmp/gaps" >/dev/null 2>&1 || status=$?
+		[ $status = 0 ] || [ $status = 137 ] || return 1
+		case $("$admin" --data "$here" project list | wc -l) in
+		0) "$admin" --data "$here" import "$tmp/gaps" >/dev/null || return 1 ;;
+		1) ;;
+		*) return 1 ;;
+		esac
+		"$admin" --data "$here" export $garden "$tmp/again" || return 1
+		same "$(tail -n +2 "$tmp/again")" "$(tail -n +2 "$tmp/gaps")" &&
+			same "$(told "$tmp/again" '.gaps[0:3]')" "$gaps" &&
+			went_on "$tmp/again" "$(told "$tmp/again" '.gaps[-2].until_seq')" &&
+			same "$(ls "$here/projects")" $garden || return 1
+	done
+	[ $n -gt 30 ] && [ $n -lt 500 ]
+}
+if [ -e "$mishap" ]; then
+	is "an import that was killed at any write goes on" killed_at_each
+	echo "   killed at $((n - 1)) writes"
+else
+	echo "skipped: tests/mishap.la is not built"
+fi
 
 # --- backups, and odd restores of them ---
 
@@ -469,6 +608,14 @@ begin_again && keep
 rm "$here"/server.db*
 is "a restore where server.db alone was lost" exits 0 --data "$here" restore "$backup" --yes
 is "leaves each key as it is" same "$("$admin" --data "$here" key list)" "$(cat "$tmp/keys")"
+
+begin_again && keep
+is "a restore" exits 0 --data "$here" restore "$backup" --yes
+is "leaves a gap" exits 0 --data "$here" export plot "$tmp/plot"
+is "that export tells of" went_on "$tmp/plot" 0
+is "and import" exits 0 --data "$here" import "$tmp/plot" --name 'plot two'
+is "keeps" exits 0 --data "$here" export plot-two "$tmp/plot2"
+is "with all" same_project "$tmp/plot" "$tmp/plot2"
 
 # relist SED: the backup's list, edited, under a right hash.
 relist() {

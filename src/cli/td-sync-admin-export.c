@@ -6,8 +6,10 @@
 #include "cli/td-sync-admin.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define BATCH_BYTES (4 << 20) /* are read at one moment, then written */
@@ -17,7 +19,7 @@ struct exporting {
 	struct project p;
 	struct events *log;
 	struct events_head head;
-	struct buf members;  /* of the header */
+	struct buf members, gaps; /* of the header */
 	struct buf out;
 	int64_t last;        /* event that is in `out`, or was written */
 	FILE *to;
@@ -80,6 +82,17 @@ add_member(void *ctx, const struct member *m)
 }
 
 static enum rc
+add_gap(void *ctx, const struct events_gap *g)
+{
+	struct buf *b = ctx;
+
+	if (b->len > 0)
+		buf_add_byte(b, ',');
+	buf_addf(b, "{\"after_seq\":%" PRId64 ",\"until_seq\":%" PRId64 "}", g->after, g->until);
+	return RC_OK;
+}
+
+static enum rc
 add_header(struct exporting *x)
 {
 	struct buf *b = &x->out;
@@ -93,6 +106,8 @@ add_header(struct exporting *x)
 		rc = events_heal_from(x->log, &heal_from, &x->a->err);
 	if (rc == RC_OK)
 		rc = events_moved_to(x->log, &moved_to, &x->a->err);
+	if (rc == RC_OK)
+		rc = events_each_gap(x->log, add_gap, &x->gaps, &x->a->err);
 	if (rc != RC_OK)
 		return rc;
 	id_hex(x->head.log_id, LOG_ID_LEN, log_id);
@@ -109,10 +124,12 @@ add_header(struct exporting *x)
 	add_number(b, "event_count", x->head.count);
 	add_number(b, "heal_from_seq", heal_from);
 	add_number(b, "moved_to_seq", moved_to);
-	buf_add_str(b, ",\"members\":[");
+	buf_add_str(b, ",\"gaps\":[");
+	buf_add_span(b, buf_span(&x->gaps));
+	buf_add_str(b, "],\"members\":[");
 	buf_add_span(b, buf_span(&x->members));
 	buf_add_str(b, "]}\n");
-	return x->members.failed ? no_memory(x) : RC_OK;
+	return x->members.failed || x->gaps.failed ? no_memory(x) : RC_OK;
 }
 
 /* --- the events --- */
@@ -193,7 +210,21 @@ write_all(struct exporting *x, const char *name)
 		if (rc == RC_OK)
 			rc = flush(x, name);
 	}
-	if (rc == RC_OK && (fflush(x->to) != 0 || (x->to != stdout && fsync(fileno(x->to)) != 0)))
+	if (rc == RC_OK && fflush(x->to) != 0)
+		rc = err_set(&x->a->err, RC_UNAVAILABLE, "can't write %s: %s", name, strerror(errno));
+	return rc;
+}
+
+/* To what is no file of its own, as a FIFO, a device, or a link to one. */
+static enum rc
+write_through(struct exporting *x, const char *name)
+{
+	enum rc rc;
+
+	if ((x->to = fopen(name, "we")) == NULL)
+		return err_set(&x->a->err, RC_UNAVAILABLE, "can't open %s: %s", name, strerror(errno));
+	rc = write_all(x, name);
+	if (fclose(x->to) != 0 && rc == RC_OK)
 		rc = err_set(&x->a->err, RC_UNAVAILABLE, "can't write %s: %s", name, strerror(errno));
 	return rc;
 }
@@ -203,13 +234,18 @@ static enum rc
 write_file(struct exporting *x, const char *name)
 {
 	char part[PATH_MAX];
+	struct stat st;
 	enum rc rc;
 
+	if (lstat(name, &st) == 0 && !S_ISREG(st.st_mode))
+		return write_through(x, name);
 	if (snprintf(part, sizeof(part), "%s.part", name) >= (int)sizeof(part))
 		return err_set(&x->a->err, RC_INVALID, "the path %s is too long", name);
 	if ((x->to = fopen(part, "we")) == NULL)
 		return err_set(&x->a->err, RC_UNAVAILABLE, "can't make %s: %s", part, strerror(errno));
 	rc = write_all(x, name);
+	if (rc == RC_OK && fsync(fileno(x->to)) != 0)
+		rc = err_set(&x->a->err, RC_UNAVAILABLE, "can't write %s: %s", part, strerror(errno));
 	if (fclose(x->to) != 0 && rc == RC_OK)
 		rc = err_set(&x->a->err, RC_UNAVAILABLE, "can't write %s: %s", part, strerror(errno));
 	if (rc == RC_OK && rename(part, name) != 0)
@@ -238,6 +274,7 @@ export_run(struct admin *a)
 		rc = strcmp(name, "-") == 0 ? write_all(&x, "stdout") : write_file(&x, name);
 	events_close(x.log);
 	buf_free(&x.members);
+	buf_free(&x.gaps);
 	buf_free(&x.out);
 	return rc == RC_OK ? 0 : admin_fail(a, rc);
 }

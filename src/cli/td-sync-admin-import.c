@@ -36,7 +36,10 @@ struct importing {
 	char profile[PROFILE_NAME_MAX + 1];
 	struct installed in;
 	const struct profile *types; /* the profile; NULL: PROFILE_NONE */
+	bool same_id;          /* it keeps the id that it had */
 	int64_t head, count, heal_from, moved_to; /* as the header says */
+	struct events_gap *gaps;
+	size_t n_gaps, gap;    /* `gap`: the first that doesn't end before the line's event */
 	struct joining *members;
 	size_t n;
 	int64_t events, last;  /* that were read */
@@ -190,6 +193,35 @@ read_members(struct importing *m, struct span list)
 	return rc;
 }
 
+/* Numbers that its server passed over, in order; files of older versions tell of none. */
+static enum rc
+read_gaps(struct importing *m, struct span header)
+{
+	struct json_iter it;
+	struct span list, key, value;
+	int64_t from = 0;
+
+	if (!json_get(header, "gaps", &list))
+		return RC_OK;
+	if (json_type(list) != JSON_ARRAY)
+		return bad(m, "the gaps are no list");
+	json_iter_init(&it, list);
+	while (json_next(&it, &key, &value)) {
+		struct events_gap *all = realloc(m->gaps, (m->n_gaps + 1) * sizeof(*all)), g;
+
+		if (all == NULL)
+			return err_set(&m->a->err, RC_FAULT, "out of memory");
+		m->gaps = all;
+		if (!get_number(value, "after_seq", &g.after) ||
+		    !get_number(value, "until_seq", &g.until) ||
+		    g.after < from || g.until <= g.after || g.until > m->head)
+			return bad(m, "a gap is not what it should be");
+		from = g.until;
+		m->gaps[m->n_gaps++] = g;
+	}
+	return RC_OK;
+}
+
 /* --owner: that user, and nobody else. */
 static enum rc
 take_owner(struct importing *m)
@@ -214,7 +246,8 @@ choose_id(struct importing *m)
 	struct project there;
 	enum rc rc = project_get(m->a->accounts, m->p.id, &there, &m->a->err);
 
-	if (rc == RC_NOT_FOUND)
+	m->same_id = rc == RC_NOT_FOUND;
+	if (m->same_id)
 		return RC_OK;
 	if (rc == RC_OK && m->a->name == NULL)
 		return err_set(&m->a->err, RC_CONFLICT, "there is a project %s (%s) here already, "
@@ -256,6 +289,8 @@ read_header(struct importing *m)
 		return bad(m, "the header is not what it should be");
 	if (m->head > EVENTS_SEQ_TAKEN)
 		return bad(m, "its last_server_seq is above %" PRId64, EVENTS_SEQ_TAKEN);
+	if ((rc = read_gaps(m, o)) != RC_OK)
+		return rc;
 	if (m->a->name != NULL) {
 		if ((rc = project_check(span_of(m->a->name), span_of(""), &m->a->err)) != RC_OK)
 			return rc;
@@ -326,6 +361,10 @@ take_event(struct importing *m)
 	if (ev.seq <= m->last || ev.seq > m->head)
 		return bad(m, "its server_seq %" PRId64 " is not above %" PRId64 " and up to %" PRId64,
 		           ev.seq, m->last, m->head);
+	while (m->gap < m->n_gaps && m->gaps[m->gap].until < ev.seq)
+		m->gap++;
+	if (m->gap < m->n_gaps && m->gaps[m->gap].after < ev.seq)
+		return bad(m, "its server_seq %" PRId64 " lies in a gap", ev.seq);
 	ev.by_server = is_true(o, "by_server");
 	ev.parked = is_true(o, "parked");
 	keep = m->line; /* the event borrows from it */
@@ -351,6 +390,8 @@ read_events(struct importing *m)
 	if (rc == RC_OK && m->events != m->count)
 		rc = err_set(&m->a->err, RC_INVALID, "the file has %" PRId64 " of the %" PRId64 " events "
 		             "that it should have: it was cut short, or changed", m->events, m->count);
+	for (size_t i = 0; i < m->n_gaps && rc == RC_OK; i++)
+		rc = making_gap(&m->making, &m->gaps[i]);
 	return rc;
 }
 
@@ -373,9 +414,23 @@ compare_one(void *ctx, const struct event *ev, bool *stop)
 	return rc;
 }
 
+/* Where the project keeps its id, it may have gone on elsewhere since the export, and
+ * devices be past the head. */
+static enum rc
+pass(struct importing *m, struct events *log)
+{
+	struct events_head head;
+	enum rc rc = m->same_id ? making_pass(m->a, log) : RC_OK;
+
+	if (rc == RC_OK && (rc = events_head(log, &head, &m->a->err)) == RC_OK)
+		m->head = head.seq;
+	return rc;
+}
+
 /*
  * Put the log in its place. One may be there without a project: a run that was killed
- * just before its end has left it, and then it is the same.
+ * just before its end has left it, and then it is the same, but that it passed over
+ * fewer numbers.
  */
 static enum rc
 place(struct importing *m)
@@ -384,15 +439,19 @@ place(struct importing *m)
 	struct events_head head, ours;
 	enum rc rc = events_open(m->making.place, &there, &m->a->err);
 
-	if (rc == RC_NOT_FOUND)
-		return making_place(&m->making);
+	if (rc == RC_NOT_FOUND) {
+		rc = pass(m, m->making.log);
+		return rc == RC_OK ? making_place(&m->making) : rc;
+	}
 	if (rc == RC_OK)
 		rc = events_head(there, &head, &m->a->err);
 	if (rc == RC_OK)
 		rc = events_walk(m->making.log, 0, INT64_MAX, true, &ours, compare_one, there, &m->a->err);
-	if (rc == RC_NOT_FOUND || (rc == RC_OK && (head.seq != ours.seq || head.count != ours.count)))
+	if (rc == RC_NOT_FOUND || (rc == RC_OK && (head.seq < ours.seq || head.count != ours.count)))
 		rc = err_set(&m->a->err, RC_CONFLICT, "%s holds another log, of no project: move it away",
 		             m->making.place);
+	if (rc == RC_OK)
+		rc = pass(m, there);
 	events_close(there);
 	return rc;
 }
@@ -416,12 +475,28 @@ insert(struct importing *m)
 	return rc;
 }
 
+/* What server.db would refuse is refused before there is a log, as if nothing had been. */
+static enum rc
+rehearse(struct importing *m)
+{
+	struct accounts *accounts = m->a->accounts;
+	enum rc rc = import_begin(accounts, &m->a->err);
+
+	if (rc == RC_OK) {
+		rc = insert(m);
+		import_forget(accounts);
+	}
+	return rc;
+}
+
 static enum rc
 make(struct importing *m)
 {
 	struct admin *a = m->a;
 	enum rc rc = read_header(m);
 
+	if (rc == RC_OK)
+		rc = rehearse(m);
 	if (rc == RC_OK)
 		rc = making_begin(&m->making, a, m->p.id, m->profile);
 	if (rc == RC_OK)
@@ -479,6 +554,7 @@ import_run(struct admin *a)
 	buf_free(&m.scratch);
 	buf_free(&m.payload);
 	free(m.members);
+	free(m.gaps);
 	if (rc != RC_OK)
 		return admin_fail(a, rc);
 	show(&m);

@@ -100,6 +100,14 @@ making_add(struct making *m, struct event *ev)
 }
 
 enum rc
+making_gap(struct making *m, const struct events_gap *g)
+{
+	enum rc rc = m->writing ? RC_OK : begin(m);
+
+	return rc == RC_OK ? events_set_gap(m->log, g, &m->a->err) : rc;
+}
+
+enum rc
 making_end(struct making *m, int64_t head, int64_t heal_from, int64_t moved_to)
 {
 	enum rc rc = m->writing ? RC_OK : begin(m);
@@ -111,6 +119,19 @@ making_end(struct making *m, int64_t head, int64_t heal_from, int64_t moved_to)
 	if (rc == RC_OK && moved_to != 0)
 		rc = events_set_moved_to(m->log, moved_to, &m->a->err);
 	return rc == RC_OK ? commit(m) : rc;
+}
+
+enum rc
+making_pass(struct admin *a, struct events *log)
+{
+	enum rc rc = events_begin(log, clock_mono_ms() + LOCK_WAIT_MS, &a->err);
+
+	if (rc != RC_OK)
+		return rc;
+	if ((rc = events_pass(log, &a->err)) == RC_OK)
+		return events_commit(log, &a->err);
+	events_rollback(log);
+	return rc;
 }
 
 enum rc

@@ -133,9 +133,16 @@ enum rc making_begin(struct making *m, struct admin *a, const char *id, const ch
 /* Append an event at its seq. What is there twice keeps its place (event_digest_twin()). */
 enum rc making_add(struct making *m, struct event *ev);
 
+/* Record a gap of its numbers, behind all events before it. */
+enum rc making_gap(struct making *m, const struct events_gap *g);
+
 /* The last of it: where its head is, events_heal_from() and events_moved_to(). The log is
  * durable then, and can be read. */
 enum rc making_end(struct making *m, int64_t head, int64_t heal_from, int64_t moved_to);
+
+/* Pass over the numbers that may have been given since it left its server, in such a log
+ * or in one that is in its place: events_pass(). */
+enum rc making_pass(struct admin *a, struct events *log);
 
 /* Put it in its place. */
 enum rc making_place(struct making *m);
