@@ -1,9 +1,8 @@
 /*
  * td-sync-admin import-go: everything that a Go server's data folder holds. First all of
  * it is judged; then the logs are made, each compared with its source before it gets its
- * place, and with the numbers passed over that the Go server may give behind its back;
- * then one transaction in server.db lets everybody in. Killed before that, nobody saw
- * anything, and the next run goes on with the logs that are in their places.
+ * place; then one transaction in server.db lets everybody in. Killed before that, nobody
+ * saw anything, and the next run goes on with the logs that are in their places.
  */
 #include "cli/td-sync-admin.h"
 
@@ -226,36 +225,21 @@ compare_one(void *ctx, struct event *ev, struct span action)
 	          "is there", ev->seq, m->now->p.id);
 }
 
-/* Whether nothing was written behind that seq: then there are numbers that were passed
- * over, or none. */
-static enum rc
-ends_at(struct moving *m, struct events *log, int64_t seq, bool *yes, struct events_head *head)
-{
-	struct events_gap gap;
-	enum rc rc = events_head(log, head, &m->a->err);
-
-	*yes = head->seq == seq;
-	if (rc == RC_OK && !*yes && (rc = events_gap(log, INT64_MAX, &gap, &m->a->err)) == RC_OK)
-		*yes = gap.after == seq && gap.until == head->seq;
-	return rc == RC_NOT_FOUND ? RC_OK : rc;
-}
-
 /* Read the source once more and compare every event with a log, which may go on behind
  * the last one. RC_CONFLICT: it is another log. */
 static enum rc
 compare(struct moving *m, struct events *log)
 {
 	struct events_head head;
-	bool ends = false;
 	enum rc rc;
 
 	m->log = log;
 	m->found = 0;
 	rc = go_events(m->go, m->now->p.id, false, compare_one, m, &m->a->err);
 	if (rc == RC_OK)
-		rc = ends_at(m, log, m->now->last, &ends, &head);
+		rc = events_head(log, &head, &m->a->err);
 	if (rc == RC_OK && (m->found != m->now->events || head.seq < m->now->last ||
-	                    (ends && head.count != m->now->events)))
+	                    (head.seq == m->now->last && head.count != m->now->events)))
 		rc = err_set(&m->a->err, RC_CONFLICT, "project %s has %" PRId64 " events there and %"
 		             PRId64 " here", m->now->p.id, m->found, head.count);
 	return rc;
@@ -347,8 +331,6 @@ make_log(struct moving *m, struct source *s)
 		rc = err_set(&m->a->err, RC_UNAVAILABLE, "the source changed meanwhile (%s): stop the "
 		             "Go server and run this again", why.text);
 	}
-	if (rc == RC_OK)
-		rc = making_pass(m->a, m->making.log);
 	if (rc == RC_OK)
 		rc = making_place(&m->making);
 	making_drop(&m->making);

@@ -86,8 +86,8 @@ enum rc db_copy(sqlite3 *from, const char *path, struct err *err);
 /*
  * Keep a database as it is, before its format changes: db_copy() to the path with ".tmp"
  * behind it, with the rights of its source, looked through for damage, renamed, on the
- * disk. What an earlier call left at the path stays until then. What is written by another connection that has not committed
- * is not in it.
+ * disk. What an earlier call left at the path stays until then. What is written by
+ * another connection that has not committed is not in it.
  */
 enum rc db_keep(sqlite3 *from, const char *path, struct err *err);
 
