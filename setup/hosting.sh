@@ -109,9 +109,8 @@ step_folder_do() {
 # What hosting/make makes anew; data and td-sync.conf stay.
 step_folder_undo() {
 	rm -rf -- "$hosting_dir/site" "$hosting_dir/.made" "$hosting_dir/.tried"
-	for part in bin lib profiles td-sync-admin lighttpd.conf .htaccess; do
-		rm -rf -- "$hosting_dir/td-sync-private/$part"
-	done
+	[ ! -d "$hosting_dir/td-sync-private" ] || find "$hosting_dir/td-sync-private" -mindepth 1 -maxdepth 1 \
+		! -name data ! -name td-sync.conf -exec rm -rf -- {} +
 }
 
 # --- its configuration ---

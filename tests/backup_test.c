@@ -3,6 +3,7 @@
  * workers, our real client, and devices that know nothing of log ids.
  */
 #include "tests/mishap.h"
+#include "tests/read_only.h"
 #include "tests/replica.h"
 #include "tests/site.h"
 #include "tests/web.h"
@@ -14,11 +15,8 @@
 #include <errno.h>
 #include <glob.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <sys/mount.h>
-#include <sys/wait.h>
 
 static struct site site;
 static struct site_options options = { .kind = SITE_FASTCGI };
@@ -966,12 +964,22 @@ upgrade_setup(void)
 	site = (struct site){ 0 };
 }
 
+/* The format of server.db; `known`, that of ours, may be NULL. */
+static int
+format_of_server(int *known)
+{
+	int format, ours;
+
+	ck_assert_int_eq(accounts_format(site.data, &format, known != NULL ? known : &ours, NULL), RC_OK);
+	return format;
+}
+
 static int
 known_format(void)
 {
-	int format, known;
+	int known;
 
-	ck_assert_int_eq(accounts_format(site.data, &format, &known, NULL), RC_OK);
+	format_of_server(&known);
 	return known;
 }
 
@@ -1103,15 +1111,6 @@ dump(struct buf *out)
 	ck_assert_ptr_nonnull(buf_cstr(out));
 }
 
-static int
-kept_format(void)
-{
-	int format, known;
-
-	ck_assert_int_eq(accounts_format(site.data, &format, &known, NULL), RC_OK);
-	return format;
-}
-
 /* The folder is what was packed, byte for byte, but for what the command names. */
 static bool
 is_as_packed(int format, const char *exclude)
@@ -1189,7 +1188,7 @@ START_TEST(what_was_written_since_goes_back_along)
 	MUST("upgrade");
 	write_on(project);
 	MUST("upgrade", "--back");
-	ck_assert_int_eq(kept_format(), 2);
+	ck_assert_int_eq(format_of_server(NULL), 2);
 	dump(&b);
 	ck_assert_ptr_nonnull(strstr(b.p, "|late@example.com|"));
 	ck_assert_ptr_nonnull(strstr(b.p, "|late|"));
@@ -1247,7 +1246,7 @@ START_TEST(where_there_was_no_older_format_nothing_goes_back)
 	ck_assert_int_eq(unlink(path), 0);
 	ck_assert_int_eq(admin("upgrade", "--back"), 1);
 	ck_assert_msg(strstr(said, "no format to go back to") != NULL, "%s", said);
-	ck_assert_int_eq(kept_format(), 3);
+	ck_assert_int_eq(format_of_server(NULL), 3);
 	run_sql("server.db", "UPDATE meta SET value = '99' WHERE key = 'format'");
 	ck_assert_int_eq(admin("upgrade", "--back"), 1);
 	ck_assert_msg(strstr(said, "made by a newer td-sync") != NULL, "%s", said);
@@ -1270,7 +1269,7 @@ START_TEST(a_way_back_that_was_killed_anywhere_is_gone_when_it_is_run_again)
 		code = WITH_MISHAP(n, MISHAP_KILL, false, "", "upgrade", "--back");
 		mishap_none();
 		ck_assert_msg(code <= 0, "%d: %s", code, said);
-		ck_assert(kept_format() == 1 || kept_format() == 3);
+		ck_assert(format_of_server(NULL) == 1 || format_of_server(NULL) == 3);
 		MUST("upgrade", "--back");
 		dump(&is);
 		ck_assert(strcmp(is.p, was.p) == 0);
@@ -1305,10 +1304,10 @@ START_TEST(an_upgrade_on_a_full_disk_says_so_and_is_done_when_there_is_room)
 		              strstr(said, "the disk fails") != NULL ||
 		              strstr(said, "unable to open") != NULL, "%s", said);
 		dump(&is);
-		if (kept_format() == (_i == 0 ? 3 : 2))
+		if (format_of_server(NULL) == (_i == 0 ? 3 : 2))
 			ck_assert(strcmp(is.p, was.p) == 0);
 		ck_assert_int_eq(_i == 0 ? admin("upgrade", "--back") : admin("upgrade"), 0);
-		ck_assert_int_eq(kept_format(), _i == 0 ? 2 : 3);
+		ck_assert_int_eq(format_of_server(NULL), _i == 0 ? 2 : 3);
 		snprintf(tmp, sizeof(tmp), "%s/server.db.format2.tmp", site.data);
 		ck_assert_int_ne(access(tmp, F_OK), 0);
 	}
@@ -1322,10 +1321,8 @@ END_TEST
 static int
 read_only_child(const char *option, const char *says)
 {
-	if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
-	    mount(site.data, site.data, NULL, MS_BIND, NULL) != 0 ||
-	    mount(NULL, site.data, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL) != 0)
-		return 77;
+	if (!read_only(site.data))
+		return READ_ONLY_REFUSED;
 	if (admin_with(false, (const char *const[]){ "upgrade", option, NULL }) == 1 &&
 	    strstr(said, says) != NULL && strstr(said, "ead-only") != NULL &&
 	    strchr(said, '\n') == said + strlen(said) - 1)
@@ -1341,7 +1338,6 @@ START_TEST(on_a_read_only_disk_an_upgrade_changes_nothing_and_says_why)
 		{ "--back", "td-sync-admin: " },
 	};
 	struct buf was = { 0 }, is = { 0 };
-	int status;
 	pid_t pid;
 
 	unpack(2);
@@ -1351,12 +1347,7 @@ START_TEST(on_a_read_only_disk_an_upgrade_changes_nothing_and_says_why)
 	fflush(NULL);
 	if ((pid = fork()) == 0)
 		_exit(read_only_child(rows[_i].option, rows[_i].says));
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-	ck_assert(WIFEXITED(status));
-	if (WEXITSTATUS(status) == 77)
-		printf("skipped: a read-only mount needs root\n");
-	else
-		ck_assert_int_eq(WEXITSTATUS(status), 0);
+	read_only_ended(pid);
 	dump(&is);
 	ck_assert(strcmp(is.p, was.p) == 0);
 	if (_i == 0)

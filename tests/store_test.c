@@ -7,16 +7,14 @@
 #include "store/devices.h"
 #include "store/events.h"
 #include "store/trial.h"
+#include "tests/read_only.h"
 #include "tests/temp.h"
 
 #include <check.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <sched.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
 static char dir[TEMP_PATH];
 static char log_dir[TEMP_PATH + 8];
@@ -826,19 +824,6 @@ START_TEST(no_checkpoint_happens_at_close)
 }
 END_TEST
 
-/*
- * The rest of the test with the log on a read-only disk, in a child of its own
- * mount namespace. False: the system doesn't let us.
- */
-static bool
-make_read_only(void)
-{
-	return unshare(CLONE_NEWNS) == 0 &&
-	       mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
-	       mount(log_dir, log_dir, NULL, MS_BIND, NULL) == 0 &&
-	       mount(NULL, log_dir, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL) == 0;
-}
-
 enum { CHILD_OK, CHILD_SKIPPED, CHILD_FAILED };
 
 /* What a reader finds on a read-only disk. */
@@ -849,7 +834,7 @@ read_only_child(bool whole)
 	struct events *e;
 	enum rc rc;
 
-	if (!make_read_only())
+	if (!read_only(log_dir))
 		return CHILD_SKIPPED;
 	rc = events_open(log_dir, &e, &err);
 	if (!whole)

@@ -52,9 +52,8 @@ fs_sync(const char *path, struct err *err)
 	return rc;
 }
 
-/* Make the entries of the folder that a path lies in durable. */
-static enum rc
-sync_parent(const char *path, struct err *err)
+enum rc
+fs_sync_parent(const char *path, struct err *err)
 {
 	char *dir = parent_of(path);
 	enum rc rc;
@@ -82,7 +81,7 @@ fs_mkdir(const char *path, struct err *err)
 		}
 	}
 	/* Also for one that exists: its maker may have died before this. */
-	return sync_parent(path, err);
+	return fs_sync_parent(path, err);
 }
 
 bool
@@ -208,7 +207,7 @@ fs_write(const char *path, struct span content, mode_t mode, struct err *err)
 	if (rc != RC_OK)
 		unlink(tmp);
 	else
-		rc = sync_parent(path, err);
+		rc = fs_sync_parent(path, err);
 	buf_free(&name);
 	return rc;
 }

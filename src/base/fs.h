@@ -24,6 +24,9 @@ void fs_remove(int dir, const char *name);
 /* Sync a file or folder to disk, by path. */
 enum rc fs_sync(const char *path, struct err *err);
 
+/* Make the entries of the folder that a path lies in durable. */
+enum rc fs_sync_parent(const char *path, struct err *err);
+
 /*
  * Read a whole file of at most max bytes into out (appended). RC_NOT_FOUND,
  * RC_TOO_LARGE, RC_UNAVAILABLE (err names path and cause).

@@ -333,24 +333,6 @@ check_copy(const char *path, struct err *err)
 	return rc;
 }
 
-/* Sync the folder that a file lies in. */
-static enum rc
-sync_folder(const char *path, struct err *err)
-{
-	struct buf dir = { 0 };
-	const char *slash = strrchr(path, '/');
-	enum rc rc;
-
-	if (slash != NULL)
-		buf_add(&dir, path, (size_t)(slash - path) + 1);
-	else
-		buf_add_str(&dir, ".");
-	rc = buf_cstr(&dir) != NULL ? fs_sync(dir.p, err)
-	                            : err_set(err, RC_FAULT, "out of memory");
-	buf_free(&dir);
-	return rc;
-}
-
 enum rc
 db_keep(sqlite3 *from, const char *path, struct err *err)
 {
@@ -369,7 +351,7 @@ db_keep(sqlite3 *from, const char *path, struct err *err)
 	if (rc != RC_OK)
 		db_remove(temp.p);
 	buf_free(&temp);
-	return rc == RC_OK ? sync_folder(path, err) : rc;
+	return rc == RC_OK ? fs_sync_parent(path, err) : rc;
 }
 
 bool
