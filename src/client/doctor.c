@@ -147,45 +147,21 @@ reached(struct doctor *d, const struct transport_found *f)
 	return false;
 }
 
-/* What decides who gets what is sent to an address. */
-struct origin {
-	bool tls;
-	char host[256]; /* "" where it is none, or too long */
-	long port;
-};
-
-static struct origin
-origin_of(const char *url)
-{
-	struct origin o = { .tls = strncasecmp(url, "https:", 6) == 0 };
-	const char *host = strstr(url, "://");
-	size_t n;
-
-	if (host == NULL)
-		return o;
-	host += 3;
-	n = host[0] == '[' ? strcspn(host, "]/") : strcspn(host, ":/");
-	n += host[n] == ']';
-	if (n < sizeof(o.host))
-		memcpy(o.host, host, n);
-	o.port = host[n] == ':' ? strtol(host + n + 1, NULL, 10) : o.tls ? 443 : 80;
-	return o;
-}
-
 static bool
 is_same(const struct origin *a, const struct origin *b)
 {
-	return a->tls == b->tls && a->port == b->port && a->host[0] != '\0' &&
-	       strcasecmp(a->host, b->host) == 0;
+	return a->tls == b->tls && a->port == b->port && strcasecmp(a->host, b->host) == 0;
 }
 
 /* Whether what is sent to an address never leaves this machine. */
 static bool
 is_here(const char *url)
 {
-	struct origin o = origin_of(url);
 	unsigned char address[4];
+	struct origin o;
 
+	if (!transport_origin(url, &o))
+		return false;
 	return strcasecmp(o.host, "localhost") == 0 || strcmp(o.host, "[::1]") == 0 ||
 	       (inet_pton(AF_INET, o.host, address) == 1 && address[0] == 127);
 }
@@ -194,12 +170,12 @@ is_here(const char *url)
 static const char *
 not_for(const struct settings *s)
 {
-	struct origin asked = origin_of(s->url), usual;
+	struct origin asked, usual;
 
 	if (s->token == NULL || s->usual_url == NULL)
 		return NULL;
-	usual = origin_of(s->usual_url);
-	if (!is_same(&asked, &usual))
+	if (!transport_origin(s->url, &asked) || !transport_origin(s->usual_url, &usual) ||
+	    !is_same(&asked, &usual))
 		return "it is for the server of TD_SYNC_URL, or of the last login, and this is "
 		       "another one: it could keep it, and be you";
 	if (!asked.tls && !is_here(s->url))

@@ -375,6 +375,37 @@ transport_http(const char *url, struct transport **out, struct err *err)
 	return RC_OK;
 }
 
+/* A part of an address. */
+static bool
+get_part(CURLU *u, CURLUPart which, unsigned flags, char *out, size_t size)
+{
+	char *part = NULL;
+	bool fits = curl_url_get(u, which, &part, flags) == CURLUE_OK && strlen(part) < size;
+
+	if (fits)
+		strcpy(out, part);
+	curl_free(part);
+	return fits;
+}
+
+bool
+transport_origin(const char *url, struct origin *out)
+{
+	char scheme[8], port[8];
+	CURLU *u = curl_url();
+	bool ok = u != NULL && curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK &&
+	    get_part(u, CURLUPART_SCHEME, 0, scheme, sizeof(scheme)) &&
+	    get_part(u, CURLUPART_HOST, 0, out->host, sizeof(out->host)) &&
+	    get_part(u, CURLUPART_PORT, CURLU_DEFAULT_PORT, port, sizeof(port));
+
+	curl_url_cleanup(u);
+	if (ok) {
+		out->tls = strcasecmp(scheme, "https") == 0;
+		out->port = strtol(port, NULL, 10);
+	}
+	return ok;
+}
+
 /* --- a look at the way to a server --- */
 
 #define LOOK_BODY 4096   /* of an answer's body so much is told */

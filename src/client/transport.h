@@ -63,6 +63,17 @@ struct transport {
  * On RC_OK *out is new: (*out)->free(*out). */
 enum rc transport_http(const char *url, struct transport **out, struct err *err);
 
+/* What decides who gets what is sent to an address. */
+struct origin {
+	bool tls;
+	char host[256];
+	long port;
+};
+
+/* That of an address, as libcurl reads it when it asks there. False: it doesn't take it,
+ * or the host's name is too long. */
+bool transport_origin(const char *url, struct origin *out);
+
 /* --- a look at the way to a server --- */
 
 /* Where a request came to its end. */
