@@ -20,6 +20,7 @@ cache_folder=/var/lib/nginx/td-sync
 http_file=/etc/nginx/conf.d/td-sync.conf
 server_file=/etc/nginx/sites-available/td-sync.conf
 path_file=/etc/nginx/snippets/td-sync.conf
+site_files="$http_file $server_file $path_file"
 
 nginx_what() {
 	echo "a service behind this machine's nginx, for an organisation (as root, with systemd)"
@@ -619,16 +620,18 @@ step_web_server_do() {
 		"systemctl says why" "journalctl -u nginx says more" "$scratch/systemctl.log"
 }
 
-# site_files: what is wanted, in scratch/site. (An argument of fill is there twice
-# where there is IPv6.)
-site_files() {
+# make_site: those of site_files that are wanted, below scratch/site. (An argument of fill
+# is there twice where there is IPv6.)
+make_site() {
 	rm -rf -- "$scratch/site"
-	mkdir -p -- "$scratch/site"
+	for file in $site_files; do
+		mkdir -p -- "$scratch/site${file%/*}"
+	done
 	set -- "$share/nginx/td-sync.conf.in" SOCKET="$socket" DATA_DIR="$data" CACHE_DIR="$cache_folder" \
 		ACCESS_LOG=/var/log/nginx/td-sync-access.log PATH="$answer_path" HOST="$site_name"
-	"$share/nginx/fill" "$@" FOR=http >"$scratch/site/http"
+	"$share/nginx/fill" "$@" FOR=http >"$scratch/site$http_file"
 	if [ -n "$answer_path" ]; then
-		"$share/nginx/fill" "$@" FOR=path >"$scratch/site/path"
+		"$share/nginx/fill" "$@" FOR=path >"$scratch/site$path_file"
 		return
 	fi
 	parts="server name"
@@ -653,7 +656,7 @@ site_files() {
 		;;
 	none) set -- "$@" LISTEN="127.0.0.1:$site_port" ;;
 	esac
-	"$share/nginx/fill" "$@" FOR="${only_parts:-$parts}" >"$scratch/site/server"
+	"$share/nginx/fill" "$@" FOR="${only_parts:-$parts}" >"$scratch/site$server_file"
 }
 
 # A link has nginx read our server after those of others: the first one of a port is
@@ -688,19 +691,17 @@ site_linked() {
 	fi
 }
 
-# put_site: what site_files made is in force, or what was there before.
+# put_site: what make_site made is in force, or what was there before.
 put_site() {
 	nginx_was_right
-	for part in http server path; do
-		eval "file=\$${part}_file"
+	for file in $site_files; do
 		keep_old "$file"
 	done
 	unlink_site
-	for part in http server path; do
-		eval "file=\$${part}_file"
-		if [ -e "$scratch/site/$part" ]; then
-			mkdir -p -- "$(dirname -- "$file")"
-			put_file "$scratch/site/$part" "$file" 644
+	for file in $site_files; do
+		if [ -e "$scratch/site$file" ]; then
+			mkdir -p -- "${file%/*}"
+			put_file "$scratch/site$file" "$file" 644
 		else
 			rm -f -- "$file"
 		fi
@@ -719,14 +720,14 @@ put_site() {
 }
 site_back() {
 	unlink_site
-	for file in "$http_file" "$server_file" "$path_file"; do
+	for file in $site_files; do
 		put_back "$file"
 	done
 	link_site
 	systemctl reload nginx.service 2>/dev/null || true
 }
 site_keep() {
-	for file in "$http_file" "$server_file" "$path_file"; do
+	for file in $site_files; do
 		drop_old "$file"
 	done
 }
@@ -749,7 +750,7 @@ step_certificate_do() {
 		has certbot || fail "certbot is not installed" "tls = certbot has it get the certificate" \
 			"apt-get install certbot; then run this again (or answer tls with files, and get it elsewhere)"
 		# Let's Encrypt asks at port 80.
-		only_parts=plain site_files
+		only_parts=plain make_site
 		put_site
 		site_keep
 		logged "$scratch/certbot.log" certbot certonly --non-interactive --agree-tos --email "$answer_owner" \
@@ -769,12 +770,11 @@ step_site_what() {
 }
 step_site_done() {
 	[ -x "$share/nginx/fill" ] || return 1
-	site_files
-	for part in http server path; do
-		eval "file=\$${part}_file"
+	make_site
+	for file in $site_files; do
 		[ ! -e "$file.setup-old" ] && [ ! -e "$file.setup-none" ] || return 1
-		if [ -e "$scratch/site/$part" ]; then
-			same_file "$scratch/site/$part" "$file" 644 || return 1
+		if [ -e "$scratch/site$file" ]; then
+			same_file "$scratch/site$file" "$file" 644 || return 1
 		else
 			[ ! -e "$file" ] || return 1
 		fi
@@ -786,7 +786,7 @@ nginx_reads() {
 	nginx -T 2>/dev/null | grep -qxF "# configuration file $1:"
 }
 step_site_do() {
-	site_files
+	make_site
 	put_site
 	nginx_reads "$http_file" || {
 		site_back
