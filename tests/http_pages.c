@@ -11,7 +11,6 @@
 
 #include "base/fs.h"
 #include "http/pages.h"
-#include "store/devices.h"
 
 #include <dirent.h>
 #include <fcntl.h>

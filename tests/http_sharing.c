@@ -9,7 +9,6 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "http/places.h"
-#include "store/devices.h"
 
 #include <fcntl.h>
 #include <ftw.h>
@@ -198,11 +197,8 @@ readers(struct world *w)
 	/* What guests say of devices is not noted. */
 	get(w, NULL, SYNC "pull?exclude_client=shelf", NULL);
 	ask(w, STRANGER, "GET", SYNC "pull?exclude_client=shelf", NULL, NULL);
-	ask(w, READER, "GET", SYNC "pull?exclude_client=desk", NULL, NULL);
-	for (int i = 0; i < 1000 && devices_get(project_folder(w), span_of("desk"), &seen) != RC_OK;
-	     i++)
-		usleep(5000);
-	ck_assert_int_eq(devices_get(project_folder(w), span_of("desk"), &seen), RC_OK);
+	ck_assert(until_device(w, w->tokens[READER], SYNC "pull?exclude_client=desk", nothing,
+	                       "desk", 3, &seen));
 	ck_assert_int_eq(devices_get(project_folder(w), span_of("shelf"), &seen), RC_NOT_FOUND);
 	/* One that is gone is as one that never was. */
 	ck_assert_int_eq(ask(w, OWNER, "DELETE", PROJECT, NULL, NULL), 204);

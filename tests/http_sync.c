@@ -10,7 +10,6 @@
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/lock.h"
-#include "store/devices.h"
 #include "store/events.h"
 
 #include <pthread.h>
@@ -226,26 +225,6 @@ START_TEST(a_lenient_push_loses_its_bad_events_only)
 END_TEST
 
 /* --- what is noted after the answer --- */
-
-/*
- * Make a call until a device is known to be served so far; false: it is not
- * after many. (What is noted after an answer is advice: it is skipped where
- * somebody else has the file open, as we have when we look.)
- */
-static bool
-until_device(struct world *w, const char *token, const char *path, struct span body,
-             const char *device, int64_t seq, struct device_state *out)
-{
-	for (int i = 0; i < 30; i++) {
-		if (ask_as(w, token, body.p == NULL ? "GET" : "POST", path, body, NULL) != 200)
-			return false;
-		usleep(50000);
-		if (devices_get(project_folder(w), span_of(device), out) == RC_OK &&
-		    out->served_seq >= seq)
-			return true;
-	}
-	return false;
-}
 
 static void
 devices(struct world *w)

@@ -186,6 +186,21 @@ project_folder(const struct world *w)
 }
 
 bool
+until_device(struct world *w, const char *token, const char *path, struct span body,
+             const char *device, int64_t seq, struct device_state *out)
+{
+	for (int i = 0; i < 30; i++) {
+		if (ask_as(w, token, body.p == NULL ? "GET" : "POST", path, body, NULL) != 200)
+			return false;
+		usleep(50000);
+		if (devices_get(project_folder(w), span_of(device), out) == RC_OK &&
+		    out->served_seq >= seq)
+			return true;
+	}
+	return false;
+}
+
+bool
 has_code(const struct world *w, const char *code)
 {
 	char want[64];

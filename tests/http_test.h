@@ -5,6 +5,8 @@
 #include "site.h"
 #include "web.h"
 
+#include "store/devices.h"
+
 #include <check.h>
 
 TCase *recordings_case(void); /* http_recordings.c */
@@ -95,6 +97,14 @@ int64_t push_event(struct world *w, enum who who, const char *device, const char
 
 /* The folder of the world's project. Until the next call. */
 const char *project_folder(const struct world *w);
+
+/*
+ * Make a call (body p NULL: a GET) until a device is known to be served so far;
+ * false: it is not after many. What is noted after an answer is advice: it is
+ * skipped where somebody else has the file open, as we have when we look.
+ */
+bool until_device(struct world *w, const char *token, const char *path, struct span body,
+                  const char *device, int64_t seq, struct device_state *out);
 
 /* Whether the last answer is an error of that code. */
 bool has_code(const struct world *w, const char *code);
