@@ -211,13 +211,10 @@ replica
 is "no link" doctor 7
 is "is told" found warning project 'linked to no project'
 linked
-flock -o "$work/.todos/db.lock" sleep 30 &
-holder=$!
-sleep 0.3
+hold "$work/.todos/db.lock"
 is "td's lock is held" doctor 7
 is "that is told" found warning lock 'has held .todos/db.lock for 5 s'
-kill $holder
-wait $holder 2>/dev/null || true
+release
 sql "$books" "UPDATE replica SET log_id = '00112233445566778899aabbccddeeff'"
 is "a log that was restored" doctor 7
 is "is told" found warning lost 'may hold events that the server lost'

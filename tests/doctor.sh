@@ -160,13 +160,11 @@ if can_mount; then
 		: >"$tmp/other/$n"
 	done
 	twin=$(find "$tmp/other" -inum "$(stat -c %i "$tmp/small/server.lock")")
-	flock "$twin" sleep 30 &
-	locker=$!
+	hold "$twin"
 	is "a lock of another disk's" test -f "$twin"
 	doctor 7 || true
 	is "is none of ours" not found error lock .
-	kill "$locker" $(pgrep -P "$locker") 2>/dev/null || true
-	wait "$locker" 2>/dev/null || true
+	release
 	umount -l "$tmp/other"
 	umount "$tmp/small"
 	at=$data
@@ -323,31 +321,23 @@ is "is not" not found warning state '.'
 # --- locks ---
 
 at=$data
-flock -o "$data/projects/$project/lock" sleep 20 &
-holder=$!
-while flock -n "$data/projects/$project/lock" true; do
-	sleep 0.05
-done
+hold "$data/projects/$project/lock"
 flock "$data/projects/$project/lock" true &
 waiter=$!
 sleep 0.2
 is "a lock that somebody holds" doctor 6 --url "$url"
 is "is told, with who waits" found error lock \
 	"process [0-9]* ([a-z]*) has held projects/$project/lock for more than 3 s; 1 waits"
-kill $holder
+release
 wait $waiter
-wait $holder 2>/dev/null || true
 is "one that was let go" doctor 7 --url "$url"
 is "is not" found ok locks 'nobody holds one'
 
 for lock in 'server.lock error' "projects/$project/state.lock warning"; do
-	flock -o "$data/${lock% *}" sleep 20 &
-	holder=$!
-	sleep 0.3
+	hold "$data/${lock% *}"
 	doctor "$([ "${lock#* }" = error ] && echo 6 || echo 7)" || true
 	is "${lock% *} is named, too" found "${lock#* }" lock "(flock) has held ${lock% *} for more"
-	kill $holder
-	wait $holder 2>/dev/null || true
+	release
 done
 
 # --- nginx ---

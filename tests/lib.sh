@@ -60,6 +60,23 @@ is() {
 not() { ! "$@"; }
 same() { [ "$1" = "$2" ] || { printf '%s\n--- is not ---\n%s\n' "$1" "$2"; false; }; }
 
+# hold FILE: another process, a flock that is $holder, has the file's lock until release.
+hold() {
+	rm -f -- "$tmp/held"
+	flock -o "$1" sh -c ': >"$1"; exec sleep 120' sh "$tmp/held" >/dev/null 2>&1 &
+	holder=$!
+	for _ in $(seq 1200); do
+		[ ! -e "$tmp/held" ] || return 0
+		sleep 0.05
+	done
+	echo "nobody gets the lock of $1"
+	return 1
+}
+release() {
+	kill "$holder" $(pgrep -P "$holder")
+	wait "$holder" 2>/dev/null || true
+}
+
 # A port that nobody listens on: of ten that are this script's own, below those
 # that the kernel gives to connections (32768 and more).
 free_port() {

@@ -24,13 +24,11 @@ typed() {
 	return "$status"
 }
 held() { # held FOLDER ARGUMENT...: it is refused while another one works in the folder
-	flock -o "$1/setup.lock" sleep 20 &
-	holder=$!
-	sleep 0.3
+	hold "$1/setup.lock"
 	shift
 	status=0
 	refused "another setup.sh works" "$@" || status=$?
-	kill "$holder"
+	release
 	return "$status"
 }
 value() { sed -n "s/^$2 = //p" "$1"; }
