@@ -10,8 +10,10 @@ td-sync-admin --data "$data" init >/dev/null
 td-sync-admin --data "$data" user add anna@example.com >/dev/null
 td-sync-admin --data "$data" project add Garden --owner anna@example.com >/dev/null
 
-# All blocks as one script, with this test's folders in place of the page's.
-sed -n '/^```sh$/,/^```$/{/^```/!p;}' "$src/docs/backup.md" |
+# All blocks as one script, with this test's folders in place of the page's; and the disk
+# is lost where the page says so.
+sed -n -e 's|^### After the disk was lost$|rm -r /var/lib/td-sync; mkdir /var/lib/td-sync|p' \
+	-e '/^```sh$/,/^```$/{/^```/!p;}' "$src/docs/backup.md" |
 	sed "s|/var/lib/td-sync|$data|g; s|/var/backups/td-sync|$tmp/backups|g; s|/tmp/restored|$tmp/restored|g" \
 	>"$tmp/page.sh"
 is "the page has commands" test "$(wc -l <"$tmp/page.sh")" -gt 10
