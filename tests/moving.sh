@@ -174,7 +174,13 @@ done
 new_source && truncate -s 100000 "$go/server.db"
 refuses "a server.db that was cut" 5 'server.db'
 new_source && rm "$log"
-refuses "a log that is missing" 5 'is missing, though server.db says'
+refuses "a log that is missing" 5 'is missing, though server.db says.*: put it back, or'
+new_source
+sqlite3 "$go/server.db" "INSERT INTO users (id, email) VALUES ('u_0000000000000001', 'Bob@Example.com')"
+refuses "an address that two have" 5 'users u_0000000000000001 and u_52ec4568c461cbbe have one address'
+new_source
+sqlite3 "$go/server.db" "UPDATE projects SET name = '' WHERE id = '$garden'"
+refuses "a project without a name" 5 "$garden can.t be taken: it has no name: change it there"
 new_source
 sqlite3 "$log" "UPDATE events SET payload = '{\"new_data\":' WHERE server_seq IN (5, 7)"
 fresh "$here"
@@ -194,11 +200,26 @@ new_source
 sqlite3 "$log" 'DELETE FROM events WHERE server_seq IN (5, 7)'
 fresh "$here"
 is "without them" exits 0 --data "$here" import-go "$go"
+sqlite3 "$log" 'DELETE FROM events WHERE server_seq > 106'
+fresh "$here"
+is "without the last ones" exits 0 --data "$here" import-go "$go"
+is "no number of theirs" exits 0 --data "$here" export $garden "$tmp/cut"
+is "is given again" same "$(head -1 "$tmp/cut" | jq -c '[.last_server_seq, .event_count]')" '[109,104]'
+is "the same import again" exits 0 --data "$here" import-go "$go"
+new_source
+mkdir "$go/projects/p_0123456789abcdef" && cp "$log" "$go/projects/p_0123456789abcdef"
+fresh "$here"
+is "a log of no project" exits 0 --data "$here" import-go "$go" --dry-run
+is "is named" printed '^folder p_0123456789abcdef: it is left out: server.db knows no such project'
+is "and nothing else" not printed '^folder p_[^0]'
 new_source && printf x >"$log-journal"
 refuses "a hot journal" 1 'in use \(it has a -journal'
 new_source && sqlite3 "$log" 'PRAGMA journal_mode=WAL' >/dev/null && touch "$log-wal"
 refuses "a WAL" 1 'in use \(it has a -wal or -shm'
-rm "$log-wal"
+mv "$log" "$tmp/elsewhere.db" && mv "$log-wal" "$tmp/elsewhere.db-wal" &&
+	ln -s "$tmp/elsewhere.db" "$log"
+refuses "a WAL beside what a link leads to" 1 'in use \(it has a -wal or -shm'
+rm "$log" && mv "$tmp/elsewhere.db" "$log"
 fresh "$here"
 is "one that kept a WAL and was stopped" exits 0 --data "$here" import-go "$go"
 is "no file is made there" same "$(ls "$go/projects/$garden")" events.db
@@ -245,6 +266,13 @@ new_source
 sqlite3 "$log" "INSERT INTO events SELECT 120, device_id, 'ses-y', 3, action_type, entity_type,
 	'td-x', payload, client_timestamp, server_timestamp FROM events WHERE server_seq = 1"
 is "a project that went on there" exits 4 --data "$here" import-go "$go"
+is "says what to do" said 'here already .*: take the folder over into an empty data folder'
+# The same where the import before was killed, and nobody saw the log.
+sqlite3 "$here/server.db" 'DELETE FROM member; DELETE FROM invitation; DELETE FROM project'
+is "or whose log a run that was killed left here" exits 4 --data "$here" import-go "$go"
+is "says what to do" said "projects/$garden holds another log, of no project .*: move it away"
+rm -r "$here/projects/$garden"
+is "moved away" exits 0 --data "$here" import-go "$go"
 
 # --- odd events: an unknown type, one that is there twice, keys that end ---
 

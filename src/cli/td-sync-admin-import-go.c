@@ -22,6 +22,7 @@
 struct source {
 	struct project p;
 	int64_t events, last; /* how many, and the last one's seq */
+	int64_t head;         /* the last number that was given: its event may be gone */
 	int64_t bytes;        /* of their payloads */
 	int64_t parked;
 	bool there;           /* its log has its place here, and is the same so far */
@@ -85,7 +86,7 @@ show_project(struct moving *m, const struct source *s)
 		out_string(&line, "name", s->p.name);
 		out_string(&line, "log", state);
 		out_int(&line, "event_count", s->events);
-		out_int(&line, "last_server_seq", s->last);
+		out_int(&line, "last_server_seq", s->head);
 		out_int(&line, "parked", s->parked);
 		out_time(&line, "deleted_at", s->p.deleted_at);
 		out_end(&line);
@@ -235,11 +236,11 @@ compare(struct moving *m, struct events *log)
 
 	m->log = log;
 	m->found = 0;
-	rc = go_events(m->go, m->now->p.id, false, compare_one, m, &m->a->err);
+	rc = go_events(m->go, m->now->p.id, NULL, compare_one, m, &m->a->err);
 	if (rc == RC_OK)
 		rc = events_head(log, &head, &m->a->err);
 	if (rc == RC_OK && (m->found != m->now->events || head.seq < m->now->last ||
-	                    (head.seq == m->now->last && head.count != m->now->events)))
+	                    (head.seq <= m->now->head && head.count != m->now->events)))
 		rc = err_set(&m->a->err, RC_CONFLICT, "project %s has %" PRId64 " events there and %"
 		             PRId64 " here", m->now->p.id, m->found, head.count);
 	return rc;
@@ -287,22 +288,41 @@ look_here(struct moving *m, struct source *s)
 		                                "backup", dir);
 	if (rc == RC_OK && (rc = compare(m, log)) == RC_CONFLICT) {
 		why = m->a->err;
-		rc = err_set(&m->a->err, rc, "there is another project %s here already (%s)", s->p.id,
-		             why.text);
+		rc = known ? err_set(&m->a->err, rc, "there is another project %s here already (%s): take "
+		                     "the folder over into an empty data folder", s->p.id, why.text)
+		           : err_set(&m->a->err, rc, "%s holds another log, of no project (%s): move it "
+		                     "away", dir, why.text);
 	}
 	events_close(log);
 	s->there = rc == RC_OK;
 	return rc;
 }
 
+/* A log whose project was removed from server.db is nobody's. */
+static enum rc
+judge_folder(void *ctx, const char *project_id)
+{
+	struct moving *m = ctx;
+
+	for (size_t i = 0; i < m->n; i++)
+		if (strcmp(m->all[i].p.id, project_id) == 0)
+			return RC_OK;
+	note(m, "folder", project_id, "it is left out: server.db knows no such project");
+	return RC_OK;
+}
+
 static enum rc
 judge_projects(struct moving *m)
 {
+	int64_t given;
 	enum rc rc = go_projects(m->go, keep_project, m, &m->a->err);
 
+	if (rc == RC_OK)
+		rc = go_folders(m->go, judge_folder, m, &m->a->err);
 	for (size_t i = 0; i < m->n && rc == RC_OK; i++) {
 		m->now = &m->all[i];
-		rc = go_events(m->go, m->now->p.id, true, judge_one, m, &m->a->err);
+		rc = go_events(m->go, m->now->p.id, &given, judge_one, m, &m->a->err);
+		m->now->head = given > m->now->last && given <= EVENTS_SEQ_TAKEN ? given : m->now->last;
 		if (rc == RC_OK && !m->bad)
 			rc = look_here(m, m->now);
 		if (rc == RC_OK)
@@ -323,9 +343,9 @@ make_log(struct moving *m, struct source *s)
 	enum rc rc = making_begin(&m->making, m->a, s->p.id, PROFILE);
 
 	if (rc == RC_OK)
-		rc = go_events(m->go, s->p.id, false, take_one, m, &m->a->err);
+		rc = go_events(m->go, s->p.id, NULL, take_one, m, &m->a->err);
 	if (rc == RC_OK)
-		rc = making_end(&m->making, s->last, s->last + 1, s->last);
+		rc = making_end(&m->making, s->head, s->last + 1, s->last);
 	if (rc == RC_OK && (rc = compare(m, m->making.log)) == RC_CONFLICT) {
 		why = m->a->err;
 		rc = err_set(&m->a->err, RC_UNAVAILABLE, "the source changed meanwhile (%s): stop the "

@@ -3,6 +3,7 @@
 
 #include "store/db.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -106,11 +107,13 @@ hold(sqlite3 *db, const char *path, struct err *err)
 /*
  * Open a database that is not ours. One that keeps a WAL could not be read without
  * making files beside it, but as one that nobody changes; the others are read under
- * their lock.
+ * their lock. Of a link it is the file itself that a WAL or a journal lies beside.
  */
 static enum rc
-open_foreign(const char *path, sqlite3 **out, struct err *err)
+open_foreign(const char *name, sqlite3 **out, struct err *err)
 {
+	char real[PATH_MAX];
+	const char *path = realpath(name, real) != NULL ? real : name;
 	unsigned char header[HEADER];
 	struct err why;
 	bool wal;
@@ -315,8 +318,9 @@ each(struct go_folder *g, const char *sql, const char *project_id, const char *k
 		g->why.text[0] = '\0';
 		rc = take_row(g, st, visit, ctx);
 		if (g->why.text[0] != '\0')
-			rc = err_set(err, RC_INVALID, "%s/server.db: the %s %.*s can't be taken: %s", g->dir,
-			             kind, (int)db_span(st, 0).len, db_span(st, 0).p, g->why.text);
+			rc = err_set(err, RC_INVALID, "%s/server.db: the %s %.*s can't be taken: %s: change "
+			             "it there, or in a copy", g->dir, kind, (int)db_span(st, 0).len,
+			             db_span(st, 0).p, g->why.text);
 	}
 	sqlite3_finalize(st);
 	return rc;
@@ -338,10 +342,30 @@ take_user(struct go_folder *g, sqlite3_stmt *st, void *visit, void *ctx)
 	return g->why.text[0] != '\0' ? RC_INVALID : ((union visitor *)visit)->user(ctx, &u);
 }
 
+/* Addresses are compared without case here. */
+static enum rc
+check_addresses(struct go_folder *g, struct err *err)
+{
+	sqlite3_stmt *st = NULL;
+	bool row;
+	enum rc rc = db_prepare(g->db, "SELECT min(id), max(id), email FROM users"
+	                        " GROUP BY email COLLATE NOCASE HAVING count(*) > 1", &st, err);
+
+	if (rc == RC_OK && (rc = db_step(st, &row, err)) == RC_OK && row)
+		rc = err_set(err, RC_INVALID, "%s/server.db: the users %.*s and %.*s have one address, "
+		             "%.*s, but for capital letters: change it there, or in a copy", g->dir,
+		             (int)db_span(st, 0).len, db_span(st, 0).p, (int)db_span(st, 1).len,
+		             db_span(st, 1).p, (int)db_span(st, 2).len, db_span(st, 2).p);
+	sqlite3_finalize(st);
+	return rc;
+}
+
 enum rc
 go_users(struct go_folder *g, user_visit *visit, void *ctx, struct err *err)
 {
-	return each(g, "SELECT id, email, created_at FROM users ORDER BY rowid", NULL, "user",
+	enum rc rc = check_addresses(g, err);
+
+	return rc != RC_OK ? rc : each(g, "SELECT id, email, created_at FROM users ORDER BY rowid", NULL, "user",
 	            take_user, &(union visitor){ .user = visit }, ctx, err);
 }
 
@@ -529,7 +553,7 @@ count_of(struct go_folder *g, const char *project_id)
 }
 
 enum rc
-go_events(struct go_folder *g, const char *project_id, bool check, go_event_visit *visit,
+go_events(struct go_folder *g, const char *project_id, int64_t *given, go_event_visit *visit,
           void *ctx, struct err *err)
 {
 	char path[2 * PATH_MAX];
@@ -537,19 +561,43 @@ go_events(struct go_folder *g, const char *project_id, bool check, go_event_visi
 	sqlite3 *db = NULL;
 	enum rc rc;
 
+	if (given != NULL)
+		*given = 0;
 	snprintf(path, sizeof(path), "%s/projects/%s/events.db", g->dir, project_id);
 	rc = open_foreign(path, &db, err);
 	if (rc == RC_NOT_FOUND)
 		return count_of(g, project_id) == 0 ? RC_OK
 		    : err_set(err, RC_INVALID, "%s is missing, though server.db says that the project "
-		          "has events", path);
+		          "has events: put it back, or take the project out of a copy of the folder",
+		          path);
 	if (rc == RC_OK && number(db, "SELECT count(*) FROM sqlite_schema WHERE type = 'table'"
 	                              " AND name = 'events'") != 1)
 		rc = err_set(err, RC_INVALID, "%s is not the log of a Go server", path);
-	if (rc == RC_OK && check)
-		rc = check_whole(db, path, err);
+	if (rc == RC_OK && given != NULL && (rc = check_whole(db, path, err)) == RC_OK)
+		*given = number(db, "SELECT seq FROM sqlite_sequence WHERE name = 'events'");
 	if (rc == RC_OK && (rc = walk(db, visit, ctx, &why)) != RC_OK && why.text[0] != '\0')
 		rc = err_set(err, db_damaged(db) ? RC_INVALID : rc, "%s: %s", path, why.text);
 	sqlite3_close(db);
+	return rc;
+}
+
+enum rc
+go_folders(struct go_folder *g, go_folder_visit *visit, void *ctx, struct err *err)
+{
+	char path[2 * PATH_MAX];
+	struct dirent *e;
+	enum rc rc = RC_OK;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "%s/projects", g->dir);
+	if ((d = opendir(path)) == NULL)
+		return errno == ENOENT ? RC_OK : err_set(err, RC_UNAVAILABLE, "can't read %s: %s", path,
+		                                         strerror(errno));
+	while (rc == RC_OK && (e = readdir(d)) != NULL) {
+		snprintf(path, sizeof(path), "%s/projects/%s/events.db", g->dir, e->d_name);
+		if (access(path, F_OK) == 0)
+			rc = visit(ctx, e->d_name);
+	}
+	closedir(d);
 	return rc;
 }

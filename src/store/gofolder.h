@@ -24,8 +24,8 @@ enum rc go_open(const char *dir, struct go_folder **out, struct err *err);
 /* NULL is fine. */
 void go_close(struct go_folder *g);
 
-/* What server.db holds, in the order it was made. RC_INVALID: a row that can't be taken;
- * any outcome of `visit` but RC_OK ends the walk with it. */
+/* What server.db holds, in the order it was made. RC_INVALID: a row that can't be taken,
+ * or two users with one address; any outcome of `visit` but RC_OK ends the walk with it. */
 enum rc go_users(struct go_folder *g, user_visit *visit, void *ctx, struct err *err);
 enum rc go_projects(struct go_folder *g, project_visit *visit, void *ctx, struct err *err);
 enum rc go_members(struct go_folder *g, const char *project_id, member_visit *visit,
@@ -43,10 +43,16 @@ enum rc go_keys(struct go_folder *g, go_key_visit *visit, void *ctx, struct err 
  * Open and check a project's log, then walk it in order: action is as it is stored (and
  * ev->action not set), ev->time is RFC 3339 where it was a time, ev->user empty: the Go
  * server doesn't know who it was. A project that nobody ever pushed to may have no file.
- * `check`: look at all of the file first, too. Outcomes as go_open()'s, and visit's.
+ * `given`, if not NULL: look at all of the file first, too, and tell the last number that
+ * was given there, which may be above the last event's. Outcomes as go_open()'s, and
+ * visit's.
  */
 typedef enum rc go_event_visit(void *ctx, struct event *ev, struct span action);
-enum rc go_events(struct go_folder *g, const char *project_id, bool check,
+enum rc go_events(struct go_folder *g, const char *project_id, int64_t *given,
                   go_event_visit *visit, void *ctx, struct err *err);
+
+/* The folders that hold a log, in no order, whether server.db knows of a project or not. */
+typedef enum rc go_folder_visit(void *ctx, const char *project_id);
+enum rc go_folders(struct go_folder *g, go_folder_visit *visit, void *ctx, struct err *err);
 
 #endif
