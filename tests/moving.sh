@@ -149,6 +149,13 @@ refuses() {
 new_source() { rm -rf "$go" && unpack "$go"; }
 log=$go/projects/$garden/events.db
 
+# Nor is it a data folder of this server, whatever is asked for.
+sums "$go" >"$tmp/before"
+for command in "import-go $go" init upgrade "upgrade --back" "user list" doctor; do
+	# shellcheck disable=SC2086
+	is "$command where a Go server's data is" not exits 0 --data "$go" $command
+done
+is "nothing is changed by that" same "$(sums "$go")" "$(cat "$tmp/before")"
 fresh "$here"
 is "a folder that is not there" exits 3 --data "$here" import-go "$tmp/none"
 is "says so" said 'there is no server.db in'

@@ -689,6 +689,18 @@ meta_get(struct conn *c, const char *key, char out[ID_MAX], struct err *err)
 	return RC_OK;
 }
 
+static enum rc
+not_ours(const char *path, struct err *err)
+{
+	return err_set(err, RC_UNAVAILABLE, "%s was not made by td-sync", path);
+}
+
+enum rc
+acc_check_ours(const char *path, struct err *err)
+{
+	return db_is_foreign(path, APPLICATION_ID) ? not_ours(path, err) : RC_OK;
+}
+
 /* Whether the file is ours; RC_NOT_FOUND: accounts_create() was cut short. */
 static enum rc
 check_owner(struct accounts *a, struct err *err)
@@ -703,7 +715,7 @@ check_owner(struct accounts *a, struct err *err)
 	if (tables == 0)
 		return err_set(err, RC_NOT_FOUND, "%s is empty: it was not made to its end",
 		    a->path);
-	return err_set(err, RC_UNAVAILABLE, "%s was not made by td-sync", a->path);
+	return not_ours(a->path, err);
 }
 
 /* The number of the format, if it is one that we know. */
@@ -834,6 +846,8 @@ accounts_open(const char *data, struct accounts **out, struct err *err)
 	if (stat(a->path, &st) != 0 || st.st_size == 0 ||
 	    !fs_identify(a->path, &a->file))
 		rc = err_set(err, RC_NOT_FOUND, "there is no server.db in %s", data);
+	if (rc == RC_OK)
+		rc = acc_check_ours(a->path, err);
 	if (rc == RC_OK)
 		rc = db_open(a->path, DB_SERVER, &a->rd.db, err);
 	if (rc == RC_OK)

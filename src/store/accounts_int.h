@@ -115,6 +115,9 @@ struct accounts {
 /* Seconds since 1970. */
 int64_t acc_now(void);
 
+/* Refuse a server.db of another program before it is opened, which would change it. */
+enum rc acc_check_ours(const char *path, struct err *err);
+
 /* The format of server.db that we read and write. */
 int acc_format(void);
 

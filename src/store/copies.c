@@ -98,7 +98,7 @@ accounts_format(const char *data, int *format, int *known, struct err *err)
 		rc = err_set(err, RC_FAULT, "out of memory");
 	else if (access(path.p, F_OK) != 0)
 		rc = err_set(err, RC_NOT_FOUND, "there is no server.db in %s", data);
-	else
+	else if ((rc = acc_check_ours(path.p, err)) == RC_OK)
 		rc = db_open(path.p, DB_SERVER, &db, err);
 	if (rc == RC_OK)
 		rc = db_prepare(db, "SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'format'",

@@ -369,6 +369,20 @@ db_is_no_database(const char *path)
 	return damaged;
 }
 
+bool
+db_is_foreign(const char *path, uint32_t application_id)
+{
+	static const char magic[] = "SQLite format 3"; /* with its NUL */
+	unsigned char h[72];  /* the header's beginning, fileformat2.html 1.3 */
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, h, sizeof(h));
+
+	if (fd >= 0)
+		close(fd);
+	return n == (ssize_t)sizeof(h) && memcmp(h, magic, sizeof(magic)) == 0 && h[18] == 1 &&
+	       ((uint32_t)h[68] << 24 | h[69] << 16 | h[70] << 8 | h[71]) != application_id;
+}
+
 enum rc
 db_set_aside(const char *path, struct buf *out, struct err *err)
 {

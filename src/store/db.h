@@ -97,6 +97,11 @@ void db_remove(const char *path);
 /* Whether what lies at the path can't be read as a database at all. */
 bool db_is_no_database(const char *path);
 
+/* Whether it is a database of another program, which does not have that application_id.
+ * It is not opened: DB_SERVER would make it keep a WAL. One that keeps a WAL already is
+ * not judged, for its header may stand there; to open it changes nothing. */
+bool db_is_foreign(const char *path, uint32_t application_id);
+
 /* Rename such a file, under its lock, so that another can take its place: what it is
  * called now to out, for the caller to free. */
 enum rc db_set_aside(const char *path, struct buf *out, struct err *err);
