@@ -662,6 +662,11 @@ done
 cp "$tmp/backup.json" "$backup"
 relist ''
 is "the list as it was" exits 0 --data "$here" restore "$backup" --yes
+cp "$tmp/backup.json" "$backup"
+relist 's/"at":"[^"]*"/"at":"2101-01-01T00:00:00Z"/'
+is "where the clock stands before the time of the backup" exits 0 --data "$here" restore "$backup" --yes
+is "numbers go on" exits 0 --data "$here" export plot "$tmp/plot"
+is "behind that time" same "$(head_of "$tmp/plot")" "$(date -d 2101-01-01Z +%s000000)"
 
 begin_again && keep
 sql "DELETE FROM member; DELETE FROM project WHERE id = '$plot'"

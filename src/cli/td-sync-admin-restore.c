@@ -186,6 +186,19 @@ show_log(struct restore *r, const struct kept_file *f, const struct events_head 
 	out_line(&line);
 }
 
+/* Where the log goes on at least: behind each cursor that was served, and behind the time
+ * of the backup, for the clock of a new machine may be wrong. (Numbers that were given
+ * since, and are lost, count from the time of an earlier restore, if there was one.) */
+static int64_t
+least_seq(const struct restore *r, const char *dir)
+{
+	int64_t served = devices_greatest(dir);
+	struct instant at;
+
+	return time_parse_rfc3339(span_of(r->kept.at), &at) && at.sec * 1000000 > served
+	       ? at.sec * 1000000 : served;
+}
+
 static enum rc
 restore_log(struct restore *r, const struct kept_file *f)
 {
@@ -204,8 +217,8 @@ restore_log(struct restore *r, const struct kept_file *f)
 	rc = take_derived(r, f->project, dir, &d);
 	if (rc == RC_OK) {
 		clear_derived(r, f->project, dir);
-		rc = events_restore(dir, copy, devices_greatest(dir), clock_mono_ms() + WAIT_MS,
-		                    &was, &now, &aside, err);
+		rc = events_restore(dir, copy, least_seq(r, dir), clock_mono_ms() + WAIT_MS, &was, &now,
+		                    &aside, err);
 	}
 	if (rc == RC_OK)
 		rc = fs_sync(dir, err);
