@@ -492,6 +492,11 @@ is "a file that tells of none" exits 0 --data "$here" import "$tmp/older" --name
 is "comes out" exits 0 --data "$here" export older "$tmp/older2"
 is "without" same "$(told "$tmp/older2" .gaps)" '[]'
 
+# A user's id that came from a Go server may be of another kind.
+sed '1s/"user_id":"u_[0-9a-f]*"/"user_id":"u_0"/; 1s/"email":"/&else./' "$tmp/lines" >"$tmp/user"
+is "an odd user's id" exits 0 --data "$here" import "$tmp/user" --name user
+is "is taken" same "$("$admin" --data "$here" user list | grep -c '^u_0 .*else\.')" 1
+
 # What can't be replaced by a file is written to.
 mkfifo "$tmp/pipe"
 timeout 20 cat "$tmp/pipe" >"$tmp/piped" &
@@ -530,6 +535,8 @@ sed '1s/"last_server_seq":5000/"last_server_seq":9006099743113216/' "$tmp/lines"
 	bad "a head that leaves no room" 'line 1: its last_server_seq is above 9006099743113215'
 sed '1s/"last_server_seq":5000/"last_server_seq":9006099743113215/' "$tmp/lines" >"$tmp/high"
 is "one below" exits 0 --data "$here" import "$tmp/high" --name high
+sed '1s/"user_id":"u_[0-9a-f]*"/"user_id":"..\/u"/' "$tmp/lines" |
+	bad "a user's id that is none" 'line 1: a member is not what it should be'
 gaps 7 | bad "gaps that are none" 'line 1: the gaps are no list'
 gaps '[{"after_seq":3}]' | bad "half a gap" 'line 1: a gap is not what it should be'
 gaps '[{"after_seq":3,"until_seq":3}]' | bad "an empty gap" 'line 1: a gap is not'

@@ -365,7 +365,9 @@ go_users(struct go_folder *g, user_visit *visit, void *ctx, struct err *err)
 {
 	enum rc rc = check_addresses(g, err);
 
-	return rc != RC_OK ? rc : each(g, "SELECT id, email, created_at FROM users ORDER BY rowid", NULL, "user",
+	if (rc != RC_OK)
+		return rc;
+	return each(g, "SELECT id, email, created_at FROM users ORDER BY rowid", NULL, "user",
 	            take_user, &(union visitor){ .user = visit }, ctx, err);
 }
 
