@@ -22,6 +22,7 @@
 #define INODES_WARNING 5000
 #define FUSE_MAGIC 0x65735546
 #define SKEW_S 5                 /* the file system's clock against ours */
+#define SETUP_FILE ".setup"      /* setup.sh's: which installation made the folder */
 
 /* --- permissions --- */
 
@@ -40,8 +41,9 @@ judge_file(struct walk *w, int dir, const char *below, const char *name, bool is
 
 	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
 		return;
-	/* The configuration may be root's, and be read alone. */
-	if (st.st_uid != w->owner && strcmp(name, CONFIG_FILE) != 0 && w->foreign++ == 0)
+	/* What nobody writes while it serves may be root's. */
+	if (st.st_uid != w->owner && strcmp(name, CONFIG_FILE) != 0 &&
+	    strcmp(name, SETUP_FILE) != 0 && w->foreign++ == 0)
 		snprintf(w->first_foreign, PATH_MAX, "%s%s", below, name);
 	if (is_key && (st.st_mode & 077) != 0 && w->open_keys++ == 0)
 		snprintf(w->first_key, PATH_MAX, "%s%s", below, name);
