@@ -65,6 +65,9 @@ is "quietly" exits 0 --quiet --dir "$work" doctor
 is "it says nothing" same '' "$(cat "$tmp/out")"
 rm -rf "$tmp/bare"
 mkdir "$tmp/bare"
+proxied() { (unset no_proxy; export http_proxy="$(at 9)"; "$@"); }
+is "a proxy is not asked for what is on this machine" proxied exits 0 --dir "$work" sync
+is "nor is the way looked at by it" proxied doctor 0
 is "in a folder without a project" exits 0 --json --dir "$tmp/bare" doctor
 is "the server alone is looked at" found ok database 'no td project in this folder'
 

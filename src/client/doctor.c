@@ -9,7 +9,6 @@
 #include "base/id.h"
 #include "base/json.h"
 
-#include <arpa/inet.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -153,19 +152,6 @@ is_same(const struct origin *a, const struct origin *b)
 	return a->tls == b->tls && a->port == b->port && strcasecmp(a->host, b->host) == 0;
 }
 
-/* Whether what is sent to an address never leaves this machine. */
-static bool
-is_here(const char *url)
-{
-	unsigned char address[4];
-	struct origin o;
-
-	if (!transport_origin(url, &o))
-		return false;
-	return strcasecmp(o.host, "localhost") == 0 || strcmp(o.host, "[::1]") == 0 ||
-	       (inet_pton(AF_INET, o.host, address) == 1 && address[0] == 127);
-}
-
 /* Why the token is not for an address that somebody only asks about; NULL: it is. */
 static const char *
 not_for(const struct settings *s)
@@ -178,7 +164,7 @@ not_for(const struct settings *s)
 	    !is_same(&asked, &usual))
 		return "it is for the server of TD_SYNC_URL, or of the last login, and this is "
 		       "another one: it could keep it, and be you";
-	if (!asked.tls && !is_here(s->url))
+	if (!asked.tls && !transport_is_here(s->url))
 		return "over http whoever is on the way could read it, and be you";
 	return NULL;
 }
@@ -189,7 +175,7 @@ check_certificate(struct doctor *d, const struct transport_found *f)
 	int64_t left = f->certificate_until - clock_now_us() / 1000000;
 
 	if (strncasecmp(d->t->settings.url, "https:", 6) != 0) {
-		if (!is_here(d->t->settings.url))
+		if (!transport_is_here(d->t->settings.url))
 			say(d, TDSYNC_WARNING, "tls", "whoever is on the way can read the token, and be you",
 			    "use https://: ask its operator for the address",
 			    "%s: what is sent is not encrypted", d->t->settings.url);

@@ -1,6 +1,7 @@
 /* HTTP by libcurl, see transport.h. All calls of libcurl are here. */
 #include "client/transport.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
@@ -269,6 +270,8 @@ set_up(CURL *c, const char *url, char why[CURL_ERROR_SIZE], struct curl_slist *h
 	curl_easy_setopt(c, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
 #endif
 	curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L); /* a token goes to one host */
+	if (transport_is_here(url))
+		curl_easy_setopt(c, CURLOPT_NOPROXY, "*");
 	curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(c, CURLOPT_USERAGENT, "td-sync/" PACKAGE_VERSION);
 	curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_S);
@@ -404,6 +407,18 @@ transport_origin(const char *url, struct origin *out)
 		out->port = strtol(port, NULL, 10);
 	}
 	return ok;
+}
+
+bool
+transport_is_here(const char *url)
+{
+	unsigned char address[4];
+	struct origin o;
+
+	if (!transport_origin(url, &o))
+		return false;
+	return strcasecmp(o.host, "localhost") == 0 || strcmp(o.host, "[::1]") == 0 ||
+	       (inet_pton(AF_INET, o.host, address) == 1 && address[0] == 127);
 }
 
 /* --- a look at the way to a server --- */

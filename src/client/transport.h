@@ -74,6 +74,10 @@ struct origin {
  * or the host's name is too long. */
 bool transport_origin(const char *url, struct origin *out);
 
+/* Whether what is sent to an address never leaves this machine (localhost, 127.*, ::1):
+ * it goes there itself, whatever proxy the environment names, as Go's net/http has it. */
+bool transport_is_here(const char *url);
+
 /* --- a look at the way to a server --- */
 
 /* Where a request came to its end. */
