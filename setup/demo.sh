@@ -67,6 +67,8 @@ demo_ready() {
 	limits=$answer_limits
 	TD_DEMO_LIMITS=$limits
 	TD_SYNC_URL=http://127.0.0.1:$port
+	# No proxy of the environment reaches this machine's loopback interface.
+	export no_proxy="127.0.0.1,${no_proxy-${NO_PROXY-}}"
 	# shellcheck disable=SC2034 # read by eval
 	TD_SYNC_DATA=$dir/data TD_SYNC_BIN=$bin
 	replica_names
