@@ -8,6 +8,7 @@ answers_format=1
 answer_keys='kind host path data prefix tls tls_certificate tls_key listen proxies
 	mail mail_from smtp_url smtp_user signup owner public backups web_root server dir port limits'
 answers_file= # where they are kept
+byte_order_mark=$(printf '\357\273\277')
 wrong=        # why the last value that was judged is no answer; empty: it is one
 
 # is_key WORD
@@ -79,7 +80,7 @@ question() {
 		;;
 	signup)
 		q_ask="Who may get an account by logging in? closed (nobody: you make them), invited, open (everybody)"
-		q_why="It can be changed later, in td-sync.conf." q_default=closed
+		q_why="It can be changed later, in the file of these answers." q_default=closed
 		;;
 	owner)
 		q_ask="Which e-mail address is the first owner's?" q_why="That account, and a token for it, is made now."
@@ -157,11 +158,18 @@ judge() {
 		*/./* | */../*) wrong="it can't have . or .. as a part: nobody sees what it is within" ;;
 		*\$*) wrong="nginx would take the \$ in it for the beginning of a variable" ;;
 		/*) ;;
-		*) wrong="it must be an absolute path, one that begins with / (quotes would be a part of it)" ;;
+		*) wrong="it must be an absolute path, one that begins with / (quotes and ~ would be a part of it)" ;;
 		esac
 		;;
 	esac
 	[ -z "$wrong" ]
+}
+# from_here KEY PATH: whether it may be a path from the current folder, which a person
+# typed. One on the host is none; nor is one with what a shell would have taken away.
+from_here() {
+	case $kind:$1 in hosting:web_root | hosting:data) return 1 ;; esac
+	case $2 in '' | '~'* | [\"\']*) return 1 ;; esac
+	is_folder "$1"
 }
 # is_folder KEY: whether its answer is a folder's path, or a file's.
 is_folder() {
@@ -232,6 +240,8 @@ answered() {
 answers_load() {
 	line_number=0
 	format=
+	[ ! -f "$1" ] || [ -r "$1" ] || fail "$1 can't be read" \
+		"it is for its owner only, who is $(stat -c %U -- "$1")" "run this as $(stat -c %U -- "$1"), by sudo for one"
 	# shellcheck disable=SC2015 # fail doesn't come back
 	[ -f "$1" ] && [ -r "$1" ] || fail "there are no answers in $1" \
 		"there is no such file, or it can't be read" "./setup.sh asks for them"
@@ -239,6 +249,10 @@ answers_load() {
 		fail "$1 is no file of answers" "it is not text" "./setup.sh makes one"
 	while IFS= read -r line || [ -n "$line" ]; do
 		line_number=$((line_number + 1))
+		case $line in "$byte_order_mark"*)
+			bad_line "$1" "an invisible byte order mark is before it: save the file without one"
+			;;
+		esac
 		line=$(trimmed "$line")
 		case $line in
 		'' | '#'*) continue ;;
@@ -325,7 +339,7 @@ ask() {
 		reply=$(trimmed "$reply")
 		reply=${reply:-$q_default}
 		[ -z "$q_none" ] || [ "$reply" != "$q_none" ] || reply=
-		! is_folder "$1" || [ -z "$reply" ] || reply=$(absolute "$reply")
+		! from_here "$1" "$reply" || reply=$(absolute "$reply")
 		if judge "$1" "$reply"; then
 			answer "$1" "$reply"
 			return

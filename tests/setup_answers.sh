@@ -52,6 +52,15 @@ is "then nothing is left to ask, and all is done" typed "demo\n$top/asked\n"
 is "it runs" works_in "$top/asked"
 is "with the answers" grep -q "listen 127.0.0.1:$port;" "$top/asked/run/td-sync.conf"
 
+is "what only a shell knows is no folder" not typed "demo\n~/tilde\n'$top/quoted'\n\004"
+is "that is said, twice" same "$(grep -c 'begins with / (quotes and ~' "$tmp/out")" 2
+is "none is made" same "$(ls -A "$top")" asked
+printf '%s\n' 'format = 1' 'kind = hosting' "dir = $top/upload" 'host = example.com' 'server = apache' >"$tmp/answers"
+is "a folder of another machine" not typed "\npublic_html\n/home/anna/public_html\n\004" --answers "$tmp/answers"
+is "is not looked for here" said 'begins with /'
+is "but taken as it is" same "$(value "$top/upload/answers" web_root)" /home/anna/public_html
+rm -r "$top/upload"
+
 echo "# status, upgrade, uninstall"
 is "status: all is so" setup status --dir "$top/asked"
 setup demo stop --dir "$top/asked"
@@ -131,6 +140,7 @@ is "no key at all" bad "not KEY = VALUE" "$good" "kind demo"
 is "an empty value" bad "needs a value" "$good" "kind ="
 is "a value over two lines" bad "not KEY = VALUE" "$good" "kind = demo" "dir = $top/a" "b"
 is "line ends of Windows" bad "control character" "$good" "$(printf 'kind = demo\r')"
+is "a mark that nobody sees" bad "byte order mark" "$(printf '\357\273\277format = 1')"
 is "a quoted path" bad "begins with /" "$good" "dir = \"$top/x\""
 is "a relative path" bad "begins with /" "$good" "dir = demo"
 is "the root" bad "the root" "$good" "data = /"
@@ -218,6 +228,14 @@ is "an old file comes back" in_lib 'keep_old "a b"; echo two >"a b"; keep_old "a
 is "one that was not there goes" in_lib 'keep_old new; echo x >new; put_back new; [ ! -e new ]'
 is "a right one stays" in_lib 'keep_old "a b"; echo two >"a b"; drop_old "a b"; put_back "a b"; [ "$(cat "a b")" = two ]'
 is "nothing else is left" same "$(ls -A "$tmp/lib")" "a b"
+cant() { # cant SENTENCE COMMANDS
+	! in_lib "$2" >"$tmp/said" || return 1
+	grep -q "^setup.sh: can't $1\|^setup.sh: .* can't $1" "$tmp/said" && grep -q 'what to do: .' "$tmp/said"
+}
+is "a lock that can't be made is a sentence" cant "be written" 'lock /proc/none'
+is "so is a build folder that can't be written to" cant "build in" \
+	'mkdir -p b/setup.log; src=$PWD tree=$PWD build=$PWD/b; build_tree'
+rm -r "$tmp/lib/b"
 mkdir "$tmp/lib/data"
 is "an empty data folder is taken" in_lib 'claim_data data; data_claimed data'
 is "again by the same" in_lib 'claim_data data'
