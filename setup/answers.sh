@@ -9,6 +9,7 @@ answer_keys='kind host path data prefix tls tls_certificate tls_key listen proxi
 	mail mail_from smtp_url smtp_user signup owner public backups web_root server dir port limits'
 answers_file= # where they are kept
 byte_order_mark=$(printf '\357\273\277')
+carriage_return=$(printf '\r')
 wrong=        # why the last value that was judged is no answer; empty: it is one
 
 # is_key WORD
@@ -69,7 +70,7 @@ question() {
 		q_why="People log in by a link that is mailed; without mail, you hand out the tokens." q_default=auto
 		;;
 	mail_from)
-		q_ask="From which address does mail come?" q_why="What can't be delivered comes back to it." q_none=none
+		q_ask="From which address does mail come?" q_why="What can't be delivered comes back to it; without one, auto sends none." q_none=none
 		;;
 	smtp_url)
 		q_ask="Which mail server takes it? (smtp://HOST:PORT or smtps://HOST:PORT)"
@@ -256,6 +257,7 @@ answers_load() {
 		line=$(trimmed "$line")
 		case $line in
 		'' | '#'*) continue ;;
+		*"$carriage_return") bad_line "$1" "its end is one of Windows: save the file with line ends of Unix" ;;
 		*=*) ;;
 		*) bad_line "$1" "it is not KEY = VALUE" ;;
 		esac
