@@ -80,6 +80,7 @@ kind=
 # open_kind: `kind` is known; its answers are the command line's, those of
 # --answers, those kept by an earlier run.
 open_kind() {
+	! has "${kind}_may" || "${kind}_may"
 	if [ -n "$answers_given" ]; then
 		answers_load "$answers_given"
 		[ "${answer_kind-$kind}" = "$kind" ] || fail "$answers_given is for the kind $answer_kind" \

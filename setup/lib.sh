@@ -18,6 +18,8 @@
 #   questions_KIND    the answers that it takes, in the order they are asked for
 #   KIND_what         prints, for the question after the kind, what it is
 #   KIND_answers      prints the path of its file of answers
+#   KIND_may          whether this user may do it, on this machine; else fail
+#                     (optional; before anything is asked)
 #   KIND_ready        before anything else: judges the answers (answer_KEY), sets
 #                     variables; changes nothing
 #   KIND_begin        makes what has to be there before the first step (optional;
@@ -206,8 +208,10 @@ data_claimed() {
 # lock FILE: one setup at a time. It is held as descriptor 9 until this shell
 # ends: what is started to stay gets 9>&-.
 lock() {
-	exec 9>>"$1" || fail "$1 can't be written" "the shell said so above" \
+	# (A shell ends when a redirection of exec fails: so it is tried in another one.)
+	(: >>"$1") || fail "$1 can't be written" "the shell said so above" \
 		"see to the permissions of that folder"
+	exec 9>>"$1"
 	flock -w 2 9 || fail "another setup.sh works in $(dirname -- "$1")" "it holds $1" \
 		"wait until it is done"
 }
@@ -384,7 +388,7 @@ build_tree() {
 	fi
 	log=$build/setup.log
 	# shellcheck disable=SC2015 # fail doesn't come back
-	mkdir -p -- "$build" && : >"$log" || fail "can't build in $build" \
+	mkdir -p -- "$build" && (: >"$log") || fail "can't build in $build" \
 		"it, or the log in it, can't be written" \
 		"run this as the owner of $build, or remove that folder"
 	exec 8>>"$build/setup.lock"

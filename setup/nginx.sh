@@ -40,12 +40,16 @@ nginx_asks() {
 
 # --- the answers, judged together ---
 
-nginx_ready() {
+nginx_may() {
 	[ "$(id -u)" = 0 ] || fail "this has to be run by root" \
 		"it makes a user, a service and a site" "sudo ./setup.sh nginx"
 	[ -d /run/systemd/system ] || fail "systemd does not run here" \
 		"the workers are to be a service of it" \
 		"docs/install-nginx.md says how it goes without it"
+}
+
+nginx_ready() {
+	nginx_may
 	prefix=$answer_prefix
 	data=$answer_data
 	plain_words prefix "$prefix"
@@ -144,8 +148,10 @@ free_port() {
 		[ -n "$holder" ] || continue
 		program=$(cat "/proc/$holder/comm" 2>/dev/null) || continue
 		case $program in nginx | systemd) continue ;; esac
+		other="host = $site_name:8443"
+		[ "$answer_tls" != proxy ] || other="listen = ${answer_listen%:*}:8081"
 		fail "port $1 is in use" "$program (process $holder) listens there, and it is not nginx" \
-			"end that program, or give another port: host = $site_name:8443 in $answers_file"
+			"end that program, or give another port: $other in $answers_file"
 	done
 }
 
@@ -451,8 +457,10 @@ step_owner_what() {
 	echo "make the account of $answer_owner, and a first token for it, shown once"
 }
 # The token lies in owner-token until it was shown.
+# Where nobody has an account, the data of then is gone, and what was shown with it.
 step_owner_done() {
-	[ -e "$etc/owner-token" ] || [ "$(cat -- "$etc/owner-shown" 2>/dev/null)" = "$answer_owner" ]
+	{ [ -e "$etc/owner-token" ] || [ "$(cat -- "$etc/owner-shown" 2>/dev/null)" = "$answer_owner" ]; } &&
+		[ -n "$(nginx_admin user list 2>/dev/null)" ]
 }
 step_owner_do() {
 	code=0
@@ -579,7 +587,9 @@ restarted() {
 }
 step_service_undo() {
 	systemctl --quiet disable --now td-sync.service td-sync.socket 2>/dev/null || true
-	rm -rf -- "$units/td-sync.service" "$units/td-sync.socket" "$units/td-sync.service.d" /run/td-sync
+	rm -rf -- "$units/td-sync.service" "$units/td-sync.socket" "$units/td-sync.service.d/mail.conf" /run/td-sync
+	# What an administrator put beside it stays.
+	rmdir -- "$units/td-sync.service.d" 2>/dev/null || true
 	systemctl daemon-reload
 	systemctl reset-failed td-sync.service td-sync.socket 2>/dev/null || true
 }
@@ -603,6 +613,11 @@ nginx_right() {
 	nginx -t >"$scratch/nginx.log" 2>&1
 }
 nginx_was_right() {
+	# The line that includes it may have been written first.
+	[ -z "$answer_path" ] || [ -e "$path_file" ] || {
+		mkdir -p -- "${path_file%/*}"
+		: | put_file - "$path_file" 644
+	}
 	nginx_right || fail "nginx refuses the configuration that is there" \
 		"it does so without td-sync's site, see below; nothing of it was changed" \
 		"set it right (nginx -t tells when it is); then run this again" "$scratch/nginx.log"
@@ -734,7 +749,7 @@ site_keep() {
 
 step_certificate_what() {
 	case $answer_tls in
-	certbot) echo "have certbot get a certificate for $site_name" ;;
+	certbot) echo "have certbot get a certificate for $site_name: $answer_owner agrees to Let's Encrypt's terms by that" ;;
 	files) echo "look at the certificate for $site_name: readable, fitting its key and name, and not over" ;;
 	*) echo "no certificate: TLS is not this server's business" ;;
 	esac
@@ -810,7 +825,7 @@ step_site_do() {
 # Where a server includes the path's file, an empty one stays: without it nginx
 # would not start again.
 step_site_undo() {
-	if grep -rqsF "include $path_file;" /etc/nginx; then
+	if grep -ERqs "^[^#]*include[[:blank:]]+[\"']?(/etc/nginx/)?snippets/td-sync\.conf" /etc/nginx; then
 		echo "# td-sync is not installed any more. Remove the line that includes this file, then the file." |
 			put_file - "$path_file" 644
 		note "a server includes $path_file: remove that line, then this file, which is empty now"
@@ -974,7 +989,7 @@ nginx_report() {
 		rm -f -- "$etc/owner-token"
 	fi
 	note "data      $data"
-	note "operator  sudo -u td-sync $bin/td-sync-admin --data $(quoted "$data") help"
+	note "operator  runuser -u td-sync -- $bin/td-sync-admin --data $(quoted "$data") --help"
 	[ "$mail_way" != off ] || note "mail      off: hand out tokens yourself (token create); nobody can log in by mail"
 }
 
@@ -984,7 +999,12 @@ nginx_data() {
 }
 nginx_remove_data() {
 	case $(head -n 1 -- "$data/.setup" 2>/dev/null) in
-	"$answers_file" | "$(nginx_answers)") rm -rf -- "$data" ;;
+	"$answers_file" | "$(nginx_answers)")
+		# It may be a disk of its own. What says that it is ours goes last.
+		find "$data" -mindepth 1 -maxdepth 1 ! -name lost+found ! -name .setup -exec rm -rf -- {} +
+		rm -f -- "$data/.setup"
+		rmdir -- "$data" 2>/dev/null || true
+		;;
 	*) note "$data stays: this setup did not make it" ;;
 	esac
 	[ -z "$answer_backups" ] || [ ! -e "$answer_backups" ] || note "the backups in $answer_backups stay"

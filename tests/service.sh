@@ -140,6 +140,8 @@ done
 is "killed at every step, it goes on" setup
 is "an account, one token that is shown" grep -q '^    token     ey' "$tmp/out"
 token=$(sed -n 's/^    token     //p' "$tmp/out")
+operator=$(sed -n 's/^    operator  //p' "$tmp/out")
+is "the operator's command, as it is said" inside sh -c "$operator | grep -q '^usage:'"
 is "no other one is valid" same 1 "$(inside runuser -u td-sync -- td-sync-admin --json --data /var/lib/td-sync \
 	token list | grep '"name":"setup"' | grep -vc '"revoked_at"')"
 is "no file is left half" not inside sh -c 'find /etc /usr/local /var/lib/td-sync -name "*.setup-*" | grep .'
@@ -295,6 +297,12 @@ is "backups are made" setup
 is "the first one at once" same 1 "$(backups)"
 is "by td-sync, for itself" same "700 td-sync:td-sync" "$(inside stat -c '%a %U:%G' /var/backups/td-sync)"
 is "the timer runs" timer
+looked() { # the test's certificate is over in some days, which is a warning
+	inside td-sync-admin --json --data /var/lib/td-sync doctor >"$tmp/is.doctor"
+	cat "$tmp/is.doctor"
+	! grep '"level":"error"' "$tmp/is.doctor"
+}
+is "the doctor finds no error in what was installed" looked
 is "their unit is right" inside systemd-analyze verify --man=no /etc/systemd/system/td-sync-backup.timer
 tree >"$tmp/before"
 is "a run after that" setup
@@ -491,6 +499,12 @@ is "and comes again" has_pool
 # --- below a path of another site ---
 
 answers host=other.example.com path=/td-sync
+inside sed -i 's|return 200 other; }$|location / { return 200 other; } include snippets/td-sync.conf; }|' \
+	/etc/nginx/sites-enabled/other
+is "below a path, with the line there first" setup
+inside sed -i 's| include snippets/td-sync.conf;||; s|location / { return 200 other; } }$|return 200 other; }|' \
+	/etc/nginx/sites-enabled/other
+inside rm -f /etc/nginx/snippets/td-sync.conf
 is "a path needs a line in the site's file" not setup
 is "that is said" grep -q 'include /etc/nginx/snippets/td-sync.conf;' "$tmp/out"
 is "the other site lives meanwhile" other_lives
@@ -539,21 +553,32 @@ is "and knows who the proxy says it is" logged 203.0.113.7 -H 'Host: sync.exampl
 
 answers host=other.example.com path=/td-sync backups=/var/backups/td-sync
 setup || true # which wants that line
-inside sed -i 's|location / { return 200 other; }|& include /etc/nginx/snippets/td-sync.conf;|' \
+# As most sites write it: from nginx's own folder.
+inside sed -i 's|location / { return 200 other; }|& include snippets/td-sync.conf;|' \
 	/etc/nginx/sites-enabled/other
 is "below a path once more" setup
+inside sh -c 'mkdir -p /etc/systemd/system/td-sync.service.d &&
+	printf "[Service]\nNice=5\n" >/etc/systemd/system/td-sync.service.d/override.conf'
 is "uninstalled from there" manage uninstall
 is "where the data is, is said" grep -qx '    /var/lib/td-sync' "$tmp/out"
 is "and the backups" grep -qx '    /var/backups/td-sync' "$tmp/out"
 is "nginx is right without it" inside nginx -t
 is "the other site lives on" other_lives
-inside sed -i 's| include /etc/nginx/snippets/td-sync.conf;||' /etc/nginx/sites-enabled/other
+is "what an administrator added to the unit stays" inside rm /etc/systemd/system/td-sync.service.d/override.conf
+inside rmdir /etc/systemd/system/td-sync.service.d
+inside sed -i 's| include snippets/td-sync.conf;||' /etc/nginx/sites-enabled/other
 answers backups=/var/backups/td-sync
 is "installed again, it takes up the data" setup
 is "which has the project" sh -c 'case $1 in *website*) ;; *) false ;; esac' sh "$(get -H "Authorization: Bearer $token" https://sync.example.com/v1/projects)"
+manage uninstall
+inside sh -c 'rm -r /var/lib/td-sync && mkdir /var/lib/td-sync && mount -t tmpfs none /var/lib/td-sync &&
+	mkdir /var/lib/td-sync/lost+found'
+is "where somebody removed the data and made a disk of it, it begins anew" setup
+is "with an owner and a token" grep -q '^    token     ey' "$tmp/out"
 inside sh -c 'cp /mnt/over.pem /mnt/good.pem; cp /mnt/over.key /mnt/good.key'
 is "with a certificate that is over it is no less uninstalled" manage uninstall --remove-data --yes
-is "the data is gone" not inside test -e /var/lib/td-sync
+is "the data is gone, not what is the disk's" same lost+found "$(inside ls -A /var/lib/td-sync)"
+inside sh -c 'umount /var/lib/td-sync && rmdir /var/lib/td-sync'
 is "the backups are not" test "$(backups)" -ge 2
 is "nor their owner" inside id td-sync
 is "no unit is left" not inside sh -c 'ls -d /etc/systemd/system/td-sync* /run/td-sync ||

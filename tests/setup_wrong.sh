@@ -54,7 +54,8 @@ else
 fi
 : >"$tmp/trap/demo.env"
 is "an empty one says nothing of port and limits" setup demo --dir "$tmp/trap" --dry-run
-is "a demo" setup demo --dir "$tmp/demo" --port "$port"
+proxied() { (unset no_proxy; export http_proxy=http://127.0.0.1:9; "$@"); }
+is "a demo, where the environment names a proxy" proxied setup demo --dir "$tmp/demo" --port "$port"
 is "is not uninstalled where another kind is meant" refused "is for the kind demo\|argument: hosting" \
 	uninstall hosting --answers "$tmp/demo/answers" --yes
 is "it runs" works_in "$tmp/demo"
@@ -156,9 +157,20 @@ not_allowed() {
 	! ordinary timeout 60 "$src/setup.sh" demo --dir "$tmp/closed/demo" --port "$port" </dev/null >"$tmp/out" 2>&1 &&
 		grep -q "can't make $tmp/closed/demo" "$tmp/out" && grep -q 'what to do: .' "$tmp/out"
 }
+no_root() {
+	! ordinary timeout 60 script -qec "$src/setup.sh nginx" /dev/null </dev/null >"$tmp/out" 2>&1 &&
+		grep -q 'has to be run by root' "$tmp/out" && ! grep -q 'Under which host name' "$tmp/out"
+}
+unread() {
+	! ordinary timeout 60 "$src/setup.sh" status --answers "$tmp/answers" </dev/null >"$tmp/out" 2>&1 &&
+		grep -q "$tmp/answers can't be read" "$tmp/out" && grep -q 'what to do: run this as ' "$tmp/out"
+}
 if ordinary test -x "$src/setup.sh" -a -x "$TD_SYNC_BUILD/td-sync.fcgi" 2>/dev/null; then
 	is "a folder where one may not write is a sentence" not_allowed
 	is "nothing is made there" same "$(ls -A "$tmp/closed")" ""
+	is "who is not root is told so before anything is asked" no_root
+	chmod 000 "$tmp/answers"
+	is "answers that one may not read are told" unread
 else
 	echo "skipped: an ordinary user (one can't read $src)"
 fi
