@@ -162,7 +162,7 @@ confirmed() {
 	printf '\nThe answers are in %s. Go on? [yes]: ' "$answers_file"
 	IFS= read -r reply || reply=no
 	case $reply in '' | y | yes | Y | Yes) return 0 ;; esac
-	note "nothing was done; ./setup.sh $kind goes on"
+	note "nothing was done; ./setup.sh --answers $(quoted "$answers_file") goes on"
 	return 1
 }
 

@@ -306,7 +306,7 @@ trimmed() {
 answers_save() {
 	[ "$dry_run" = no ] || return 0
 	{
-		printf '# What setup.sh was told. It may be edited: ./setup.sh %s then does the rest.\n' "$kind"
+		printf '# What setup.sh was told. It may be edited: ./setup.sh --answers FILE then does the rest.\n'
 		printf 'format = %s\nkind = %s\n' "$answers_format" "$kind"
 		eval "set -- \$questions_$kind"
 		for key; do

@@ -124,7 +124,7 @@ uninstall_run() {
 	while IFS= read -r folder; do
 		[ ! -e "$folder" ] && [ "${folder#/}" != "$folder" ] || note "$folder"
 	done <"$scratch/data"
-	[ ! -e "$answers_file" ] || note "$answers_file: ./setup.sh $kind takes it all up again"
+	[ ! -e "$answers_file" ] || note "$answers_file: ./setup.sh --answers with that file takes it all up again"
 }
 
 really_remove() {

@@ -572,9 +572,15 @@ is "installed again, it takes up the data" setup
 is "which has the project" sh -c 'case $1 in *website*) ;; *) false ;; esac' sh "$(get -H "Authorization: Bearer $token" https://sync.example.com/v1/projects)"
 manage uninstall
 inside sh -c 'rm -r /var/lib/td-sync && mkdir /var/lib/td-sync && mount -t tmpfs none /var/lib/td-sync &&
-	mkdir /var/lib/td-sync/lost+found'
+	mkdir -m 700 /var/lib/td-sync/lost+found'
 is "where somebody removed the data and made a disk of it, it begins anew" setup
 is "with an owner and a token" grep -q '^    token     ey' "$tmp/out"
+awk '/^```/ { on = 0 } /^backup=/ { on = 1 } on' "$src/docs/backup.md" |
+	sed "s|td-sync-2[0-9TZ]*\$|$(inside sh -c 'ls /var/backups/td-sync | head -n 1')|" >"$shared/restore"
+is "a backup comes in its place by docs/backup.md" inside sh -eu /mnt/restore
+is "that is what setup.sh made" manage status
+is "with the project that was in it" inside sh -c 'td-sync-admin --data /var/lib/td-sync project list | grep website'
+inside mkdir -m 700 /var/lib/td-sync/lost+found
 inside sh -c 'cp /mnt/over.pem /mnt/good.pem; cp /mnt/over.key /mnt/good.key'
 is "with a certificate that is over it is no less uninstalled" manage uninstall --remove-data --yes
 is "the data is gone, not what is the disk's" same lost+found "$(inside ls -A /var/lib/td-sync)"

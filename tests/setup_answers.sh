@@ -47,6 +47,7 @@ is "a bad answer is asked for again, with the reason" said 'it can be on or off'
 is "each question says why" said "On is how it is in earnest"
 is "the port is not asked for" not said "Which port"
 is "no to the last question starts nothing" not works_in "$top/asked"
+is "and it is said how it goes on" said "setup.sh --answers '.*/asked/answers' goes on"
 is "all answers are kept" same "$(value "$kept" limits)" off
 is "then nothing is left to ask, and all is done" typed "demo\n$top/asked\n"
 is "it runs" works_in "$top/asked"
