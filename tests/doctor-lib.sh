@@ -38,6 +38,7 @@ start_fronts() {
 	front 6 "client_max_body_size 0; $pass"
 	front 7 "proxy_hide_header Cache-Control; add_header Cache-Control 'public, max-age=60' always; $pass"
 	front 8 "add_header Date 'Thu, 01 Jan 2026 00:00:00 GMT' always; $pass"
+	front 10 "default_type text/plain; location / { return 200 'yes'; } location /sub/ { proxy_pass $url/; }"
 	cat >"$tmp/fronts/nginx.conf" <<END
 user $(id -un);
 pid $tmp/fronts/nginx.pid;

@@ -462,6 +462,8 @@ is "is told" found error health 'is no td-sync server: it answers text/html (200
 is "and a page for everything hands out nothing" found ok exposed 'not handed out'
 is "one that answers everything" doctor 6 --url "$(at 5)/plain"
 is "hands out nothing, either" found ok exposed 'not handed out'
+is "below a path of a site that answers everything" doctor 7 --url "$(at 10)/sub"
+is "nothing is handed out, either" found ok exposed 'not handed out'
 is "an address that moved" doctor 6 --url "$(at 5)"
 is "is told" found error health 'sends elsewhere (301)'
 is "a body of any size" doctor 7 --url "$(at 6)"

@@ -39,7 +39,7 @@ struct doctor {
 	bool failed;          /* no memory */
 	bool reached;         /* some web server answers */
 	bool answers;         /* it is a td-sync, and up */
-	bool answers_all;     /* 200, whatever is asked for */
+	bool answers_all;     /* 200, whatever is asked for below the address that is looked at */
 	const char *not_sent; /* why the token is kept from the server; NULL: it is not */
 	char user[BOOKS_TEXT]; /* whose the token is, "" where that is not known */
 };
@@ -348,12 +348,12 @@ is_file(const struct doctor *d, const struct transport_found *f, const char *nam
 	    strncasecmp(f->reply.content_type, "text/html", 9) != 0;
 }
 
-/* Whether what nobody has is answered well, too. */
+/* Whether what nobody has is answered well below an address, too. */
 static bool
-answers_all(struct doctor *d)
+answers_all(struct doctor *d, const char *base)
 {
 	struct transport_found f = { 0 };
-	bool yes = look(d, NULL, "/td-sync-doctor-has-no-such-file", NULL, 0, &f) &&
+	bool yes = look(d, base, "/td-sync-doctor-has-no-such-file", NULL, 0, &f) &&
 	           f.reply.status == 200;
 
 	transport_found_free(&f);
@@ -377,7 +377,18 @@ is_served(struct doctor *d, const char *base, const char *path)
 	return yes;
 }
 
-/* Below the server's address, and below its host. */
+/* Whether one of them is, there. */
+static bool
+any_served(struct doctor *d, const char *base, const char *const *hidden, size_t n)
+{
+	d->answers_all = answers_all(d, base);
+	for (size_t i = 0; i < n && !d->failed; i++)
+		if (is_served(d, base, hidden[i]))
+			return true;
+	return false;
+}
+
+/* Below the server's address, and below its host, which may be another's site. */
 static void
 check_hidden(struct doctor *d, const char *const *hidden, size_t n)
 {
@@ -385,15 +396,11 @@ check_hidden(struct doctor *d, const char *const *hidden, size_t n)
 	size_t length = host == NULL ? strlen(url)
 	                             : (size_t)(host + 3 - url) + strcspn(host + 3, "/");
 	char origin[1100];
-	bool served = false;
+	bool served = any_served(d, url, hidden, n);
 
 	snprintf(origin, sizeof(origin), "%.*s", (int)length, url);
-	d->answers_all = answers_all(d);
-	for (size_t i = 0; i < n && !served && !d->failed; i++) {
-		served = is_served(d, url, hidden[i]);
-		if (!served && strspn(url + length, "/") != strlen(url + length))
-			served = is_served(d, origin, hidden[i]);
-	}
+	if (!served && strspn(url + length, "/") != strlen(url + length))
+		served = any_served(d, origin, hidden, n);
 	if (!served && n > 0 && !d->failed)
 		fine(d, "exposed", "the data folder is not handed out");
 }
