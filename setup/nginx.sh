@@ -42,7 +42,7 @@ nginx_asks() {
 
 nginx_may() {
 	[ "$(id -u)" = 0 ] || fail "this has to be run by root" \
-		"it makes a user, a service and a site" "sudo ./setup.sh nginx"
+		"it makes a user, a service and a site" "sudo ./setup.sh ${command:-nginx}"
 	[ -d /run/systemd/system ] || fail "systemd does not run here" \
 		"the workers are to be a service of it" \
 		"docs/install-nginx.md says how it goes without it"
@@ -706,6 +706,18 @@ site_linked() {
 	fi
 }
 
+# Where a server includes the path's file, an empty one stays: without it nginx
+# would not start again.
+path_file_goes() {
+	if grep -ERqs "^[^#]*include[[:blank:]]+[\"']?(/etc/nginx/)?snippets/td-sync\.conf" /etc/nginx; then
+		printf '%s\n' "$path_file_empty" | put_file - "$path_file" 644
+		note "a server includes $path_file: remove that line, then this file, which is empty now"
+	else
+		rm -f -- "$path_file"
+	fi
+}
+path_file_empty='# td-sync is not here any more. Remove the line that includes this file, then the file.'
+
 # put_site: what make_site made is in force, or what was there before.
 put_site() {
 	nginx_was_right
@@ -717,6 +729,8 @@ put_site() {
 		if [ -e "$scratch/site$file" ]; then
 			mkdir -p -- "${file%/*}"
 			put_file "$scratch/site$file" "$file" 644
+		elif [ "$file" = "$path_file" ]; then
+			path_file_goes
 		else
 			rm -f -- "$file"
 		fi
@@ -791,7 +805,7 @@ step_site_done() {
 		if [ -e "$scratch/site$file" ]; then
 			same_file "$scratch/site$file" "$file" 644 || return 1
 		else
-			[ ! -e "$file" ] || return 1
+			[ ! -e "$file" ] || [ "$(cat -- "$file")" = "$path_file_empty" ] || return 1
 		fi
 	done
 	site_linked && nginx_reads "$http_file" && { [ -z "$answer_path" ] || nginx_reads "$path_file"; } && front
@@ -822,16 +836,8 @@ step_site_do() {
 	}
 	site_keep
 }
-# Where a server includes the path's file, an empty one stays: without it nginx
-# would not start again.
 step_site_undo() {
-	if grep -ERqs "^[^#]*include[[:blank:]]+[\"']?(/etc/nginx/)?snippets/td-sync\.conf" /etc/nginx; then
-		echo "# td-sync is not installed any more. Remove the line that includes this file, then the file." |
-			put_file - "$path_file" 644
-		note "a server includes $path_file: remove that line, then this file, which is empty now"
-	else
-		rm -f -- "$path_file"
-	fi
+	path_file_goes
 	unlink_site
 	rm -f -- "$server_file" "$http_file"
 	site_keep

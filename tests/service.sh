@@ -535,6 +535,10 @@ inside sh -c 'printf "%s\n" "#!/bin/sh" "echo \"\$*\" >/mnt/certbot.said" \
 	"mkdir -p /etc/letsencrypt/live/sync.example.com" \
 	"cp /mnt/good.pem /etc/letsencrypt/live/sync.example.com/fullchain.pem" \
 	"cp /mnt/good.key /etc/letsencrypt/live/sync.example.com/privkey.pem" >/usr/local/sbin/certbot'
+answers
+is "from a path to a host name of its own, with the line still there" setup
+is "it answers there" same 200 "$(get -o /dev/null -w '%{http_code}' https://sync.example.com/healthz)"
+is "once more, nothing is to be done" same 0 "$(setup && grep -cx '    done' "$tmp/out")"
 inside sed -i 's| include /etc/nginx/snippets/td-sync.conf;||' /etc/nginx/sites-enabled/other
 answers tls=certbot
 is "without certbot it says how" not setup
