@@ -208,8 +208,9 @@ data_claimed() {
 # lock FILE: one setup at a time. It is held as descriptor 9 until this shell
 # ends: what is started to stay gets 9>&-.
 lock() {
-	# (A shell ends when a redirection of exec fails: so it is tried in another one.)
-	(: >>"$1") || fail "$1 can't be written" "the shell said so above" \
+	# (A shell ends when a redirection of exec fails: so it is tried in another one. Who
+	# can read it could hold it.)
+	(umask 077 && : >>"$1") || fail "$1 can't be written" "the shell said so above" \
 		"see to the permissions of that folder"
 	exec 9>>"$1"
 	flock -w 2 9 || fail "another setup.sh works in $(dirname -- "$1")" "it holds $1" \
