@@ -635,6 +635,11 @@ step_web_server_do() {
 		"systemctl says why" "journalctl -u nginx says more" "$scratch/systemctl.log"
 }
 
+# Whether an interface has it. (A file of the kernel's has no size.)
+has_ipv6() {
+	grep -q . /proc/net/if_inet6 2>/dev/null
+}
+
 # make_site: those of site_files that are wanted, below scratch/site. (An argument of fill
 # is there twice where there is IPv6.)
 make_site() {
@@ -655,11 +660,11 @@ make_site() {
 		parts="$parts tls"
 		set -- "$@" LISTEN="$site_port ssl http2" TLS_CERTIFICATE="$certificate" TLS_KEY="$cert_key" \
 			TLS_DH="$share/nginx/ffdhe2048.pem" HSTS="max-age=63072000"
-		[ ! -s /proc/net/if_inet6 ] || set -- "$@" LISTEN="[::]:$site_port ssl http2"
+		! has_ipv6 || set -- "$@" LISTEN="[::]:$site_port ssl http2"
 		[ "$site_port" != 443 ] || {
 			parts="$parts plain"
 			set -- "$@" PLAIN_LISTEN=80 ACME_DIR="$acme_folder"
-			[ ! -s /proc/net/if_inet6 ] || set -- "$@" PLAIN_LISTEN="[::]:80"
+			! has_ipv6 || set -- "$@" PLAIN_LISTEN="[::]:80"
 		}
 		;;
 	proxy)

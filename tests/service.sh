@@ -109,6 +109,7 @@ inside sh -c 'openssl s_server -accept 443 -cert /mnt/good.pem -key /mnt/good.ke
 	>/dev/null 2>&1 & echo $! >/mnt/pid'
 sleep 0.5
 is "a port that another program has" refused "port 443 is in use"
+is "behind a proxy, too" refused "another port: listen = 127.0.0.1:8081" tls=proxy listen=127.0.0.1:443
 inside sh -c 'kill "$(cat /mnt/pid)"'
 is "nothing was made" not inside sh -c 'ls -d /var/lib/td-sync /usr/local/bin/td-sync.fcgi || id td-sync'
 
@@ -183,6 +184,13 @@ is "the other site still lives" other_lives
 
 url=https://sync.example.com
 is "TLS, trusted, HTTP/2" same "2 200" "$(get -o /dev/null -w '%{http_version} %{http_code}' $url/healthz)"
+if inside grep -q . /proc/net/if_inet6; then
+	is "by IPv6, too" same 200 "$(get --resolve 'sync.example.com:443:[::1]' -o /dev/null -w '%{http_code}' $url/healthz)"
+	is "and its plain HTTP" same "301 $url/x" "$(get --resolve 'sync.example.com:80:[::1]' -o /dev/null \
+		-w '%{http_code} %{redirect_url}' http://sync.example.com/x)"
+else
+	echo "skipped: IPv6, which this machine does not have"
+fi
 is "no TLS 1.1" not inside sh -c 'openssl s_client -connect 127.0.0.1:443 -tls1_1 -cipher ALL:@SECLEVEL=0 </dev/null 2>&1 | grep -q "Cipher is [A-Z]"'
 is "it is to stay TLS" inside sh -c "curl -sSI $url/healthz | grep -qi '^strict-transport-security: max-age=63072000'"
 is "a token by plain HTTP is told so" same 403 "$(get -o /dev/null -w '%{http_code}' http://sync.example.com/v1/projects)"
