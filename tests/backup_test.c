@@ -1070,6 +1070,7 @@ run_sql(const char *file, const char *sql)
 
 	snprintf(path, sizeof(path), "%s/%s", site.data, file);
 	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+	sqlite3_busy_timeout(db, 5000); /* workers write, too */
 	ck_assert_msg(sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK, "%s",
 	              sqlite3_errmsg(db));
 	sqlite3_close(db);

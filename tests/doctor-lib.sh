@@ -13,7 +13,7 @@ serve() {
 admin() { "$TD_SYNC_BUILD/td-sync-admin" --data "$data" "$@"; }
 # Not in every container root may.
 can_mount() { [ "$(id -u)" = 0 ] && unshare -m true 2>/dev/null; }
-sql() { sqlite3 -batch -init /dev/null "$@"; }
+sql() { sqlite3 -batch -init /dev/null -cmd ".timeout 5000" "$@"; } # workers write, too
 
 # front N PLACES: the N-th web server before it, with these directives.
 front() {

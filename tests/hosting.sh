@@ -576,7 +576,7 @@ else
 	is "modes lost: the token arrives" with_key 200 /v1/tokens/self
 	is "the private folder is closed again" same 700 "$(stat -c %a "$home/td-sync-private")"
 	# Tokens that are over are cleaned away one day.
-	accounts() { $as_host sqlite3 "$home/td-sync-private/data/server.db" "$1"; }
+	accounts() { $as_host sqlite3 -cmd ".timeout 5000" "$home/td-sync-private/data/server.db" "$1"; }
 	is "there is no page with a token" ask 404 /auth/setup
 	accounts "DELETE FROM token"
 	is "without one a run that broke off is repeated" ask 200 /auth/setup

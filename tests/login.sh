@@ -166,7 +166,7 @@ is "it may be ended while it waits" ended 143
 is "nobody has mail that has no account" same 1 "$(grep -c '^To:' "$mail")"
 is "nothing was changed" same '' "$(member "$auth" '$.api_key')"
 # one mail a minute to an address: the minute is over
-sqlite3 "$tmp/demo/data/server.db" 'UPDATE login SET created_at = created_at - 60'
+sqlite3 -cmd ".timeout 5000" "$tmp/demo/data/server.db" 'UPDATE login SET created_at = created_at - 60'
 (exec "$cli" login >"$tmp/out" 2>"$tmp/err") &
 login=$!
 is "the next login needs no address" link 2
