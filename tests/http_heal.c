@@ -226,6 +226,31 @@ START_TEST(a_create_that_is_there_already_is_a_duplicate)
 }
 END_TEST
 
+/* A create whose row was edited and set back since: a retry of it is told its number, not
+ * that of the edit that says the same. */
+static void
+set_back(struct world *w)
+{
+	static const char row[] = "{\"id\":\"x-1\",\"title\":\"T\"}";
+
+	ck_assert_int_eq(create(w, "issues", row, 1, 0), 1);
+	push_event(w, WRITER, "a", "10:01:00", "update issues x-1",
+	           "{'new_data':{'id':'x-1','title':'U'},'previous_data':{'id':'x-1','title':'T'}}");
+	push_event(w, WRITER, "a", "10:02:00", "update issues x-1",
+	           "{'new_data':{'id':'x-1','title':'T'},'previous_data':{'id':'x-1','title':'U'}}");
+	ck_assert_int_eq(ask(w, READER, "GET", PULL, NULL, NULL), 200);
+	ck_assert_int_eq(ask(w, READER, "GET", DIGEST, NULL, NULL), 200);
+	ck_assert_int_eq(create(w, "issues", row, 1, 1), 0);
+	ck_assert_int_eq(create(w, "issues", row, 2, 3), 0);
+	ck_assert_int_eq(log_count(w), 3);
+}
+
+START_TEST(a_retry_is_told_its_own_number)
+{
+	with_each_of("heal = on\nconflict_note = off\n", set_back);
+}
+END_TEST
+
 /* How far the state has come; -1: there is none. */
 static int64_t
 applied(const struct world *w)
@@ -332,5 +357,6 @@ heal_case(void)
 	tcase_add_test(t, what_is_deleted_and_made_again_is_no_duplicate);
 	tcase_add_test(t, a_large_event_does_not_end_it);
 	tcase_add_test(t, a_create_that_is_there_already_is_a_duplicate);
+	tcase_add_test(t, a_retry_is_told_its_own_number);
 	return t;
 }

@@ -718,12 +718,14 @@ is_same_row(const struct item *it, const struct event *last)
 	       json_equal(new_data, it->new_data);
 }
 
-/* Whether the last event about the row says it already; *seq: which that is. */
+/* Whether the last event about the row says it already; *seq: which that is, or, of a
+ * retry, the event itself. */
 static enum rc
 find_known(const struct item *it, struct follower *f, struct events *log, int64_t *seq,
            struct err *err)
 {
 	struct event last;
+	int64_t itself = 0;
 	enum rc rc = follower_last(f, it->ev.type, it->ev.id, seq, err);
 
 	if (rc != RC_OK || *seq == 0)
@@ -732,6 +734,9 @@ find_known(const struct item *it, struct follower *f, struct events *log, int64_
 	if (rc != RC_OK || !is_same_row(it, &last))
 		*seq = 0;
 	events_got(log);
+	if (rc == RC_OK && *seq != 0 && (rc = events_find(log, &it->ev, &itself, err)) == RC_OK &&
+	    itself != 0)
+		*seq = itself;
 	return rc == RC_NOT_FOUND ? RC_OK : rc; /* of another log */
 }
 
