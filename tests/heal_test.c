@@ -181,7 +181,7 @@ static const struct {
 	  "create issues/td-1 undone_create 2 {'id':'td-1','title':'U',"
 	  "'created_at':'2026-01-01T00:00:00Z','updated_at':'2026-01-01T00:00:00Z'}\n"
 	  "create comments/cm-1 undone_create 2 {'id':'cm-1','issue_id':'td-1','session_id':'s',"
-	  "'text':'c'}\n" },
+	  "'text':'c','created_at':'2026-01-01T00:00:01Z'}\n" },
 	{ "an undone create that says nothing of the row",
 	  { "A soft_delete issues td-1 {}" }, "delete issues/td-1 undone_create 1\n" },
 	{ "an undone create that is restored, which says what it saw",
@@ -196,7 +196,16 @@ static const struct {
 	  "'created_at':'2026-01-01T00:00:00Z','updated_at':'2026-01-01T00:00:03Z',"
 	  "'deleted_at':'2026-01-01T00:00:03Z'}\n"
 	  "create board_issue_positions/bip_1 undone_create 3 {'id':'bip_1','board_id':'bd-1',"
-	  "'issue_id':'td-1','position':1,'deleted_at':'2026-01-01T00:00:02Z'}\n" },
+	  "'issue_id':'td-1','position':1,'added_at':'2026-01-01T00:00:02Z',"
+	  "'deleted_at':'2026-01-01T00:00:02Z'}\n" },
+	{ "a child that was made and hidden before its parent, and when it was made",
+	  { BOARD, "A create board_issue_positions bip_1 {'new_data':{'board_id':'bd-1',"
+	    "'issue_id':'td-1','position':1,'added_at':'2025-12-31T00:00:00.5Z'}}",
+	    "A soft_delete board_issue_positions bip_1 {'new_data':{},'previous_data':{"
+	    "'board_id':'bd-1','issue_id':'td-1','position':1}}", ISSUE("td-1") },
+	  "create board_issue_positions/bip_1 undone_create 2 {'id':'bip_1','board_id':'bd-1',"
+	  "'issue_id':'td-1','position':1,'added_at':'2025-12-31T00:00:00.5Z',"
+	  "'deleted_at':'2026-01-01T00:00:03Z'}\n" },
 	{ "an undone create, and the row is gone at its author's",
 	  { "A update issues td-1 {'new_data':{'title':'U'," TIMES "},'previous_data':{'title':'T'}}",
 	    "A delete issues td-1 {}" }, "" },
@@ -211,9 +220,9 @@ static const struct {
 	    "A create issue_reviews rv-1 {'new_data':{'issue_id':'td-1','reviewer_session':'s',"
 	    "'decision':'approved'}}", ISSUE("td-1") },
 	  "create comments/cm-1 undone_create 1 {'id':'cm-1','issue_id':'td-1','session_id':'s',"
-	  "'text':'c'}\n"
+	  "'text':'c','created_at':'2026-01-01T00:00:01Z'}\n"
 	  "create issue_reviews/rv-1 undone_create 2 {'id':'rv-1','issue_id':'td-1',"
-	  "'reviewer_session':'s','decision':'approved'}\n" },
+	  "'reviewer_session':'s','decision':'approved','created_at':'2026-01-01T00:00:02Z'}\n" },
 	{ "the undo of a handoff",
 	  { ISSUE("td-1"), "A create handoffs ho-1 {'new_data':{'issue_id':'td-1','session_id':'s'}}",
 	    "A soft_delete handoffs ho-1 {'previous_data':{'issue_id':'td-1','session_id':'s'}}" },

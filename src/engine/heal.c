@@ -170,27 +170,62 @@ newest(struct healer *h, const struct table *t, struct span id, int64_t *seq)
 /* What the log knows of a row that is not there. */
 struct content {
 	struct healer *h;
+	const struct table *t;
 	bool created;          /* somebody created it */
 	bool ended;            /* and it went, or was deleted, since */
 	bool has;              /* `row` is an event that carries it */
 	int looks;             /* so many events were looked at */
 	struct kept row;
+	bool timed;            /* `times` is one before it, and has the times that it lacks; */
+	bool timeless;         /* there is none such */
+	struct kept times;
 	bool judged;           /* it was deleted or restored after that: */
 	bool deleted;
 	struct buf time;       /* then, as JSON */
 };
+
+/* Whether a time is missing for which each replica would put its own. */
+static bool
+lacks_time(const struct table *t, const struct row *row)
+{
+	for (int i = 0; i < t->n_columns; i++)
+		if (t->columns[i].now && json_type(row->values[i]) == JSON_NULL)
+			return true;
+	return false;
+}
+
+/* Take the times that the row lacks, if an event before it has them: td tells no
+ * added_at when it takes an issue off a board. */
+static enum rc
+look_for_times(struct content *c, const struct event *ev)
+{
+	const struct row *row;
+	enum rc rc;
+
+	if (ev->action == ACTION_DELETE) {
+		c->timeless = true;
+		return RC_OK;
+	}
+	if ((rc = keep(c->h, ev, &c->times)) != RC_OK)
+		return rc;
+	row = deed_row(&c->times.d);
+	c->timed = row != NULL && !lacks_time(c->t, row);
+	return RC_OK;
+}
 
 /* Newest first. */
 static enum rc
 look_at(void *ctx, int64_t seq, enum version_what what, bool *stop, struct err *err)
 {
 	struct content *c = ctx;
-	bool known = c->has || c->ended; /* only who created it is still wanted */
+	bool known = c->has || c->ended; /* only who created it is still wanted, ... */
+	bool times = c->has && !c->timed && !c->timeless && /* ... and when */
+	             lacks_time(c->t, deed_row(&c->row.d));
 	struct event ev;
 	enum rc rc;
 
-	rc = known ? events_glance(c->h->log, seq, &ev, err)
-	           : events_get(c->h->log, seq, &ev, err);
+	rc = known && !times ? events_glance(c->h->log, seq, &ev, err)
+	                     : events_get(c->h->log, seq, &ev, err);
 	if (rc != RC_OK)
 		return rc;
 	if (++c->looks == LOOK_BACK)
@@ -200,9 +235,9 @@ look_at(void *ctx, int64_t seq, enum version_what what, bool *stop, struct err *
 		return RC_OK;
 	}
 	c->created = c->created || ev.action == ACTION_CREATE;
-	*stop = c->created && known;
+	*stop = c->created && known && !times;
 	if (known)
-		return RC_OK;
+		return times ? look_for_times(c, &ev) : RC_OK;
 	if (ev.action == ACTION_DELETE) {
 		c->ended = !c->judged;
 		return RC_OK;
@@ -224,6 +259,7 @@ find_content(struct healer *h, const struct table *t, struct span id, struct con
 	enum rc rc;
 
 	c->h = h;
+	c->t = t;
 	rc = state_walk_versions(h->state, tables_number(h->all, t), id, INT64_MAX, LOOK_BACK,
 	                         look_at, c, h->err);
 	events_got(h->log);
@@ -234,18 +270,21 @@ static void
 content_free(struct content *c)
 {
 	buf_free(&c->row.text);
+	buf_free(&c->times.text);
 	buf_free(&c->time);
 }
 
-/* The row as its author has it, as an object. */
+/* The row as its author has it, as an object; and with all times, or replicas would put
+ * theirs. */
 static void
 write_content(const struct table *t, struct span id, const struct content *c,
               struct buf *out)
 {
 	const struct row *row = deed_row(&c->row.d);
-	struct buf key = { 0 };
+	struct buf key = { 0 }, then = { 0 };
 
 	buf_add_json(&key, id);
+	buf_add_json(&then, c->row.ev.time);
 	for (int i = 0; i < t->n_columns; i++) {
 		const struct column *column = &t->columns[i];
 		struct span v = row->values[i];
@@ -256,12 +295,15 @@ write_content(const struct table *t, struct span id, const struct content *c,
 			v = c->deleted ? buf_span(&c->time) : (struct span){ 0 };
 		else if (c->judged && i == t->updated_at)
 			v = buf_span(&c->time);
+		else if (column->now && json_type(v) == JSON_NULL)
+			v = c->timed ? deed_row(&c->times.d)->values[i] : buf_span(&then);
 		if (!column->local && json_type(v) != JSON_NULL)
 			lost_member(column, v, out);
 	}
 	buf_add_byte(out, '}');
-	out->failed = out->failed || key.failed;
+	out->failed = out->failed || key.failed || then.failed;
 	buf_free(&key);
+	buf_free(&then);
 }
 
 /* --- answers --- */
