@@ -291,6 +291,24 @@ static const struct {
 	  "'relation_type':'depends_on'}\n"
 	  "create issue_dependencies/d3 cycle 6 {'id':'d3','issue_id':'c','depends_on_id':'a',"
 	  "'relation_type':'depends_on'}\n" },
+	{ "a cycle of three that does not close, and is open by then",
+	  { ISSUE("a"), ISSUE("b"), ISSUE("c"), EDGE("A", "d1", "a", "b"), EDGE("A", "d2", "b", "c"),
+	    EDGE("B", "d3", "c", "a"), "A delete issue_dependencies d1 {}" },
+	  "delete issue_dependencies/d3 cycle 6\n"
+	  "create issue_dependencies/d2 cycle 6 {'id':'d2','issue_id':'b','depends_on_id':'c',"
+	  "'relation_type':'depends_on'}\n" },
+	{ "a cycle of three that closes, and is open by then",
+	  { ISSUE("a"), ISSUE("b"), ISSUE("c"), EDGE("A", "d2", "b", "c"), EDGE("A", "d3", "c", "a"),
+	    EDGE("B", "d1", "a", "b"), "A delete issue_dependencies d2 {}" },
+	  "create issue_dependencies/d3 cycle 6 {'id':'d3','issue_id':'c','depends_on_id':'a',"
+	  "'relation_type':'depends_on'}\n" },
+	{ "a cycle of three, and its author has opened it",
+	  { ISSUE("a"), ISSUE("b"), ISSUE("c"), EDGE("A", "d1", "a", "b"), EDGE("A", "d2", "b", "c"),
+	    EDGE("B", "d3", "c", "a"), "B delete issue_dependencies d3 {}" },
+	  "create issue_dependencies/d1 cycle 6 {'id':'d1','issue_id':'a','depends_on_id':'b',"
+	  "'relation_type':'depends_on'}\n"
+	  "create issue_dependencies/d2 cycle 6 {'id':'d2','issue_id':'b','depends_on_id':'c',"
+	  "'relation_type':'depends_on'}\n" },
 	{ "a value that was written over",
 	  { ISSUE("td-1"), "A update issues td-1 {'new_data':{'title':'Uno'},'previous_data':{'title':'T'}}",
 	    "B update issues td-1 {'new_data':{'title':'Due'},'previous_data':{'title':'T'}}" },

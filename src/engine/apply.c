@@ -588,6 +588,27 @@ closes_cycle(struct job *j, const struct edge *e, bool *cycle)
 	return rc;
 }
 
+static enum rc
+count_edge(void *ctx, struct span id, struct err *err)
+{
+	(void)id;
+	(void)err;
+	++*(int *)ctx;
+	return RC_OK;
+}
+
+/* Whether more than the edge's reverse leads back. */
+static enum rc
+is_long(struct job *j, const struct edge *e, bool *is)
+{
+	int n = 0;
+	enum rc rc = table_cycle(&j->a->tables, j->t, buf_span(&e->from), buf_span(&e->to),
+	                         count_edge, &n, j->err);
+
+	*is = n > 1;
+	return rc;
+}
+
 /* Of an edge and its reverse the one whose "from|to" sorts lower wins. */
 static enum rc
 edge_wins(struct job *j, const struct edge *e, bool *wins)
@@ -637,8 +658,7 @@ judge_edge(struct job *j, const struct row *row, const struct edge *e)
 		return rc;
 	if (!cycle)
 		return put_row(j, row);
-	j->d->cycle = true;
-	if ((rc = edge_wins(j, e, &wins)) != RC_OK)
+	if ((rc = is_long(j, e, &j->d->cycle)) != RC_OK || (rc = edge_wins(j, e, &wins)) != RC_OK)
 		return rc;
 	if (wins)
 		return turn_edge(j, row, e);

@@ -607,6 +607,25 @@ heal_stamp(struct healer *h, const struct kept *k, struct table *t)
 	return rc != RC_OK || s.settled ? rc : set_stamp(h, k, t);
 }
 
+/*
+ * The cycle has been opened since, or the edge went. Its author did not take what came
+ * before it and would have closed the cycle there; where it lost, it still has it.
+ */
+static enum rc
+settle(struct healer *h, const struct kept *k, struct table *t, struct span from,
+       struct span to, bool holds)
+{
+	struct ids beside = { .but = k->ev.id };
+	enum rc rc = table_beside(h->all, t, from, to, add_id, &beside, h->err);
+
+	if (rc == RC_OK && holds)
+		rc = answer(h, ACTION_DELETE, t, k->ev.id, (struct span){ 0 }, (struct span){ 0 });
+	if (rc == RC_OK)
+		rc = renew(h, t, &beside);
+	buf_free(&beside.all);
+	return rc;
+}
+
 /* Cut the edge, if it does close a cycle of more than two, or would. */
 static enum rc
 cut(struct healer *h, const struct kept *k, struct table *t, struct span from, struct span to)
@@ -625,6 +644,8 @@ cut(struct healer *h, const struct kept *k, struct table *t, struct span from, s
 		rc = answer(h, ACTION_DELETE, t, k->ev.id, (struct span){ 0 }, (struct span){ 0 });
 		if (rc == RC_OK)
 			rc = renew(h, t, &p);
+	} else if (rc == RC_OK) {
+		rc = settle(h, k, t, from, to, !there);
 	}
 	buf_free(&p.all);
 	return rc;
@@ -634,6 +655,7 @@ cut(struct healer *h, const struct kept *k, struct table *t, struct span from, s
 struct clients {
 	struct healer *h;
 	int64_t seq; /* 0: none */
+	enum action action;
 };
 
 static enum rc
@@ -645,8 +667,10 @@ take_clients(void *ctx, int64_t seq, enum version_what what, bool *stop, struct 
 
 	(void)what;
 	*stop = rc == RC_OK && !ev.by_server;
-	if (*stop)
+	if (*stop) {
 		c->seq = seq;
+		c->action = ev.action;
+	}
 	return rc;
 }
 
@@ -654,17 +678,23 @@ static enum rc
 heal_cycle(struct healer *h, const struct kept *k, struct table *t)
 {
 	struct buf from = { 0 }, to = { 0 };
-	struct clients last = { h, 0 };
+	struct clients last = { .h = h };
 	enum rc rc = state_walk_versions(h->state, tables_number(h->all, t), k->ev.id, INT64_MAX,
 	                                 LOOK_BACK, take_clients, &last, h->err);
+	bool is_last = last.seq == k->ev.seq;
 
 	events_got(h->log);
-	if (rc != RC_OK || last.seq != k->ev.seq)
+	if (rc != RC_OK || (!is_last && last.action != ACTION_DELETE))
 		return rc;
 	if (t->from >= 0 && t->to >= 0 && json_string(k->d.row.values[t->from], &from) &&
-	    json_string(k->d.row.values[t->to], &to))
-		rc = from.failed || to.failed ? no_memory(h)
-		                              : cut(h, k, t, buf_span(&from), buf_span(&to));
+	    json_string(k->d.row.values[t->to], &to)) {
+		if (from.failed || to.failed)
+			rc = no_memory(h);
+		else if (is_last)
+			rc = cut(h, k, t, buf_span(&from), buf_span(&to));
+		else
+			rc = settle(h, k, t, buf_span(&from), buf_span(&to), false);
+	}
 	buf_free(&from);
 	buf_free(&to);
 	return rc;

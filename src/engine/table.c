@@ -402,18 +402,22 @@ table_need(struct tables *all, struct table *t, enum table_sql which,
 		        (const char *const[]){ schema, table, e->from, e->to, e->relation });
 		break;
 	case SQL_CYCLE: /* ends that are reached from ?1, and that reach ?2 */
+	case SQL_BESIDE: /* or */
 		add_sql(&sql, "WITH RECURSIVE down(id) AS (VALUES (?1)"
 		              " UNION SELECT t.%s FROM down JOIN %s.%s AS t"
 		              " ON t.%s = down.id AND t.%s = ?3),"
 		              " up(id) AS (VALUES (?2)"
 		              " UNION SELECT t.%s FROM up JOIN %s.%s AS t"
 		              " ON t.%s = up.id AND t.%s = ?3)"
-		              " SELECT t.id FROM %s.%s AS t WHERE t.%s = ?3"
-		              " AND t.%s IN (SELECT id FROM down)"
-		              " AND t.%s IN (SELECT id FROM up)",
+		              " SELECT t.id FROM %s.%s AS t WHERE t.%s = ?3",
 		        (const char *const[]){ e->to, schema, table, e->from, e->relation,
 		                               e->from, schema, table, e->to, e->relation,
-		                               schema, table, e->relation, e->from, e->to });
+		                               schema, table, e->relation });
+		add_sql(&sql, which == SQL_CYCLE ? " AND t.%s IN (SELECT id FROM down)"
+		                                   " AND t.%s IN (SELECT id FROM up)"
+		                                 : " AND (t.%s IN (SELECT id FROM down)"
+		                                   " OR t.%s IN (SELECT id FROM up))",
+		        (const char *const[]){ e->from, e->to });
 		break;
 	case SQL__MAX:
 		break;
@@ -550,19 +554,36 @@ table_children(struct tables *all, struct table *t, struct parent *p, struct spa
 	return walk_ids(p->children, visit, ctx, err);
 }
 
+/* Visit edges of what leads on from `to`, and to `from`. */
+static enum rc
+walk_edges(struct tables *all, struct table *t, enum table_sql which, struct span from,
+           struct span to, enum rc (*visit)(void *ctx, struct span id, struct err *err),
+           void *ctx, struct err *err)
+{
+	sqlite3_stmt *st;
+	enum rc rc;
+
+	if ((rc = table_need(all, t, which, err)) != RC_OK)
+		return rc;
+	st = t->sql[which];
+	sqlite3_bind_text64(st, 1, to.p, to.len, SQLITE_STATIC, SQLITE_UTF8);
+	sqlite3_bind_text64(st, 2, from.p, from.len, SQLITE_STATIC, SQLITE_UTF8);
+	sqlite3_bind_text(st, 3, t->entity->edge->value, -1, SQLITE_STATIC);
+	return walk_ids(st, visit, ctx, err);
+}
+
 enum rc
 table_cycle(struct tables *all, struct table *t, struct span from, struct span to,
             enum rc (*visit)(void *ctx, struct span id, struct err *err), void *ctx,
             struct err *err)
 {
-	sqlite3_stmt *st;
-	enum rc rc;
+	return walk_edges(all, t, SQL_CYCLE, from, to, visit, ctx, err);
+}
 
-	if ((rc = table_need(all, t, SQL_CYCLE, err)) != RC_OK)
-		return rc;
-	st = t->sql[SQL_CYCLE];
-	sqlite3_bind_text64(st, 1, to.p, to.len, SQLITE_STATIC, SQLITE_UTF8);
-	sqlite3_bind_text64(st, 2, from.p, from.len, SQLITE_STATIC, SQLITE_UTF8);
-	sqlite3_bind_text(st, 3, t->entity->edge->value, -1, SQLITE_STATIC);
-	return walk_ids(st, visit, ctx, err);
+enum rc
+table_beside(struct tables *all, struct table *t, struct span from, struct span to,
+             enum rc (*visit)(void *ctx, struct span id, struct err *err), void *ctx,
+             struct err *err)
+{
+	return walk_edges(all, t, SQL_BESIDE, from, to, visit, ctx, err);
 }

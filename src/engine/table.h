@@ -53,6 +53,7 @@ enum table_sql {
 	SQL_PATH,      /* whether edges lead from ?1 to ?2 with relation ?3 */
 	SQL_CUT,       /* the edge from ?1 to ?2 with relation ?3 */
 	SQL_CYCLE,     /* the ids of edges that lead from ?1 to ?2 with relation ?3 */
+	SQL_BESIDE,    /* the ids of those that lead from ?1, or to ?2 */
 	SQL__MAX
 };
 
@@ -132,5 +133,11 @@ enum rc table_children(struct tables *all, struct table *t, struct parent *p, st
 enum rc table_cycle(struct tables *all, struct table *t, struct span from, struct span to,
                     enum rc (*visit)(void *ctx, struct span id, struct err *err), void *ctx,
                     struct err *err);
+
+/* The edges that lead on from `to`, and those that lead to `from`: among them what is left
+ * of such paths when one of their edges is gone. Likewise. */
+enum rc table_beside(struct tables *all, struct table *t, struct span from, struct span to,
+                     enum rc (*visit)(void *ctx, struct span id, struct err *err), void *ctx,
+                     struct err *err);
 
 #endif
