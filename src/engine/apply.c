@@ -660,6 +660,7 @@ judge_edge(struct job *j, const struct row *row, const struct edge *e)
 		return put_row(j, row);
 	if ((rc = is_long(j, e, &j->d->cycle)) != RC_OK || (rc = edge_wins(j, e, &wins)) != RC_OK)
 		return rc;
+	j->d->cycle = j->d->cycle || !wins;
 	if (wins)
 		return turn_edge(j, row, e);
 	rc = quarantine(j, "it would close a cycle");

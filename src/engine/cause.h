@@ -16,7 +16,7 @@ enum cause_reason {
 	                      * before it was sent; or a create that came before its parent */
 	CAUSE_NO_COLUMN = 2, /* a soft_delete or restore that the table can't take */
 	CAUSE_STAMP = 3,     /* a soft_delete: its author has an updated_at of its own */
-	CAUSE_CYCLE = 4,     /* an edge that closes a cycle of more than two, or would */
+	CAUSE_CYCLE = 4,     /* an edge that would close a cycle; or did, of more than two */
 	CAUSE_CASCADE = 5,   /* REPLACE took rows along */
 	CAUSE_NOTE = 6       /* a loss that stock users see nowhere */
 };

@@ -22,7 +22,7 @@ struct deed {
 	bool has_row;            /* `row` is new_data, of a create or an update */
 	bool has_before;         /* `before` is previous_data, which says something */
 	struct row row, before;
-	bool cycle;              /* an edge that would close a cycle of more than two, or did */
+	bool cycle;              /* an edge that would close a cycle; or did, of more than two */
 	bool whole;              /* the whole row is written ... */
 	uint64_t set;            /* ... or these columns */
 };

@@ -626,7 +626,8 @@ settle(struct healer *h, const struct kept *k, struct table *t, struct span from
 	return rc;
 }
 
-/* Cut the edge, if it does close a cycle of more than two, or would. */
+/* Cut the edge, if it does close a cycle, or would. Who had taken one of its other edges
+ * away before that was sent has this one. */
 static enum rc
 cut(struct healer *h, const struct kept *k, struct table *t, struct span from, struct span to)
 {
@@ -638,14 +639,13 @@ cut(struct healer *h, const struct kept *k, struct table *t, struct span from, s
 		rc = table_cycle(h->all, t, from, to, add_id, &p, h->err);
 	if (rc == RC_OK && p.all.failed)
 		rc = no_memory(h);
-	/* Of an edge and its reverse all devices keep the same one. */
-	if (rc == RC_OK && (there ? p.all.len > 0
-	                          : p.all.len != 0 && strlen(p.all.p) + 1 < p.all.len)) {
-		rc = answer(h, ACTION_DELETE, t, k->ev.id, (struct span){ 0 }, (struct span){ 0 });
-		if (rc == RC_OK)
-			rc = renew(h, t, &p);
-	} else if (rc == RC_OK) {
+	if (rc == RC_OK && p.all.len == 0) {
 		rc = settle(h, k, t, from, to, !there);
+	} else if (rc == RC_OK) {
+		rc = answer(h, ACTION_DELETE, t, k->ev.id, (struct span){ 0 }, (struct span){ 0 });
+		/* Of an edge and its reverse all devices keep the same one. */
+		if (rc == RC_OK && (there || strlen(p.all.p) + 1 < p.all.len))
+			rc = renew(h, t, &p);
 	}
 	buf_free(&p.all);
 	return rc;
