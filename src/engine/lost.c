@@ -70,6 +70,8 @@ lost_row(const struct table *t, struct span id, const struct row *lost, bool all
 			buf_add_json(&value, now);
 		else if (lost->values[i].len > 0)
 			lost_spell(c, lost->values[i], &value);
+		else if (c->now && now.len > 0)
+			buf_add_json(&value, now);
 		else if (all && c->not_null && c->fallback == NULL && !c->now)
 			buf_add_str(&value, "\"\"");
 		else

@@ -14,8 +14,8 @@ void lost_spell(const struct column *c, struct span json, struct buf *out);
 /*
  * Append the row as an object. What is not listed is left out: it was empty, or the
  * column's default; but where `all` is listed and the column can't do without a
- * value, that was an empty text. `now` (RFC 3339) is its updated_at; empty: that is
- * as it was, too.
+ * value, that was an empty text. `now` (RFC 3339) is its updated_at, and every time that
+ * is not listed and for which each replica would put its own; empty: all is as it was.
  */
 void lost_row(const struct table *t, struct span id, const struct row *lost, bool all,
               struct span now, struct buf *out);

@@ -149,8 +149,10 @@ choose(struct job *j)
 
 	if (j->row == NULL)
 		return choose_for_gone(j);
+	/* And it was not deleted when it was lost: so it is to be. */
 	deleted = t->deleted_at >= 0 &&
-	          sqlite3_column_type(j->row, t->deleted_at) != SQLITE_NULL;
+	          sqlite3_column_type(j->row, t->deleted_at) != SQLITE_NULL &&
+	          json_type(j->lost.values[t->deleted_at]) == JSON_NULL;
 	j->undelete = deleted && j->kind != CONFLICT_FIELD && j->kind != CONFLICT_CREATE;
 	/* A table without updated_at has no restore: every td would refuse it. */
 	j->action = j->undelete && t->updated_at >= 0 ? ACTION_RESTORE : ACTION_UPDATE;
