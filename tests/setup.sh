@@ -177,7 +177,7 @@ is "stop" demo stop --dir "$top/real"
 
 echo "# killed on the way"
 for seconds in 0.05 0.1 0.2 0.4 0.8 1.6; do
-	timeout -s KILL "$seconds" "$src/setup.sh" demo --dir "$top/killed" --port "$port" \
+	TMPDIR=$tmp timeout -s KILL "$seconds" "$src/setup.sh" demo --dir "$top/killed" --port "$port" \
 		</dev/null >/dev/null 2>&1 || true
 done
 is "a demo that was killed six times goes on to its end" demo --dir "$top/killed" --port "$port"
