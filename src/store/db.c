@@ -372,15 +372,20 @@ db_is_no_database(const char *path)
 bool
 db_is_foreign(const char *path, uint32_t application_id)
 {
-	static const char magic[] = "SQLite format 3"; /* with its NUL */
-	unsigned char h[72];  /* the header's beginning, fileformat2.html 1.3 */
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, h, sizeof(h));
+	sqlite3_stmt *st = NULL;
+	sqlite3 *db = NULL;
+	bool foreign = false;
 
-	if (fd >= 0)
-		close(fd);
-	return n == (ssize_t)sizeof(h) && memcmp(h, magic, sizeof(magic)) == 0 && h[18] == 1 &&
-	       ((uint32_t)h[68] << 24 | h[69] << 16 | h[70] << 8 | h[71]) != application_id;
+	/* By SQLite: to close a descriptor of one's own drops the locks of all connections. */
+	if (is_whole(path) && db_open(path, DB_KEPT, &db, NULL) == RC_OK &&
+	    db_prepare(db, "SELECT application_id <> :ours AND (SELECT count(*) FROM"
+	               " sqlite_schema) > 0 FROM pragma_application_id", &st, NULL) == RC_OK) {
+		db_bind_int(st, ":ours", application_id);
+		foreign = sqlite3_step(st) == SQLITE_ROW && sqlite3_column_int(st, 0) != 0;
+	}
+	sqlite3_finalize(st);
+	sqlite3_close(db);
+	return foreign;
 }
 
 enum rc

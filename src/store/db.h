@@ -98,8 +98,8 @@ void db_remove(const char *path);
 bool db_is_no_database(const char *path);
 
 /* Whether it is a database of another program, which does not have that application_id.
- * It is not opened: DB_SERVER would make it keep a WAL. One that keeps a WAL already is
- * not judged, for its header may stand there; to open it changes nothing. */
+ * Nothing is made beside it, and DB_SERVER would make it keep a WAL. One with
+ * something in its WAL is not judged, for the header may stand there. */
 bool db_is_foreign(const char *path, uint32_t application_id);
 
 /* Rename such a file, under its lock, so that another can take its place: what it is
